@@ -1,0 +1,264 @@
+"""JAX: an operator table under jit; gradients by value_and_grad."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import jax.numpy as jnp
+import numpy as np
+
+import jax
+from jax import lax
+from pytest_inferena.worker import Adapter as Base
+from pytest_inferena.worker import Unsupported, evaluate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from jax import Array
+    from pytest_inferena.worker import Entry, Program
+
+jax.config.update("jax_enable_x64", val=False)
+
+
+def convolution(rank: int) -> Callable[..., Array]:
+    """conv1d, conv2d: (B, C, …) with weights (O, C / groups, …)."""
+    spatial = "HW"[-rank:] if rank > 1 else "W"
+    layout = (f"NC{spatial}", f"OI{spatial}", f"NC{spatial}")
+
+    def conv(
+        x: Array,
+        weight: Array,
+        bias: Array | None,
+        stride: list[int],
+        padding: list[int],
+        dilation: list[int],
+        groups: int,
+    ) -> Array:
+        result = lax.conv_general_dilated(
+            x, weight, stride, [(p, p) for p in padding], rhs_dilation=dilation,
+            dimension_numbers=layout, feature_group_count=groups,
+        )  # fmt: skip
+        return result if bias is None else result + bias.reshape(1, -1, *(1,) * rank)
+
+    return conv
+
+
+def channels(values: Array, like: Array) -> Array:
+    """A vector over channels, shaped to broadcast over (B, C, …)."""
+    return values.reshape(1, -1, *(1,) * (like.ndim - 2))
+
+
+def batch_norm(x: Array, weight: Array, bias: Array, mean: Array, var: Array, eps: float) -> Array:
+    """On stored statistics."""
+    scale = weight * lax.rsqrt(var + eps)
+    return x * channels(scale, x) + channels(bias - mean * scale, x)
+
+
+def normalized(x: Array, axes: tuple[int, ...], eps: float) -> Array:
+    """To zero mean and unit variance over axes."""
+    centred = x - x.mean(axes, keepdims=True)
+    return centred * lax.rsqrt(jnp.square(centred).mean(axes, keepdims=True) + eps)
+
+
+def layer_norm(x: Array, shape: list[int], weight: Array | None, bias: Array | None, eps: float) -> Array:
+    """Over the last dimensions."""
+    result = normalized(x, tuple(range(-len(shape), 0)), eps)
+    result = result if weight is None else result * weight
+    return result if bias is None else result + bias
+
+
+def group_norm(x: Array, groups: int, weight: Array | None, bias: Array | None, eps: float) -> Array:
+    """Over groups of channels of (B, C, …)."""
+    grouped = x.reshape(x.shape[0], groups, -1)
+    result = normalized(grouped, (2,), eps).reshape(x.shape)
+    result = result if weight is None else result * channels(weight, x)
+    return result if bias is None else result + channels(bias, x)
+
+
+def rms_norm(x: Array, shape: list[int], weight: Array, eps: float) -> Array:
+    """Over the last dimensions."""
+    axes = tuple(range(-len(shape), 0))
+    return x * lax.rsqrt(jnp.square(x).mean(axes, keepdims=True) + eps) * weight
+
+
+def rotary_embedding(x: Array, cos: Array, sin: Array) -> Array:
+    """Rotate pairs (i, i + half) of (B, H, S, D) by tables (S, D / 2)."""
+    first, second = jnp.split(x, 2, -1)
+    return jnp.concatenate((first * cos - second * sin, second * cos + first * sin), -1)
+
+
+def attention(
+    query: Array,
+    key: Array,
+    value: Array,
+    mask: Array | None,
+    is_causal: bool,
+    scale: float,
+    enable_gqa: bool,
+) -> Array:
+    """(B, H, S, D); key and value may have fewer heads."""
+    del enable_gqa  # JAX looks at the heads
+    query, key, value = (tensor.swapaxes(1, 2) for tensor in (query, key, value))  # (B, S, H, D)
+    shape = (query.shape[0], query.shape[2], query.shape[1], key.shape[1])
+    bias = None
+    if mask is not None:
+        mask = jnp.broadcast_to(mask, shape)
+        mask, bias = (mask, None) if mask.dtype == jnp.bool_ else (None, mask)
+    result = jax.nn.dot_product_attention(query, key, value, bias, mask, is_causal=is_causal, scale=scale)
+    return result.swapaxes(1, 2)
+
+
+def max_pool2d(
+    x: Array, kernel: list[int], stride: list[int], padding: list[int], dilation: list[int], ceil_mode: bool
+) -> Array:
+    """(B, C, H, W)."""
+    if ceil_mode:
+        raise Unsupported("max_pool2d with ceil_mode")
+    pads = [(0, 0), (0, 0), *((p, p) for p in padding)]
+    return lax.reduce_window(
+        x, -jnp.inf, lax.max, (1, 1, *kernel), (1, 1, *stride), pads, window_dilation=(1, 1, *dilation)
+    )
+
+
+def upsample_nearest2d(x: Array, size: list[int]) -> Array:
+    """To (B, C, *size)."""
+    rows, columns = size[0] // x.shape[2], size[1] // x.shape[3]
+    if (rows * x.shape[2], columns * x.shape[3]) != tuple(size):
+        raise Unsupported("upsample_nearest2d by a fraction")
+    return x.repeat(rows, 2).repeat(columns, 3)
+
+
+def cross_entropy_loss(
+    x: Array, target: Array, weight: Array | None, reduction: int, ignore_index: int, label_smoothing: float
+) -> Array:
+    """Of (N, classes) and class numbers (N,), the mean of those that are not ignored."""
+    if weight is not None or reduction != 1 or label_smoothing or x.ndim != 2 or target.ndim != 1:
+        raise Unsupported("cross_entropy_loss other than the mean over (N, classes) and class numbers")
+    kept = target != ignore_index
+    chosen = jnp.take_along_axis(x, jnp.where(kept, target, 0)[:, None], 1)[:, 0]
+    losses = jax.nn.logsumexp(x, 1) - chosen
+    return jnp.where(kept, losses, 0).sum() / kept.sum()
+
+
+def mse_loss(x: Array, target: Array, reduction: int) -> Array:
+    """The mean, the sum or each square."""
+    squares = jnp.square(x - target)
+    return (lambda y: y, jnp.mean, jnp.sum)[reduction](squares)
+
+
+def linear(x: Array, weight: Array, bias: Array | None) -> Array:
+    """Weights (out, in)."""
+    result = lax.dot_general(x, weight, (((x.ndim - 1,), (1,)), ((), ())))
+    return result if bias is None else result + bias
+
+
+OPERATORS: dict[str, Callable[..., Any]] = {
+    "abs": jnp.abs,
+    "add": lambda a, b: a + b,
+    "cat": jnp.concatenate,
+    "conv1d": convolution(1),
+    "conv2d": convolution(2),
+    "batch_norm": batch_norm,
+    "cos": jnp.cos,
+    "cross_entropy_loss": cross_entropy_loss,
+    "div": lambda a, b: a / b,
+    "embedding": lambda weight, indices: weight[indices],
+    "exp": jnp.exp,
+    "expand": jnp.broadcast_to,
+    "full": jnp.full,
+    "gelu": lambda x, approximate: jax.nn.gelu(x, approximate=approximate == "tanh"),
+    "group_norm": group_norm,
+    "layer_norm": layer_norm,
+    "linear": linear,
+    "log_softmax": jax.nn.log_softmax,
+    "matmul": jnp.matmul,
+    "max_pool2d": max_pool2d,
+    "mean": lambda x, dims, keepdim: x.mean(tuple(dims), keepdims=keepdim),
+    "mse_loss": mse_loss,
+    "mul": lambda a, b: a * b,
+    "neg": jnp.negative,
+    "permute": jnp.transpose,
+    "pow": lambda a, b: a**b,
+    "relu": jax.nn.relu,
+    "reshape": jnp.reshape,
+    "rms_norm": rms_norm,
+    "rotary_embedding": rotary_embedding,
+    "rsqrt": lax.rsqrt,
+    "scaled_dot_product_attention": attention,
+    "sigmoid": jax.nn.sigmoid,
+    "silu": jax.nn.silu,
+    "sin": jnp.sin,
+    "slice": lambda x, dim, start, end, step: lax.slice_in_dim(x, start, end, step, dim),
+    "softmax": jax.nn.softmax,
+    "sqrt": jnp.sqrt,
+    "sub": lambda a, b: a - b,
+    "sum": lambda x, dims, keepdim: x.sum(tuple(dims), keepdims=keepdim),
+    "tanh": jnp.tanh,
+    "to": lambda x, dtype: x.astype(dtype),
+    "upsample_nearest2d": upsample_nearest2d,
+}
+
+
+class Adapter(Base):
+    """Parameters and inputs are arguments of the jitted function; constants are part of it."""
+
+    parameters: dict[str, Array]
+    trainable: frozenset[str]
+
+    def load(self, program: Program, weights: Mapping[str, np.ndarray[Any, Any]]) -> None:
+        """Put the parameters on the device."""
+        self.parameters = {name: jax.device_put(weights[name]) for name in program.parameters}
+        jax.block_until_ready(self.parameters)
+        self.trainable = program.trainable
+
+    def compile(self, entry: Entry) -> Step:
+        """Trace and compile the entry ahead of time."""
+        constants = dict(entry.arrays("constants"))
+        arrays = entry.arrays("inputs")
+        inputs = {spec.name: jax.device_put(arrays[spec.name]) for spec in entry.inputs}
+
+        def forward(parameters: dict[str, Array], inputs: dict[str, Array]) -> dict[str, Array]:
+            return evaluate(entry, OPERATORS, {**constants, **parameters, **inputs})
+
+        def loss(trained: dict[str, Array], fixed: dict[str, Array], inputs: dict[str, Array]) -> Array:
+            return forward({**fixed, **trained}, inputs)["loss"]
+
+        used = {name: self.parameters[name] for name in entry.parameters}
+        arguments: tuple[dict[str, Array], ...] = (used, inputs)
+        function: Any = forward
+        if entry.name == "training":
+            trained = {name: value for name, value in used.items() if name in self.trainable}
+            fixed = {name: value for name, value in used.items() if name not in self.trainable}
+            function, arguments = jax.value_and_grad(loss), (trained, fixed, inputs)
+        return Step(jax.jit(function).lower(*arguments).compile(), arguments)
+
+    def describe(self) -> str:
+        """XLA's platform and device."""
+        device = jax.devices()[0]
+        return f"XLA on {device.platform}: {device.device_kind}"
+
+
+class Step:
+    """One compiled function and its arguments."""
+
+    def __init__(self, function: Callable[..., Any], arguments: tuple[dict[str, Array], ...]) -> None:
+        self.function, self.arguments = function, arguments
+        self.results: Any = None
+
+    def __call__(self) -> None:
+        """Dispatch it."""
+        self.results = self.function(*self.arguments)
+
+    def synchronize(self) -> None:
+        """Wait for its results."""
+        jax.block_until_ready(self.results)
+
+    def outputs(self) -> dict[str, np.ndarray[Any, Any]]:
+        """Outputs by name, or loss and gradients."""
+        if isinstance(self.results, tuple):
+            loss, gradients = self.results
+            named = {"loss": loss, **{f"grad:{name}": value for name, value in gradients.items()}}
+        else:
+            named = self.results
+        return {name: np.asarray(value) for name, value in named.items()}

@@ -1,0 +1,1 @@
+"""The benchmark: one file a metric, one test a file. In the wheel as `pytest_inferena.benchmarks`."""

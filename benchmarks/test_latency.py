@@ -1,0 +1,20 @@
+"""One steady step on the smallest input: one token, one image."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pytest_inferena.celltest import CellTest
+
+pytestmark = pytest.mark.latency
+
+
+def test_latency(cell: CellTest) -> None:
+    """Every output of a step that was timed is the model's."""
+    result = cell.measure()
+
+    assert result == cell.golden
+    cell.record(result)

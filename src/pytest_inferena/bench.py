@@ -1,0 +1,196 @@
+"""One target's cells: prepare, start a worker, measure, fetch what it computed, judge, write the record."""
+
+from __future__ import annotations
+
+import datetime as dt
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock
+
+from pytest_inferena.cache import Workload, lock_folder
+from pytest_inferena.gate import Verdict, judge
+from pytest_inferena.prepare import Preparer
+from pytest_inferena.tensors import GoldenFile
+from pytest_inferena.worker.client import Launch, Worker, WorkerFailed
+from pytest_inferena.worker.protocol import VERSION
+from pytest_inferena.worker.stats import median_interval
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pytest_inferena.cell import Target
+    from pytest_inferena.prepare import Prepared
+    from pytest_inferena.settings import Settings
+
+WORKER = Path(__file__).parent / "worker" / "__main__.py"
+NS = 1e-9
+
+
+@dataclass
+class Harness:
+    """What all targets of a session share."""
+
+    settings: Settings
+    scratch: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="inferena-")))
+
+    def __post_init__(self) -> None:
+        self.preparer = Preparer(self.settings.threads, self.settings.deadline("prepare", {}))
+
+    def lock(self, device: str) -> FileLock:
+        """One measurement at a time per device, whoever starts it."""
+        folder = lock_folder()
+        folder.mkdir(parents=True, exist_ok=True)
+        return FileLock(folder / f"{device}.lock")
+
+    def workload(self, target: Target) -> Workload:
+        """What a target runs."""
+        return Workload(target.model, self.settings.size, self.settings.weights)
+
+    def close(self) -> None:
+        """Remove what only this session needed."""
+        shutil.rmtree(self.scratch, ignore_errors=True)
+
+
+class Bench:
+    """A target with its worker: the value of the session-scoped fixture that cells share."""
+
+    def __init__(self, harness: Harness, target: Target) -> None:
+        self.harness, self.target, self.settings = harness, target, harness.settings
+        self.prepared: Prepared | None = None
+        self.worker: Worker | None = None
+        self.hello: dict[str, Any] = {}
+        self.compiled: dict[str, dict[str, Any]] = {}
+
+    def run(self, metric: str) -> dict[str, Any]:
+        """Measure and judge one cell; whatever happens becomes its record."""
+        start, clock = dt.datetime.now(dt.UTC), time.monotonic()
+        record = self.settings.blank(self.target, metric) | {"started": start.isoformat(timespec="seconds")}
+        versions, missing = self.target.framework.installed()
+        record["versions"] = versions
+        try:
+            if reason := self.target.absent(metric):
+                raise WorkerFailed("unsupported", reason)
+            if missing:
+                raise WorkerFailed("not_installed", missing)
+            with self.harness.lock(self.target.backend.device):
+                record |= self._measure(metric)
+        except WorkerFailed as failure:
+            record |= {
+                "outcome": failure.outcome,
+                "reason": str(failure),
+                "log": self.worker.tail() if self.worker else "",
+            }
+            if failure.outcome != "unsupported":
+                self.close()
+        record |= self._provenance()
+        record["wall"] = round(time.monotonic() - clock, 3)
+        return record
+
+    def close(self) -> None:
+        """End the worker; the next cell starts a fresh one."""
+        if self.worker is not None:
+            self.worker.close()
+            shutil.rmtree(self.worker.log.parent, ignore_errors=True)
+        self.worker, self.compiled = None, {}
+
+    def _provenance(self) -> dict[str, Any]:
+        known: dict[str, Any] = {}
+        if self.prepared is not None:
+            known |= {"weights": self.prepared.weights, "hashes": dict(self.prepared.hashes)}
+        if self.hello:
+            known |= {"ran": self.hello["ran"], "versions": self.hello["versions"]}
+            known["revision"] = self.hello.get("revision")
+        return known
+
+    def _measure(self, metric: str) -> dict[str, Any]:
+        """Outcome, samples and verdict of a cell whose engine is there."""
+        entry = self.target.entry(metric)
+        self.prepared = self.harness.preparer.prepare(self.harness.workload(self.target), self.target)
+        compiled = self._compiled(entry, fresh=metric == "compile")
+        extra: dict[str, Any] = {
+            "compile_s": compiled["ns"] * NS,
+            "workload": self.harness.workload(self.target).key(),
+        }
+        flags: list[str] = []
+        if metric == "compile":
+            samples = [compiled["ns"] * NS]
+        else:
+            reply = self._ask("measure", entry=entry, loop=self.settings.loop)
+            samples = [ns * NS for ns in reply["ns"]]
+            extra |= {key: reply[key] for key in ("cpu_per_wall", "warmups", "steps_per_sample")}
+            flags += ["few"] if reply["few"] else []
+        verdict = self._judged(entry, metric)
+        figures = {} if self.settings.loop["max_rounds"] == 1 else _figures(samples)
+        return {
+            **figures, "outcome": verdict.outcome, "flags": flags, "extra": extra, "verdict": verdict.to_record(),
+            "reason": "" if verdict.outcome == "pass" else verdict.message,
+        }  # fmt: skip
+
+    def _compiled(self, entry: str, *, fresh: bool) -> dict[str, Any]:
+        """The reply to compiling an entry; for a compile cell always the first of a fresh worker."""
+        if fresh and self.compiled:
+            self.close()
+        if self.worker is None:
+            self._start()
+        if entry not in self.compiled:
+            self.compiled[entry] = self._ask("compile", entry=entry)
+            self.hello["ran"] = self.compiled[entry].get("ran") or self.hello.get("ran", "")
+        return self.compiled[entry]
+
+    def _start(self) -> None:
+        """Start a worker and let it load the parameters."""
+        assert self.prepared is not None  # noqa: S101 - `_measure` has prepared
+        target, threads = self.target, self.settings.threads
+        folder = Path(tempfile.mkdtemp(prefix=f"{target.id}-", dir=self.harness.scratch))
+        (folder / "scratch").mkdir()
+        filled = {"scratch": str(folder / "scratch"), "threads": str(threads)}
+        env = {name: value.format_map(filled) for name, value in target.framework.env.items()}
+        self.worker = Worker(Launch(self._command(), threads, env, folder))
+        backend = target.backend
+        exchange = self.prepared.exchange
+        self.hello = self._ask(
+            "hello", protocol=VERSION, backend=backend.name, device=backend.device, threads=threads,
+            scratch=filled["scratch"], exchange=str(exchange) if exchange else None,
+        )  # fmt: skip
+        self._ask("load", program=str(self.prepared.program), entries=target.entries())
+
+    def _command(self) -> tuple[str, ...]:
+        framework = self.target.framework
+        if framework.executable:
+            return (str(framework.folder / framework.executable),)
+        python = self.settings.pythons.get(framework.name, sys.executable)
+        return (python, str(WORKER), framework.name, str(framework.adapter), *framework.distributions)
+
+    def _ask(self, request: str, **fields: Any) -> dict[str, Any]:
+        assert self.worker is not None  # noqa: S101 - `_compiled` has started it
+        deadline = self.settings.deadline(request, self.target.framework.timeouts)
+        return self.worker.ask(request, deadline, **fields)
+
+    def _judged(self, entry: str, metric: str) -> Verdict:
+        """Fetch the tensors of the last step and judge them against golden."""
+        assert self.worker is not None  # noqa: S101
+        assert self.prepared is not None  # noqa: S101
+        file = self.worker.log.parent / "outputs.safetensors"
+        self._ask("outputs", entry=entry, file=str(file))
+        of = "training" if metric == "training" else entry
+        facts = self.prepared.golden[of]
+        golden = GoldenFile(self.prepared.program / f"golden-{of}.safetensors", facts["none"])
+        try:
+            return judge(golden, facts["tensors"], GoldenFile(file), dtype=self.settings.dtype)
+        except (OSError, ValueError) as error:
+            raise WorkerFailed("error", f"outputs: {error}") from error
+        finally:
+            file.unlink(missing_ok=True)
+
+
+def _figures(samples: list[float]) -> dict[str, Any]:
+    """Median, its interval (absent for one sample) and the samples, in seconds."""
+    interval: Mapping[str, Any] = {"interval": list(median_interval(samples)) if len(samples) > 1 else None}
+    return {"median": statistics.median(samples), "unit": "s", "samples": samples, **interval}

@@ -1,0 +1,188 @@
+"""What is prepared once and kept: Programs, weights, golden data and exchange files, by content hash.
+
+A folder of the cache holds parts, each with a manifest that is written last: `base` (Program, weights,
+golden), `joint`, and one for each engine's exchange files. A part counts only while its manifest's files
+and the sources it was made from are what the manifest says.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pytest_inferena.model import Model
+
+HERE = Path(__file__).parent
+SOURCES = (
+    "program",
+    "worker/program.py",
+    "worker/aten.py",
+    "model.py",
+    "weights.py",
+    "reference.py",
+    "preparer.py",
+)
+"""What of this package decides the content of a part."""
+DISTRIBUTIONS = ("torch", "transformers", "numpy", "safetensors", "gguf")
+
+
+class CacheError(Exception):
+    """The cache cannot be used; the message names the remedy."""
+
+
+def root() -> Path:
+    """The user's cache folder: INFERENA_CACHE, or `pytest-inferena` where the system keeps caches."""
+    if chosen := os.environ.get("INFERENA_CACHE"):
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pytest-inferena"
+
+
+def lock_folder() -> Path:
+    """Where the locks of devices lie: one place per user, whatever the cache is."""
+    return Path.home() / ".cache" / "pytest-inferena" / "locks"
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What is prepared: a model at a size with weights."""
+
+    model: Model
+    size: str
+    weights: str
+    """As asked for: seeded, package, hub or a path."""
+
+    def key(self) -> str:
+        """A name for the folder: the model's, and a hash of all that decides its content."""
+        parts: list[Any] = [self.model.name, self.size, self.weights, digest([self.model.source])]
+        parts += [digest(HERE / source for source in SOURCES)]
+        parts += [(name, _version(name)) for name in DISTRIBUTIONS]
+        if self.weights not in {"seeded", "package", "hub"}:
+            parts += [_stamp(path) for path in sorted(_files(Path(self.weights)))]
+        if self.weights == "package":
+            parts += [(name, _version(name)) for name in getattr(self.model, "packages", ())]
+        return f"{self.model.name}-{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]}"
+
+    def estimate(self) -> int:
+        """Bytes it will take: weights and gradients in fp32, and some for outputs; tiny models take next to nothing."""
+        return 9 * self.model.parameters + (64 << 20) if self.size == "full" else 16 << 20
+
+
+class Folder:
+    """One workload's place in the cache."""
+
+    def __init__(self, workload: Workload) -> None:
+        self.workload = workload
+        self.path = root() / "programs" / workload.key()
+        self._valid: dict[str, dict[str, Any]] = {}
+
+    def lock(self) -> FileLock:
+        """Held while a part is made, by whichever process comes first."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        return FileLock(self.path.with_suffix(".lock"))
+
+    def manifest(self, part: str) -> dict[str, Any] | None:
+        """The manifest of a part that is whole; one that is not is removed, and None returned."""
+        if part in self._valid:
+            return self._valid[part]
+        file = self.path / f"{part}.manifest.json"
+        if not file.exists():
+            return None
+        try:
+            manifest: dict[str, Any] = json.loads(file.read_text())
+            whole = all(
+                (self.path / name).stat().st_size == kept["size"] and sha256(self.path / name) == kept["sha256"]
+                for name, kept in manifest["files"].items()
+            )
+            fresh = all(
+                Path(path).exists() and sha256(Path(path)) == kept for path, kept in manifest["sources"].items()
+            )
+        except (OSError, ValueError, KeyError, TypeError):
+            whole = fresh = False
+            manifest = {}
+        if not (whole and fresh):
+            file.unlink(missing_ok=True)
+            return None
+        self._valid[part] = manifest
+        return manifest
+
+    def publish(self, part: str, made: Path, facts: dict[str, Any], sources: Iterable[Path]) -> None:
+        """Move what was made in `made` into place, the manifest last, so that a part is whole or absent."""
+        files = {
+            str(path.relative_to(made)): {"size": path.stat().st_size, "sha256": sha256(path)}
+            for path in sorted(made.rglob("*")) if path.is_file()
+        }  # fmt: skip
+        manifest = {"files": files, "sources": {str(path): sha256(path) for path in sources}, **facts}
+        self.path.mkdir(parents=True, exist_ok=True)
+        for name in files:
+            (self.path / name).parent.mkdir(parents=True, exist_ok=True)
+            (made / name).replace(self.path / name)
+        draft = made / "manifest.json"
+        draft.write_text(json.dumps(manifest))
+        draft.replace(self.path / f"{part}.manifest.json")
+        shutil.rmtree(made, ignore_errors=True)
+
+    def require_space(self) -> None:
+        """Raise CacheError if the disk has less than the workload will take."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        free, needed = shutil.disk_usage(self.path.parent).free, self.workload.estimate()
+        if free < needed:
+            raise CacheError(
+                f"{self.path.parent} has {free >> 20} MiB left, {self.workload.model.title} takes {needed >> 20} MiB; "
+                "'inferena cache clear', or INFERENA_CACHE=FOLDER on another disk"
+            )
+
+
+def size() -> int:
+    """Bytes that the cache takes."""
+    return sum(path.stat().st_size for path in root().rglob("*") if path.is_file())
+
+
+def clear() -> int:
+    """Remove everything that can be made again; the bytes it took."""
+    taken = size()
+    shutil.rmtree(root() / "programs", ignore_errors=True)
+    return taken - size()
+
+
+def sha256(path: Path) -> str:
+    """Of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest(paths: Iterable[Path]) -> str:
+    """Of the Python, TOML and Rust sources among files and folders, by name and content."""
+    total = hashlib.sha256()
+    for path in paths:
+        files = sorted(_files(path)) if path.is_dir() else [path]
+        for file in files:
+            if file.suffix in {".py", ".toml", ".rs"}:
+                total.update(file.name.encode() + b"\0" + file.read_bytes())
+    return total.hexdigest()[:16]
+
+
+def _files(path: Path) -> list[Path]:
+    return [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+
+
+def _stamp(path: Path) -> tuple[str, int, int]:
+    status = path.stat()
+    return path.name, status.st_size, status.st_mtime_ns
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None

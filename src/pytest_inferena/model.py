@@ -1,0 +1,129 @@
+"""A model as collection knows it, and as the preparer does: one file describes both."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import re
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from torch import Tensor, nn
+
+_CONSTANTS: dict[str, type] = {"TITLE": str, "UNIT": str, "ITEMS": int, "PARAMETERS": int, "LARGE": bool}
+
+
+@dataclass(frozen=True)
+class Model:
+    """What collection knows of a model, read without running its file."""
+
+    name: str  # the file's stem, part of test ids: [a-z0-9_]+
+    title: str  # how it is shown
+    source: Path  # the file that defines it
+    unit: str  # what a step processes: "token", "image"
+    items: int  # how many of them in one step of entry `inference`, at full size
+    parameters: int  # at full size
+    large: bool = False
+
+    @classmethod
+    def from_file(cls, path: Path) -> Self:
+        """Reads the constants TITLE, UNIT, ITEMS, PARAMETERS and, where it stands there, LARGE.
+
+        Raises:
+            ValueError: the file's name, its syntax or one of the constants is not as it has to be.
+        """
+        if not re.fullmatch(r"[a-z0-9_]+", path.stem):
+            raise ValueError(f"{path}: a model's file is named in [a-z0-9_]; rename it.")
+        constants = _literals(path)
+        values = {name.lower(): _constant(path, constants, name) for name in _CONSTANTS if name != "LARGE"}
+        large = _constant(path, constants, "LARGE") if "LARGE" in constants else False
+        return cls(name=path.stem, source=path, large=large, **values)
+
+
+@dataclass
+class Case:
+    """A model made runnable, with its inputs: what a model file's `case(size)` returns.
+
+    `module` takes the inputs as keyword arguments by their names and returns one tensor or a tuple of them.
+    Its parameters have the names of the published checkpoint.
+    """
+
+    module: nn.Module
+    inputs: dict[str, Tensor]  # of entry `inference`
+    latency: dict[str, Tensor]  # of entry `latency`
+    targets: dict[str, Tensor]  # what the loss needs beside the outputs
+    loss: Callable[..., Tensor]  # loss(*outputs, **targets) -> scalar
+    outputs: tuple[str, ...] = ("output",)  # their names, in order
+    package: Callable[[], tuple[str, Mapping[str, Tensor]]] | None = None  # -> source's label, state dict
+    hub: str | None = None  # repository of the checkpoint
+
+
+def load_case(model_source: Path, size: str) -> Case:
+    """Runs a model file and makes its case of one size, "full" or "tiny".
+
+    Raises:
+        ValueError: the file has no function `case`, or that returns something else.
+    """
+    name = f"pytest_inferena_model_{model_source.stem}"
+    spec = importlib.util.spec_from_file_location(name, model_source)
+    if spec is None or spec.loader is None:
+        raise ValueError(f"{model_source} is not a Python file; a model's file ends in .py.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # torch and dataclasses look classes up there
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    make = getattr(module, "case", None)
+    if not callable(make):
+        raise ValueError(f"{model_source} has no function case(size); define one that returns a Case.")
+    case = make(size)
+    if not isinstance(case, Case):
+        kind = type(case).__name__
+        raise ValueError(f"{model_source}: case({size!r}) returned {kind}; return a Case.")
+    return case
+
+
+def _literals(path: Path) -> dict[str, Any]:
+    try:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+    except SyntaxError as error:
+        raise ValueError(f"{path}:{error.lineno}: {error.msg}; a model's file has to be Python.") from error
+    found: dict[str, Any] = {}
+    for node in tree.body:
+        if isinstance(node, ast.Assign):
+            targets = node.targets
+        elif isinstance(node, ast.AnnAssign):
+            targets = [node.target]
+        else:
+            continue
+        names = [target.id for target in targets if isinstance(target, ast.Name) and target.id in _CONSTANTS]
+        if names and node.value is not None:
+            found |= dict.fromkeys(names, _literal(node.value))
+    return found
+
+
+def _literal(node: ast.expr) -> Any:
+    try:
+        return ast.literal_eval(node)
+    except ValueError:
+        return node  # an expression; its type will be found wrong, and named
+
+
+def _constant(path: Path, constants: Mapping[str, Any], name: str) -> Any:
+    kind = _CONSTANTS[name]
+    if name not in constants:
+        raise ValueError(f"{path} has no constant {name}; add `{name} = …`, a literal {kind.__name__}.")
+    value = constants[name]
+    if type(value) is not kind:
+        shown = "an expression" if isinstance(value, ast.expr) else repr(value)
+        raise ValueError(f"{path}: {name} is {shown}; write a literal {kind.__name__}.")
+    if (value in ("", 0) and kind is not bool) or (kind is int and value < 0):
+        raise ValueError(f"{path}: {name} is {value!r}; it has to be {'positive' if kind is int else 'some text'}.")
+    return value

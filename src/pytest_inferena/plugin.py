@@ -1,0 +1,179 @@
+"""pytest's hooks, and nothing else; whatever is heavy is imported when a cell is there to need it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pytest_inferena.bench import Bench, Harness
+    from pytest_inferena.cell import Target
+    from pytest_inferena.celltest import CellTest
+    from pytest_inferena.model import Model
+    from pytest_inferena.registry import Framework, Registry
+    from pytest_inferena.session import Session
+
+REGISTRY: pytest.StashKey[Registry] = pytest.StashKey()
+SESSION: pytest.StashKey[Session] = pytest.StashKey()
+HARNESS: pytest.StashKey[Harness] = pytest.StashKey()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Declare the options; `settings.py` reads them."""
+    group = parser.getgroup("inferena", "benchmarks of ML frameworks (pytest-inferena)")
+    add = group.addoption
+    add(
+        "--inferena-report",
+        action="append",
+        default=[],
+        metavar="FORMAT[:FILE]",
+        help="tables: md, json, csv, terminal; to the terminal or a FILE; may be given several times",
+    )
+    add(
+        "--inferena-size",
+        choices=("full", "tiny"),
+        default="full",
+        help="tiny: the same operators on small tensors, in seconds (default: full)",
+    )
+    add(
+        "--inferena-weights",
+        default="seeded",
+        metavar="seeded|package|hub|PATH",
+        help="seeded normal weights (default), a checkpoint from an installed package, from the model hub, or a path",
+    )
+    add("--inferena-threads", type=int, metavar="N", help="thread budget of every engine (default: all CPUs)")
+    add("--inferena-large", action="store_true", help="also the models marked large")
+    add(
+        "--inferena-dry-run",
+        action="store_true",
+        help="say which cells would run, the minutes and the disk they take",
+    )
+    add("--inferena-results", metavar="FILE", help="the journal (default: .inferena/RUN.jsonl)")
+    add("--inferena-resume", action="store_true", help="go on with the last journal of this machine")
+    add(
+        "--inferena-timeout",
+        action="append",
+        default=[],
+        metavar="PHASE=SECONDS",
+        help="deadline of prepare, hello, load, compile, measure or outputs",
+    )
+    add("--inferena-python", action="append", default=[], metavar="FRAMEWORK=PATH",
+        help="interpreter of a framework's worker")  # fmt: skip
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Declare what others can implement."""
+    from pytest_inferena import hooks
+
+    pluginmanager.add_hookspecs(hooks)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Read the registry and declare a marker for everything in it."""
+    from pytest_inferena.registry import RegistryError, collect
+    from pytest_inferena.selection import declare_markers
+
+    try:
+        registry = collect(config.hook)
+    except RegistryError as error:
+        raise pytest.UsageError(f"inferena: {error}") from error
+    config.stash[REGISTRY] = registry
+    declare_markers(config, registry)
+    if registry.models and registry.frameworks:
+        from pytest_inferena.session import Session
+        from pytest_inferena.settings import Settings
+
+        session = config.stash[SESSION] = Session(config, Settings.from_config(config), registry)
+        config.pluginmanager.register(session, "inferena-session")
+    if not config.pluginmanager.hasplugin("benchmark"):
+        from pytest_inferena.ledger import NoBenchmark
+
+        config.pluginmanager.register(NoBenchmark(), "inferena-no-benchmark")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Every test that asks for a target runs once for each."""
+    if "target" in metafunc.fixturenames:
+        from pytest_inferena.selection import parameters
+
+        metafunc.parametrize("target", parameters(metafunc.config.stash[REGISTRY]), indirect=True, scope="session")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Put the cells of a worker together, compile first, and leave out what is too large."""
+    if SESSION in config.stash and any("cell" in getattr(item, "fixturenames", ()) for item in items):
+        from pytest_inferena.selection import arrange
+
+        arrange(config, items, large=config.stash[SESSION].settings.large)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Give cells their clock before pytest-benchmark's fixture looks for one."""
+    if "cell" in getattr(item, "fixturenames", ()) and item.config.pluginmanager.hasplugin("benchmark"):
+        from pytest_inferena.ledger import mark
+
+        mark(item)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Remove what the session kept on disk."""
+    harness = config.stash.get(HARNESS, None)
+    if harness is not None:
+        harness.close()
+
+
+def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str] | None:
+    """Explain a verdict."""
+    from pytest_inferena.celltest import Golden, Measured
+
+    return left.explain() if op == "==" and isinstance(left, Measured) and isinstance(right, Golden) else None
+
+
+@pytest.fixture(scope="session")
+def target(request: pytest.FixtureRequest) -> Target:
+    """A model on a framework's backend: what a worker serves."""
+    value: Target = request.param
+    return value
+
+
+@pytest.fixture(scope="session")
+def model(target: Target) -> Model:
+    """The model of this cell."""
+    return target.model
+
+
+@pytest.fixture(scope="session")
+def framework(target: Target) -> Framework:
+    """The framework of this cell."""
+    return target.framework
+
+
+@pytest.fixture(scope="session")
+def worker(request: pytest.FixtureRequest, target: Target) -> Iterator[Bench]:
+    """The target's worker: started by the first cell that needs it, ended with the last."""
+    from pytest_inferena.bench import Bench, Harness
+
+    config = request.config
+    if HARNESS not in config.stash:
+        config.stash[HARNESS] = Harness(config.stash[SESSION].settings)
+    bench = Bench(config.stash[HARNESS], target)
+    yield bench
+    bench.close()
+
+
+@pytest.fixture
+def cell(request: pytest.FixtureRequest, worker: Bench, benchmark: Any) -> Iterator[CellTest]:
+    """This test's cell."""
+    from pytest_inferena.celltest import CellTest
+    from pytest_inferena.selection import metric_of
+
+    metric = metric_of(request.node)
+    yield CellTest(request.node, worker, metric, request.config.stash[SESSION].finished(worker.target, metric))
+    if benchmark is not None and benchmark.stats is None:
+        benchmark.skipped = True  # a cell without figures is no unused fixture

@@ -1,0 +1,163 @@
+"""The preparer: a process of its own, with torch, that turns a model into the files everybody else reads.
+
+    python -m pytest_inferena.preparer REQUEST.json
+
+The request names the model's file, the size, the weights, the part to make and the folder to fill; the
+answer is `facts.json` in that folder, or one line in `error.json`.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import site
+import sys
+import sysconfig
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors.torch import save_file
+
+from pytest_inferena.model import load_case
+from pytest_inferena.program.capture import capture, parameter_names
+from pytest_inferena.program.joint import joint
+from pytest_inferena.reference import write_golden
+from pytest_inferena.weights import WeightsUnavailable, resolve_weights
+from pytest_inferena.worker.program import Entry, Program, TensorSpec
+from pytest_inferena.worker.server import load_adapter
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pytest_inferena.model import Case
+    from pytest_inferena.program.canonical import Graph
+
+
+class Loss(torch.nn.Module):
+    """A case's module with its loss: what `training` runs."""
+
+    def __init__(self, case: Case) -> None:
+        super().__init__()
+        self.case_module, self.case = case.module, case
+
+    def forward(self, **arguments: torch.Tensor) -> torch.Tensor:
+        """Inputs and targets by name to the scalar loss."""
+        targets = {name: arguments.pop(name) for name in self.case.targets}
+        outputs = self.case_module(**arguments)
+        return self.case.loss(*(outputs if isinstance(outputs, tuple) else (outputs,)), **targets)
+
+
+def main(request_file: str) -> int:
+    """Answer one request; 0 also when the answer is an error."""
+    request = json.loads(Path(request_file).read_text())
+    folder = Path(request["folder"])
+    try:
+        facts = PARTS[request["part"]](folder, request)
+        facts["sources"] = sorted(map(str, own_sources()))
+        (folder / "facts.json").write_text(json.dumps(facts))
+    except WeightsUnavailable as error:
+        _fail(folder, "unsupported", str(error))
+    except Exception as error:  # noqa: BLE001 - a model's code may raise anything; all of it is reported
+        traceback.print_exc()
+        _fail(
+            folder,
+            "error",
+            f"{type(error).__name__}: {error}" if type(error) is not ValueError else str(error),
+        )
+    return 0
+
+
+def _fail(folder: Path, outcome: str, message: str) -> None:
+    (folder / "error.json").write_text(json.dumps({"outcome": outcome, "message": message[:2000]}))
+
+
+def base(folder: Path, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Program with the entries inference, latency and training, weights, inputs, golden."""
+    case, label = _case(request)
+    parameters = dict(case.module.named_parameters())
+    specs = {
+        name: TensorSpec(name, tuple(p.shape), str(p.dtype).removeprefix("torch.")) for name, p in parameters.items()
+    }
+    trainable = frozenset(name for name, parameter in parameters.items() if parameter.requires_grad)
+    Program(folder, request["name"], specs, trainable).write()
+    save_file({name: p.detach().contiguous() for name, p in parameters.items()}, folder / "weights.safetensors")
+    names = parameter_names(case.module)
+    for entry, inputs in (("inference", case.inputs), ("latency", case.latency)):
+        write_entry(folder, entry, capture(case.module, inputs, case.outputs, names), inputs)
+    training = case.inputs | case.targets
+    write_entry(folder, "training", capture(Loss(case), training, ("loss",), names), training)
+    golden = {entry: write_golden(case, entry, folder) for entry in ("inference", "latency", "training")}
+    return {
+        "weights": label,
+        "golden": golden,
+        "threads": torch.get_num_threads(),
+        "torch": importlib.metadata.version("torch"),
+    }
+
+
+def joint_entry(folder: Path, request: Mapping[str, Any]) -> dict[str, Any]:
+    """The training entry as one graph of forward and backward."""
+    program = Program.read(Path(request["program"]))
+    training = program.entry("training")
+    case, _ = _case({**request, "weights": "seeded"})  # values do not matter to a graph
+    parameters = dict(case.module.named_parameters())
+    inputs = case.inputs | case.targets
+    write_entry(folder, "joint", joint(training, parameters, inputs), inputs)
+    return {}
+
+
+def exchange(folder: Path, request: Mapping[str, Any]) -> dict[str, Any]:
+    """An engine's own files, made by its adapter."""
+    module = load_adapter(request["framework"], Path(request["adapter"]))
+    target = folder / request["part_folder"]
+    target.mkdir()
+    module.Adapter.prepare(Program.read(Path(request["program"])), target)
+    return {}
+
+
+PARTS = {"base": base, "joint": joint_entry, "exchange": exchange}
+
+
+def _case(request: Mapping[str, Any]) -> tuple[Case, str]:
+    case = load_case(Path(request["source"]), request["size"])
+    label = resolve_weights(case, request["weights"])
+    case.module.eval()
+    return case, label
+
+
+def write_entry(folder: Path, name: str, graph: Graph, inputs: Mapping[str, torch.Tensor]) -> None:
+    """Write an entry's document, constants and inputs."""
+    constants = tuple(graph.specs[constant] for constant in graph.constants)
+    entry = Entry(
+        name,
+        tuple(graph.inputs),
+        tuple(sorted(graph.parameters)),
+        constants,
+        tuple(graph.nodes),
+        graph.outputs,
+    )
+    (folder / f"{name}.json").write_text(json.dumps(entry.to_json()))
+    arrays = {key: torch.from_numpy(value) for key, value in graph.constants.items()}
+    save_file(arrays, folder / f"{name}.constants.safetensors")
+    save_file({key: value.contiguous() for key, value in inputs.items()}, folder / f"{name}.inputs.safetensors")
+
+
+def own_sources() -> set[Path]:
+    """Files of the modules that the model brought along: all that are neither installed nor ours."""
+    elsewhere = {sysconfig.get_path("stdlib"), sys.prefix, sys.base_prefix, *site.getsitepackages()}
+    elsewhere.add(str(Path(__file__).parent))
+    found = set()
+    for module in list(sys.modules.values()):
+        file = getattr(module, "__file__", None)
+        if not isinstance(file, str) or any(file.startswith(place) for place in elsewhere):
+            continue
+        path = Path(file)
+        if path.is_absolute() and path.suffix == ".py" and path.exists():  # torch names some that do not exist
+            found.add(path.resolve())
+    return found
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1]))

@@ -1,0 +1,188 @@
+"""A torch module becomes an entry of a Program: torch.export, constant folding, one spelling, fusion."""
+
+from __future__ import annotations
+
+import operator
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from pytest_inferena.program.canonical import Graph, canonical
+from pytest_inferena.program.fuse import fuse
+from pytest_inferena.worker.program import Node, Ref, TensorSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+
+    Tensors = Mapping[str, torch.Tensor]
+
+
+BY_SHAPE = ("new_", "zeros_like", "ones_like", "full_like")
+"""Operators that read nothing of their tensor but its shape and dtype."""
+
+
+class NotExportable(ValueError):  # noqa: N818 - the model's fault, said as such
+    """torch.export could not make a graph of the module."""
+
+
+def capture(module: torch.nn.Module, inputs: Tensors, outputs: tuple[str, ...], names: Mapping[int, str]) -> Graph:
+    """Capture one way of calling a module.
+
+    Args:
+        module: in eval mode; called with `inputs` as keyword arguments.
+        inputs: example tensors by argument name; their shapes are the entry's.
+        outputs: names for what it returns, in order.
+        names: id of a parameter → its name in the Program, see `parameter_names`.
+
+    Raises:
+        NotExportable: the message holds what torch.export says and what to do.
+    """
+    try:
+        exported = torch.export.export(module, (), dict(inputs)).run_decompositions({})
+    except Exception as error:
+        first = str(error).strip().splitlines()[0] if str(error).strip() else ""
+        raise NotExportable(
+            f"{type(module).__name__}.forward does not export: {type(error).__name__}: {first[:300]}; "
+            "torch.export needs a forward without data-dependent Python (see 'torch.export' in PyTorch's docs)"
+        ) from error
+    signature = exported.graph_signature
+    tensors = {**exported.state_dict, **exported.constants}
+    known: dict[str, str | torch.Tensor] = {
+        node: names[id(module.get_parameter(target))] for node, target in signature.inputs_to_parameters.items()
+    }
+    for kind in (signature.inputs_to_buffers, signature.inputs_to_lifted_tensor_constants):
+        known |= {node: tensors[target] for node, target in kind.items()}
+    known |= dict(zip(signature.user_inputs, inputs, strict=True))
+    return lower(exported.graph, known, inputs, outputs)
+
+
+def parameter_names(module: torch.nn.Module) -> dict[int, str]:
+    """Id of every parameter → its first name; tied parameters have only one."""
+    return {id(parameter): name for name, parameter in module.named_parameters()}
+
+
+def lower(
+    fx: torch.fx.Graph, known: Mapping[str, str | torch.Tensor], inputs: Tensors, outputs: tuple[str, ...]
+) -> Graph:
+    """Turn an FX graph of ATen operators into a Program's graph.
+
+    Args:
+        fx: functional, shapes in `meta["val"]`.
+        known: placeholder → name of an input or parameter, or the constant tensor it stands for.
+        inputs: the entry's inputs by name.
+        outputs: names for what the graph returns; None among its results is left out.
+    """
+    graph = Graph([_spec(name, tensor) for name, tensor in inputs.items()], {})
+    folded = fold(fx, known)
+    names: dict[torch.fx.Node, str] = {}
+    for node in fx.nodes:
+        if node.op == "placeholder" and isinstance(target := known.get(node.name), str):
+            names[node] = target
+            graph.specs[target] = _spec(target, node.meta["val"])
+            if target not in inputs:
+                graph.parameters.add(target)
+        elif node.op == "call_function" and node not in folded:
+            _emit(graph, node, names, folded)
+        elif node.op == "output":
+            results = [result for result in node.args[0] if isinstance(result, torch.fx.Node)]
+            refs = [_argument(graph, result, names, folded, inline=False) for result in results]
+            graph.outputs = {key: ref.name for key, ref in zip(outputs, refs, strict=True)}
+    return fuse(canonical(graph))
+
+
+def fold(fx: torch.fx.Graph, known: Mapping[str, str | torch.Tensor]) -> dict[torch.fx.Node, Any]:
+    """Values of all nodes that depend on no input and no parameter (or on nothing but their shape)."""
+    folded: dict[torch.fx.Node, Any] = {
+        node: known[node.name] for node in fx.nodes
+        if node.op == "placeholder" and isinstance(known.get(node.name), torch.Tensor)
+    }  # fmt: skip
+
+    def value(node: torch.fx.Node) -> Any:
+        if node in folded:
+            return folded[node]
+        like = node.meta["val"]  # only its shape and dtype are asked for
+        return torch.empty(like.shape, dtype=like.dtype)
+
+    with torch.no_grad():
+        for node in fx.nodes:
+            if node.op != "call_function":
+                continue
+            by_shape = getattr(node.target, "__name__", "").startswith(BY_SHAPE)
+            if by_shape or all(source in folded for source in node.all_input_nodes):
+                arguments, keywords = torch.fx.node.map_arg((node.args, node.kwargs), value)
+                folded[node] = node.target(*arguments, **keywords)
+    return folded
+
+
+def _emit(
+    graph: Graph, node: torch.fx.Node, names: dict[torch.fx.Node, str], folded: Mapping[torch.fx.Node, Any]
+) -> None:
+    """Add one operator, its arguments by the names and in the order of ATen's schema."""
+    if node.target is operator.getitem:
+        source, index = node.args
+        names[node] = f"{names[source]}.{index}" if index else names[source]
+        return
+    if not isinstance(node.target, torch._ops.OpOverload):
+        raise NotExportable(f"the graph calls {node.target}, which is no ATen operator")
+    operator_name = node.target._schema.name.split("::")[1]
+    if operator_name.startswith("_assert"):
+        return
+    arguments = {}
+    for index, parameter in enumerate(node.target._schema.arguments):
+        value = node.kwargs.get(parameter.name, parameter.default_value)
+        value = node.args[index] if index < len(node.args) else value
+        arguments[parameter.name] = _argument(graph, value, names, folded, inline=parameter.name == "other")
+    names[node] = node.name
+    values = node.meta["val"]
+    values = list(values) if isinstance(values, list | tuple) else [values]
+    specs = [_spec(f"{node.name}.{i}" if i else node.name, value) for i, value in enumerate(values)]
+    graph.nodes.append(Node(operator_name, arguments, tuple(specs)))
+    graph.specs |= {spec.name: spec for spec in specs}
+
+
+def _argument(
+    graph: Graph,
+    value: Any,
+    names: Mapping[torch.fx.Node, str],
+    folded: Mapping[torch.fx.Node, Any],
+    *,
+    inline: bool,
+) -> Any:
+    """An FX argument as a Program's: constants are added to the graph, scalars among them put in place."""
+    if isinstance(value, torch.fx.Node):
+        if value not in folded:
+            return Ref(names[value])
+        return _known(graph, value.name, folded[value], inline=inline)
+    if isinstance(value, list | tuple):
+        return [_argument(graph, item, names, folded, inline=False) for item in value]
+    if isinstance(value, torch.dtype):
+        return str(value).removeprefix("torch.")
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    return str(value)  # device, layout, memory format: no engine reads them
+
+
+def _known(graph: Graph, name: str, value: Any, *, inline: bool) -> Any:
+    """What was folded: a tensor as a constant, or in place if it is a scalar; anything else as it is."""
+    if not isinstance(value, torch.Tensor):
+        return value
+    if inline and value.ndim == 0:
+        return value.item()
+    return _constant(graph, f"const.{name}", value.detach().contiguous().numpy())
+
+
+def _constant(graph: Graph, name: str, array: np.ndarray[Any, Any]) -> Ref:
+    """A constant, or, where it is one number over and over, the operator that fills."""
+    if array.ndim == 0 or array.size < 2 or not (array == array.flat[0]).all():
+        return graph.constant(name, array)
+    if name not in graph.specs:
+        spec = TensorSpec(name, array.shape, str(array.dtype))
+        arguments = {"size": list(array.shape), "fill_value": array.flat[0].item(), "dtype": spec.dtype}
+        graph.emit("full", arguments, spec)
+    return Ref(name)
+
+
+def _spec(name: str, tensor: torch.Tensor) -> TensorSpec:
+    return TensorSpec(name, tuple(map(int, tensor.shape)), str(tensor.dtype).removeprefix("torch."))

@@ -1,0 +1,117 @@
+"""Reports: each format is a pure function from results to text, and nothing but result files is read."""
+
+import difflib
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from pytest_inferena.report import csv_, json_, markdown, terminal
+from pytest_inferena.results import Results
+
+__all__ = ["FORMATS", "ReportError", "ReportTarget", "parse_report_option", "render", "write"]
+
+Format: TypeAlias = Callable[[Results], str]
+FORMATS: dict[str, Format] = {
+    "csv": csv_.render,
+    "json": json_.render,
+    "md": markdown.render,
+    "terminal": terminal.render,
+}
+_OTHER_NAMES = {"markdown": "md", "txt": "terminal", "text": "terminal", "term": "terminal"}
+
+
+class ReportError(ValueError):
+    """A report that was asked for in an unknown way, or cannot be written: says what to do."""
+
+
+@dataclass(frozen=True)
+class ReportTarget:
+    """One report to write.
+
+    Attributes:
+        format: A key of `FORMATS`.
+        path: The file to write; None is standard output.
+
+    """
+
+    format: str
+    path: Path | None
+
+
+def parse_report_option(option: str) -> ReportTarget:
+    """Parse `FORMAT` (to standard output) or `FORMAT:FILE`, such as `md:report.md`.
+
+    Raises:
+        ReportError: The format is unknown, or the file's name is missing.
+
+    """
+    name, colon, file = option.partition(":")
+    if name not in FORMATS:
+        known = ", ".join(FORMATS)
+        raise ReportError(f"unknown report format {name!r}; known are {known}{_suggestion(name, colon + file)}")
+    if colon and not file:
+        raise ReportError(f"report {option!r} names no file; write {name}:FILE, or {name} for standard output")
+    return ReportTarget(name, Path(file) if file else None)
+
+
+def render(results: Results, format: str) -> str:  # noqa: A002
+    """Render results in one of `FORMATS`, ending with a newline.
+
+    Raises:
+        ReportError: The format is unknown.
+
+    """
+    return FORMATS[parse_report_option(format.partition(":")[0]).format](results)
+
+
+def write(results: Results, targets: Iterable[ReportTarget]) -> None:
+    """Write one report per target; a file appears whole or not at all, and missing folders are made.
+
+    Raises:
+        ReportError: A file cannot be written; the others are there all the same.
+
+    """
+    failures = []
+    for target in targets:
+        text = render(results, target.format)
+        try:
+            if target.path is None:
+                _print(text)
+            else:
+                _replace(target.path, text)
+        except OSError as error:
+            name = target.path or "standard output"
+            failures.append(f"{target.format} report to {name} cannot be written: {error.strerror}")
+    if failures:
+        raise ReportError("; ".join(failures))
+
+
+def _suggestion(name: str, rest: str) -> str:
+    """Guess what was meant, by another name of a format, by its spelling, or by a file's suffix."""
+    lower = name.lower()
+    suffix = Path(lower).suffix.removeprefix(".")
+    candidates = {**{known: known for known in FORMATS}, **_OTHER_NAMES}
+    if suffix in candidates and not rest:
+        return f"; did you mean {candidates[suffix]}:{name}?"
+    near = difflib.get_close_matches(lower, candidates, n=1, cutoff=0.5)
+    return f"; did you mean {candidates[near[0]]}{rest}?" if near else ""
+
+
+def _print(text: str) -> None:
+    encoding = sys.stdout.encoding or "utf-8"
+    sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
+
+
+def _replace(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists() and not path.is_file():  # a device or a pipe is written to, never replaced
+        path.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
+        return
+    part = path.with_name(f"{path.name}.part")
+    try:
+        part.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)

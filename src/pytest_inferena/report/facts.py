@@ -1,0 +1,112 @@
+"""What has to be known to read a table's figures: verdicts, versions, machine, hashes, flags."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeAlias, cast
+
+from pytest_inferena.report.cells import clean, scientific
+from pytest_inferena.report.names import engine_of
+from pytest_inferena.results import OUTCOMES, Record, Run
+
+Fact: TypeAlias = tuple[str, str]
+
+
+def table_facts(run: Run, records: Sequence[Record], labels: Mapping[Any, str]) -> tuple[Fact, ...]:
+    """Gather the facts of one table, as (name, text); what there is nothing of is left out."""
+    facts = (
+        ("Verdict", _verdict(records, labels)),
+        ("Weights", records[0]["weights"]),
+        ("Step", _step(run, records[0])),
+        ("Threads", str(records[0]["threads"])),
+        ("Versions", _versions(records, labels)),
+        ("Hashes", _hashes(records)),
+        ("Flags", _flags(records, labels)),
+    )
+    return tuple((name, clean(text)) for name, text in facts if text)
+
+
+def run_facts(run: Run) -> tuple[Fact, ...]:
+    """Gather the facts that all tables of a run share."""
+    platform = run["platform"]
+    memory = platform["memory_mib"]
+    machine = [platform["cpu"], f"{memory} MiB" if memory else "", platform["os"]]
+    machine += [name for name in platform["devices"] if name != "cpu"]
+    machine += [f"driver {platform['driver']}" if platform["driver"] else ""]
+    machine += [f"Python {platform['python']}" if platform["python"] else ""]
+    facts = (
+        ("Platform", ", ".join(filter(None, machine))),
+        ("Date", run["date"]),
+        ("Commit", run["commit"] or ""),
+        ("Command", run["command"]),
+    )
+    return tuple((name, clean(text)) for name, text in facts if text)
+
+
+def _verdict(records: Sequence[Record], labels: Mapping[Any, str]) -> str:
+    ran = [record for record in records if record["outcome"] not in ("unsupported", "not_installed")]
+    counts = Counter(record["outcome"] for record in ran)
+    text = f"{counts['pass']} of {len(ran)} cells PASS" if ran else "no cell ran"
+    text += "".join(f", {counts[name]} {name.upper()}" for name in OUTCOMES[1:] if counts[name])
+    judged = [r for r in ran if r["verdict"] and r["verdict"]["nrmse"] is not None and r["verdict"]["limit"]]
+    if judged:
+        worst = max(judged, key=_exhaustion)
+        figures = cast("Mapping[str, Any]", worst["verdict"])
+        text += f"; worst NRMSE {scientific(figures['nrmse'])} of limit {scientific(figures['limit'])}"
+        text += f" on {figures['tensor']} ({labels[engine_of(worst)]}, {worst['metric']})"
+    losses = [r["verdict"]["loss_golden"] for r in ran if r["verdict"]]
+    golden = sorted({f"{loss:.4f}" for loss in losses if loss is not None})
+    return text + "".join(f"; golden loss {loss}" for loss in golden)
+
+
+def _exhaustion(record: Record) -> float:
+    figures = cast("Mapping[str, float]", record["verdict"])
+    return figures["nrmse"] / figures["limit"]
+
+
+def _step(run: Run, record: Record) -> str:
+    unit, items = run["titles"]["units"].get(record["model"], ("", 0))
+    if not unit or record["size"] != "full" or record["batch"] is not None or record["seq"] is not None:
+        return ""
+    return f"{items} {unit}{'' if items == 1 else 's'} in one inference step"
+
+
+def _versions(records: Iterable[Record], labels: Mapping[Any, str]) -> str:
+    """Name per engine its distributions, its revision, and what its runtime says really ran."""
+    engines: dict[str, dict[str, None]] = {}
+    for record in records:
+        parts = [f"{package} {version}" for package, version in record["versions"].items()]
+        parts += [f"revision {record['revision']}"] if record["revision"] else []
+        parts += [f"ran {record['ran']}"] if record["ran"] else []
+        parts += [f"adapter {name[:8]}"] if (name := record["hashes"].get("adapter")) else []
+        if parts:
+            engines.setdefault(labels[engine_of(record)], {})[", ".join(parts)] = None
+    return "; ".join(f"{label}: {' | '.join(texts)}" for label, texts in sorted(engines.items()))
+
+
+def _hashes(records: Sequence[Record]) -> str:
+    """Shorten what all engines must share; where one metric has two of a kind, the work was not the same."""
+    texts = []
+    for kind in ("program", "weights", "inputs"):
+        found: dict[str, Counter[str]] = {}
+        for record in records:
+            if name := record["hashes"].get(kind):
+                found.setdefault(record["metric"], Counter())[name[:8]] += 1
+        names = Counter(name for counts in found.values() for name in counts.elements())
+        if any(len(counts) > 1 for counts in found.values()):
+            cells = ", ".join(f"{name} in {count}" for name, count in names.most_common())
+            texts.append(f"{kind} DIFFERS (cells: {cells}), so not all figures compare")
+        elif names:
+            texts.append(f"{kind} {', '.join(names)}")
+    return "; ".join(texts)
+
+
+def _flags(records: Sequence[Record], labels: Mapping[Any, str]) -> str:
+    cells: dict[str, list[str]] = {}
+    for record in records:
+        for flag in record["flags"]:
+            cells.setdefault(flag, []).append(f"{labels[engine_of(record)]} {record['metric']}")
+    texts = []
+    for flag, names in cells.items():
+        shown = "all cells" if len(names) == len(records) else f"{len(names)} cells"
+        texts.append(f"{flag} ({', '.join(names) if len(names) <= 4 else shown})")
+    return "; ".join(texts)

@@ -1,0 +1,158 @@
+"""From results to tables: who stands beside whom, and which figures are best. No format knows more."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+from pytest_inferena.report.cells import (
+    ABSENT,
+    Cell,
+    cell_text,
+    competes,
+    heading,
+    is_struck,
+    loss_text,
+    note_text,
+)
+from pytest_inferena.report.facts import Fact, table_facts
+from pytest_inferena.report.names import (
+    ENGINE,
+    WORK,
+    grouped,
+    labels_of,
+    order_of,
+    place,
+    platform_of,
+    title_of,
+)
+from pytest_inferena.results import METRICS, Record, Results, Run
+
+LEGEND = (
+    ("best", "best of its column; all of those whose 95 % intervals overlap with the best"),
+    ("≈", "CLOSE: right, but at reduced precision"),
+    ("struck", "FAIL: the result is wrong, so the figure does not count"),
+    ("✗", "it broke"),
+    ("—", "unsupported or not installed"),
+    ("·", "not part of this run"),
+    (
+        "no ±",
+        "a single sample, as compile times are: nothing says how far the next one lies, so it is never best",
+    ),
+    ("[n]", "see the note of that number below the table"),
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One engine on one platform; cells in the order of the table's columns after the first two."""
+
+    platform: str
+    framework: str
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """All engines that did the same work.
+
+    Attributes:
+        title: The model, and whatever of size, weights, dtype, batch and seq is not the default.
+        columns: Headings, `Platform` and `Framework` first.
+        rows: In the order of the header's titles.
+        notes: What the cells' numbers stand for; the first is number 1.
+        facts: What has to be known to read the figures, as (name, text).
+
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...]
+    facts: tuple[Fact, ...]
+
+
+def tables(results: Results) -> list[Table]:
+    """Arrange all records; every one shows in exactly one table."""
+    groups = grouped(results.records, WORK)
+    names = sorted(groups, key=lambda work: order_of(results.run, work))
+    labels = labels_of(results)
+    return [_table(results.run, dict(zip(WORK, work, strict=True)), groups[work], labels) for work in names]
+
+
+def _table(run: Run, work: Mapping[str, Any], records: Sequence[Record], labels: Mapping[Any, str]) -> Table:
+    order = [*run["titles"]["frameworks"]]
+    engines = grouped(records, ENGINE)
+    names = sorted(engines, key=lambda engine: (place(order, engine[0]), labels[engine]))
+    units = {record["metric"]: record["unit"] for record in records}
+    metrics = [*METRICS, *sorted(units.keys() - set(METRICS))]
+    grid = [{record["metric"]: record for record in engines[name]} for name in names]
+    notes = _Notes()
+    bests = {metric: _best([line.get(metric) for line in grid]) for metric in metrics}
+    rows = [
+        Row(
+            platform_of(run["platform"], name[2]),
+            labels[name],
+            _cells(line, metrics, bests, notes, labels[name]),
+        )
+        for name, line in zip(names, grid, strict=True)
+    ]
+    return Table(
+        title=title_of(run, work),
+        columns=("Platform", "Framework", *(heading(m, units.get(m, "s")) for m in metrics), "Loss"),
+        rows=tuple(rows),
+        notes=notes.texts(),
+        facts=table_facts(run, records, labels),
+    )
+
+
+def _cells(
+    line: Mapping[str, Record],
+    metrics: Sequence[str],
+    bests: Mapping[str, set[int]],
+    notes: "_Notes",
+    label: str,
+) -> tuple[Cell, ...]:
+    cells = []
+    for metric in metrics:
+        record = line.get(metric)
+        cell = Cell(cell_text(record))
+        if record is not None:
+            note = notes.number(label, record)
+            cell = Cell(cell.text, id(record) in bests[metric], is_struck(record), note)
+        cells.append(cell)
+    training = line.get("training")
+    loss = Cell(loss_text(training))
+    if training is not None and (loss.text == ABSENT or training["outcome"] == "fail"):
+        struck = loss.text != ABSENT
+        loss = replace(loss, struck=struck, note=notes.number(label, training))
+    return (*cells, loss)
+
+
+def _best(column: Iterable[Record | None]) -> set[int]:
+    """Find the best of a column, by identity: the least median, and all whose interval overlaps its own."""
+    able = [record for record in column if record is not None and competes(record)]
+    if len(able) < 2:  # alone, it is not better than anything
+        return set()
+    low, high = min((cast("float", r["median"]), cast("list[float]", r["interval"])) for r in able)[1]
+    spans = [(id(record), cast("list[float]", record["interval"])) for record in able]
+    return {name for name, span in spans if span[0] <= high and low <= span[1]}
+
+
+class _Notes:
+    """Numbers the notes of a table; cells of an engine with the same words share one."""
+
+    def __init__(self) -> None:
+        self._metrics: dict[tuple[str, str], list[str]] = {}
+
+    def number(self, label: str, record: Record) -> int | None:
+        text = note_text(record)
+        if not text:
+            return None
+        metrics = self._metrics.setdefault((label, text), [])
+        if record["metric"] not in metrics:
+            metrics.append(record["metric"])
+        return [*self._metrics].index((label, text)) + 1
+
+    def texts(self) -> tuple[str, ...]:
+        found = self._metrics.items()
+        return tuple(f"{label}, {', '.join(metrics)}: {text}" for (label, text), metrics in found)

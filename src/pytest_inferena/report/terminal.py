@@ -1,0 +1,93 @@
+"""Results as plain text for a terminal: no colour, nothing cut off."""
+
+import textwrap
+from collections.abc import Iterable
+
+from tabulate import tabulate
+
+from pytest_inferena.report.cells import Cell, clean
+from pytest_inferena.report.facts import Fact, run_facts
+from pytest_inferena.report.table import LEGEND, Table, tables
+from pytest_inferena.results import Results
+
+_NARROWEST = 10
+
+
+def render(results: Results, width: int = 80) -> str:
+    """Render tables, notes and facts; what all tables share, and the legend, stands once at the end.
+
+    Args:
+        results: What to show.
+        width: Columns of the terminal; a table that is wider becomes a list.
+
+    """
+    blocks = [_wrapped("", clean(warning), width) for warning in results.warnings]
+    found = tables(results)
+    for table in found:
+        notes = "\n".join(_wrapped(f"[{n}] ", note, width) for n, note in enumerate(table.notes, 1))
+        grid = _fitting(table, width)
+        blocks += [_wrapped("", table.title, width), grid, notes, _facts(table.facts, width)]
+    if not found:
+        blocks.append("No cell was recorded.")
+    blocks.append(_facts(run_facts(results.run), width))
+    if found:
+        shown = {"best": "*figure", "struck": "(figure)"}
+        blocks.append("\n".join(_wrapped(f"{shown.get(mark, mark)}: ", text, width) for mark, text in LEGEND))
+    return "\n\n".join(filter(None, blocks)) + "\n"
+
+
+def _fitting(table: Table, width: int) -> str:
+    """Lay out a table; too wide, it wraps the engines' names, and where that is no help it becomes a list."""
+    grid = _grid(table)
+    excess = max(map(len, grid.splitlines())) - width
+    if excess <= 0:
+        return grid
+    names = max(len(row.framework) for row in table.rows) - excess
+    return _grid(table, names) if names >= _NARROWEST else _list(table, width)
+
+
+def _grid(table: Table, names: int | None = None) -> str:
+    """Lay out a table, engines' names at most so wide; a platform that all share is left to the facts."""
+    shared = len({row.platform for row in table.rows}) == 1
+    heads = [head.replace(" (", "\n(") for head in table.columns]
+    rows = [[row.platform, textwrap.fill(row.framework, names or 1000), *map(_cell, row.cells)] for row in table.rows]
+    first = 1 if shared else 0
+    alignment = ["left"] * (2 - first) + ["right"] * (len(heads) - 2)
+    grid: str = tabulate(
+        [row[first:] for row in rows],
+        heads[first:],
+        tablefmt="simple",
+        colalign=alignment,
+        disable_numparse=True,
+    )
+    return grid
+
+
+def _list(table: Table, width: int) -> str:
+    lines = []
+    for row in table.rows:
+        lines.append(_wrapped("", f"{row.framework} on {row.platform}", width))
+        named = zip(table.columns[2:], row.cells, strict=True)
+        lines += [_wrapped(f"  {head}: ", _cell(cell), width) for head, cell in named]
+    return "\n".join(lines)
+
+
+def _cell(cell: Cell) -> str:
+    text = cell.text.replace(" %", "%").replace("≈ ", "≈")
+    text = f"({text})" if cell.struck else f"*{text}" if cell.best else text
+    return f"{text}[{cell.note}]" if cell.note else text
+
+
+def _facts(facts: Iterable[Fact], width: int) -> str:
+    return "\n".join(_wrapped(f"{name}: ", text, width) for name, text in facts)
+
+
+def _wrapped(start: str, text: str, width: int) -> str:
+    return textwrap.fill(
+        text,
+        width,
+        initial_indent=start,
+        subsequent_indent="    ",
+        break_on_hyphens=False,
+        break_long_words=False,
+    )

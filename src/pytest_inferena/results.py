@@ -1,0 +1,255 @@
+"""Result files: the journal that grows cell by cell, and reading it back."""
+
+import json
+import os
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from pytest_inferena.results_schema import (
+    KEY,
+    METRICS,
+    OUTCOMES,
+    SCHEMA,
+    Key,
+    Platform,
+    Record,
+    Run,
+    Titles,
+    VerdictFigures,
+    complete_record,
+    complete_run,
+    fault,
+    key_of,
+)
+
+__all__ = [
+    "KEY",
+    "METRICS",
+    "OUTCOMES",
+    "SCHEMA",
+    "Journal",
+    "Key",
+    "Platform",
+    "Record",
+    "Results",
+    "ResultsError",
+    "Run",
+    "Titles",
+    "VerdictFigures",
+    "complete_record",
+    "complete_run",
+    "key_of",
+    "latest",
+    "read",
+]
+
+
+class ResultsError(Exception):
+    """A result file that cannot be written or read: says which, where in it, and what to do."""
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a result file holds.
+
+    Attributes:
+        run: The header.
+        records: One record per key, the latest, in the order in which the keys first appeared.
+        warnings: What was tolerated while reading, each a sentence that names the file.
+
+    """
+
+    run: Run
+    records: tuple[Record, ...]
+    warnings: tuple[str, ...] = ()
+
+
+class Journal:
+    """A result file that grows by one synced line per record, so that a crash loses at most one cell.
+
+    A new file begins with the header. A file that holds the same run (by its id) is gone on with, after
+    cutting off a torn last line; any other file is left alone.
+
+    Args:
+        path: Where the journal lies; missing folders are made.
+        run: The header.
+
+    Raises:
+        ResultsError: The file cannot be written, or holds something else than this run.
+
+    """
+
+    def __init__(self, path: Path, run: Run) -> None:
+        self.path = path
+        head = _line({"schema": SCHEMA, "run": run}, fault("run", run), f"{path}: run")
+        kept = _kept(path, run)
+        self._size = len(kept)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
+            self._file = os.open(path, flags, 0o644)
+        except OSError as error:
+            raise ResultsError(_remedy(path, error)) from error
+        try:
+            if kept:
+                os.ftruncate(self._file, self._size)
+            if not kept.endswith(b"\n"):
+                self._write(b"\n" if kept else head)
+        except BaseException:
+            self.close()
+            raise
+
+    def append(self, record: Record) -> None:
+        """Write one record and wait until it is on the disk; what fails leaves the journal as it was.
+
+        Raises:
+            ResultsError: The record breaks the schema, or it cannot be written (a full disk).
+
+        """
+        where = f"{self.path}: record {'-'.join(str(part) for part in key_of(record))}"
+        self._write(_line(record, fault("record", record), where))
+
+    def close(self) -> None:
+        """Close the file; a second time does nothing."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _write(self, line: bytes) -> None:
+        rest = memoryview(line)
+        try:
+            while rest:
+                rest = rest[os.write(self._file, rest) :]
+            os.fsync(self._file)
+        except OSError as error:
+            with suppress(OSError):  # a device such as /dev/full has no length
+                os.ftruncate(self._file, self._size)
+            raise ResultsError(_remedy(self.path, error)) from error
+        self._size += len(line)
+
+
+def read(path: Path) -> Results:
+    """Read a journal or a `json:FILE` document; the content tells which.
+
+    Raises:
+        ResultsError: The file cannot be read, is neither, has a newer schema, or breaks the schema.
+
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ResultsError(f"{path}: cannot be read: {error.strerror}") from error
+    first, *lines = data.split(b"\n")
+    head = _parse(first)
+    if isinstance(head, dict) and "records" not in head:
+        return _read_journal(path, head, lines)
+    document = _parse(data)
+    if not isinstance(document, dict) or not isinstance(document.get("records"), list):
+        raise ResultsError(f"{path}: holds neither a journal nor a results document of pytest-inferena")
+    run = _checked_run(path, document)
+    return Results(run, _latest_of_each(_checked(path, enumerate(document["records"], 1))))
+
+
+def latest(folder: Path, accept: Callable[[Run], bool]) -> Results | None:
+    """Read the journal written last, of those whose header is accepted; None where there is none.
+
+    Journals that cannot be read are passed over, and named in the warnings of the one returned.
+    """
+    passed_over: list[str] = []
+    for path in sorted(folder.glob("*.jsonl"), key=lambda path: path.stat().st_mtime_ns, reverse=True):
+        try:
+            found = read(path)
+        except ResultsError as error:
+            passed_over.append(f"passed over {error}")
+            continue
+        if accept(found.run):
+            return replace(found, warnings=(*passed_over, *found.warnings))
+    return None
+
+
+def _read_journal(path: Path, head: dict[str, Any], lines: list[bytes]) -> Results:
+    run = _checked_run(path, head)
+    numbered = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
+    parsed = [(number, _parse(line)) for number, line in numbered]
+    warnings: tuple[str, ...] = ()
+    if parsed and parsed[-1][1] is None:
+        number, _ = parsed.pop()
+        warnings = (f"{path}: record {number}, the last, is torn and was left out; its cell must run again",)
+    return Results(run, _latest_of_each(_checked(path, parsed)), warnings)
+
+
+def _checked_run(path: Path, head: dict[str, Any]) -> Run:
+    schema = head.get("schema")
+    if type(schema) is not int or schema < 1:
+        raise ResultsError(f"{path}: schema is {schema!r}, not a number from 1: no result file")
+    if schema > SCHEMA:
+        raise ResultsError(
+            f"{path}: has schema {schema}, but this pytest-inferena reads up to {SCHEMA}; "
+            "update it: pip install --upgrade pytest-inferena"
+        )
+    if found := fault("run", head.get("run")):
+        raise ResultsError(f"{path}: run: {found}")
+    return complete_run(head["run"])
+
+
+def _checked(path: Path, numbered: Iterable[tuple[int, Any]]) -> Iterable[Record]:
+    for number, raw in numbered:
+        if raw is None:
+            raise ResultsError(f"{path}: record {number} is not JSON; remove its line to read the others")
+        if found := fault("record", raw):
+            raise ResultsError(f"{path}: record {number}: {found}")
+        yield complete_record(raw)
+
+
+def _latest_of_each(records: Iterable[Record]) -> tuple[Record, ...]:
+    return tuple({key_of(record): record for record in records}.values())
+
+
+def _kept(path: Path, run: Run) -> bytes:
+    """Return what a journal that exists keeps: whole lines of this run."""
+    if not path.is_file() or not path.stat().st_size:
+        return b""
+    found = read(path)
+    if found.run["id"] != run["id"]:
+        raise ResultsError(
+            f"{path}: exists and holds run {found.run['id']}, not {run['id']}; "
+            "name another file with --inferena-results, or move this one away"
+        )
+    data = path.read_bytes()
+    return data[: data.rstrip(b"\n").rfind(b"\n") + 1] if found.warnings else data
+
+
+def _parse(data: bytes) -> Any:
+    """Parse JSON; None for whatever is none."""
+    try:
+        return json.loads(data.decode("utf-8-sig"))
+    except (ValueError, RecursionError):
+        return None
+
+
+def _line(value: object, found: str | None, where: str) -> bytes:
+    try:
+        if found is None:
+            return json.dumps(value, allow_nan=False).encode() + b"\n"
+    except (TypeError, ValueError) as error:
+        found = str(error)
+    raise ResultsError(f"{where}: {found}")
+
+
+def _remedy(path: Path, error: OSError) -> str:
+    return (
+        f"{path}: cannot be written: {error.strerror}; all records up to here are safe. Make room, or name "
+        "another file with --inferena-results, and go on with --inferena-resume"
+    )

@@ -1,0 +1,198 @@
+"""The controller's side of a session: journal, resume, verdict words, live line, reports."""
+
+from __future__ import annotations
+
+import datetime as dt
+import importlib.metadata
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from pytest_inferena import platform, results
+from pytest_inferena.cache import Workload, digest
+from pytest_inferena.cell import targets
+from pytest_inferena.celltest import record_of
+from pytest_inferena.plan import history, plan
+from pytest_inferena.progress import Live
+from pytest_inferena.registry import METRICS
+from pytest_inferena.report import ReportError, ReportTarget, render, write
+
+if TYPE_CHECKING:
+    from pytest_inferena.cell import Target
+    from pytest_inferena.registry import Registry
+    from pytest_inferena.settings import Settings
+
+FINISHED = frozenset({"pass", "close", "fail"})
+"""Outcomes that a resumed run does not measure again."""
+
+
+class Session:
+    """One invocation of pytest with cells in it; a plugin of its own."""
+
+    def __init__(self, config: pytest.Config, settings: Settings, registry: Registry) -> None:
+        self.config, self.settings, self.registry = config, settings, registry
+        self.controller = not hasattr(config, "workerinput")
+        self.folder = Path(config.rootpath) / ".inferena"
+        self.run = self._header()
+        self.path = settings.results or self.folder / f"{self.run['id']}.jsonl"
+        self.records: dict[tuple[Any, ...], dict[str, Any]] = {}
+        self.resumed: dict[tuple[Any, ...], dict[str, Any]] = {}
+        self.journal: results.Journal | None = None
+        self.troubles: list[str] = []
+        self.notes: list[str] = []
+        self.live = Live(config, settings)
+        if settings.resume:
+            self._resume()
+
+    # -- running
+
+    def finished(self, target: Target, metric: str) -> dict[str, Any] | None:
+        """The record of a cell that the resumed journal has."""
+        key = results.key_of(cast("results.Record", self.settings.blank(target, metric)))
+        return self.resumed.get(key)
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Know what lies ahead."""
+        self.live.expect(session.items, history(self.folder))
+
+    def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
+        """With --inferena-dry-run say what would run, and run nothing."""
+        if not self.settings.dry_run:
+            return None
+        session.config.get_terminal_writer().line(plan(session.items, self.settings, history(self.folder)))
+        return True
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        """Show which cell runs."""
+        self.live.start(nodeid)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Keep a cell's record the moment it is there."""
+        record = record_of(report)
+        if not self.controller or report.when != "call" or record is None:
+            return
+        self.live.done(report.nodeid)
+        key = results.key_of(cast("results.Record", record))
+        self.records[key] = record
+        if key not in self.resumed:
+            self._write(record)
+        self.config.hook.pytest_inferena_record(record=record)
+
+    def pytest_report_teststatus(
+        self, report: pytest.TestReport
+    ) -> tuple[str, str, tuple[str, dict[str, bool]]] | None:
+        """CLOSE counts apart, in yellow, and passes."""
+        if report.when != "call" or not report.passed or hasattr(report, "wasxfail"):
+            return None
+        record = record_of(report)
+        close = record is not None and record["outcome"] == "close"
+        return ("close", "c", ("CLOSE", {"yellow": True})) if close else None
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self) -> None:
+        """Write the reports that go to files, and close the journal."""
+        if not self.controller:
+            return
+        self.live.clear()
+        if self.journal is not None:
+            self.journal.close()
+        if self.records:
+            try:
+                write(self.gathered(), [target for target in self.settings.reports if target.path is not None])
+            except ReportError as error:
+                self.troubles.append(str(error))
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Print the tables, and whatever went wrong with files."""
+        if self.records:
+            asked = [target for target in self.settings.reports if target.path is None]
+            for target in asked or [ReportTarget("terminal", None)]:
+                terminalreporter.section("inferena")
+                terminalreporter.write(render(self.gathered(), target.format))
+            terminalreporter.line(f"journal: {_short(self.path)}")
+        for note in self.notes:
+            terminalreporter.line(f"inferena: {note}", yellow=True)
+        for trouble in self.troubles:
+            terminalreporter.line(f"inferena: {trouble}", red=True)
+
+    def gathered(self) -> results.Results:
+        """What this session has: measured, and taken over from the journal it resumed."""
+        records = {**self.resumed, **self.records}
+        return results.Results(self.run, tuple(cast("results.Record", record) for record in records.values()))
+
+    # -- the journal
+
+    def _header(self) -> results.Run:
+        now = dt.datetime.now(dt.UTC)
+        models, frameworks = self.registry.models, self.registry.frameworks
+        return {
+            "id": f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}",
+            "date": now.isoformat(timespec="seconds"),
+            "commit": platform.commit(Path(self.config.rootpath)),
+            "command": self.settings.command,
+            "platform": platform.describe(),
+            "threads": self.settings.threads,
+            "plugin": importlib.metadata.version("pytest-inferena"),
+            "titles": {
+                "models": {name: model.title for name, model in models.items()},
+                "frameworks": {name: framework.title for name, framework in frameworks.items()},
+                "units": {name: [model.unit, model.items] for name, model in models.items()},
+            },
+        }
+
+    def _write(self, record: dict[str, Any]) -> None:
+        """Append to the journal; where that fails, go on: the tables come from memory."""
+        if self.troubles:
+            return
+        try:
+            self.journal = self.journal or results.Journal(self.path, self.run)
+            self.journal.append(cast("results.Record", record))
+        except results.ResultsError as error:
+            self.troubles.append(f"{error}; what is measured from here on is only in the tables below")
+
+    def _resume(self) -> None:
+        """Take over the last journal of this machine, as far as what it measured is still what would be."""
+        run = self.run
+        try:
+            if self.settings.results and self.settings.results.exists():
+                found: results.Results | None = results.read(self.settings.results)
+            else:
+                found = results.latest(self.folder, lambda old: old["platform"] == run["platform"])
+        except results.ResultsError as error:
+            raise pytest.UsageError(f"--inferena-resume: {error}") from error
+        if found is None or found.run["platform"] != run["platform"]:
+            self.notes.append("--inferena-resume: there is no journal of this machine, so everything was measured")
+            return
+        known = {
+            results.key_of(cast("results.Record", self.settings.blank(target, metric))): target
+            for target in targets(self.registry)
+            for metric in METRICS
+        }
+        for record in found.records:
+            old = cast("dict[str, Any]", record)
+            key = results.key_of(record)
+            if key in known and old["outcome"] in FINISHED and self._still(old, known[key]):
+                self.resumed[key] = old | {"flags": [*(set(old["flags"]) - {"resumed"}), "resumed"]}
+        self.run = found.run
+        self.path = self.settings.results or self.folder / f"{found.run['id']}.jsonl"
+
+    def _still(self, record: dict[str, Any], target: Target) -> bool:
+        """Whether the same model, weights, adapter and versions would be measured today."""
+        key = Workload(target.model, self.settings.size, self.settings.weights).key()
+        versions, _ = target.framework.installed()
+        return bool(
+            record["extra"].get("workload") == key
+            and record["versions"] == versions
+            and record["hashes"].get("adapter") == digest([target.framework.folder])
+        )
+
+
+def _short(path: Path) -> str:
+    try:
+        return str(path.resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

@@ -1,0 +1,122 @@
+"""Tensors outside any framework: read one by one from a safetensors file, compared in small pieces."""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
+CHUNK = 1 << 20  # elements compared at once: 8 MiB in float64
+
+_PLAIN = "F64 f8, F32 f4, F16 f2, I64 i8, I32 i4, I16 i2, I8 i1, U64 u8, U32 u4, U16 u2, U8 u1, BOOL ?"
+_DTYPES = {name: np.dtype(f"<{code}") for name, code in (pair.split() for pair in _PLAIN.split(", "))}
+# NumPy has no such types: the bytes are kept, and the name is, so that the gate can say what came.
+_DTYPES |= {
+    name: np.dtype(f"V{width}", metadata={"name": name.lower()})
+    for name, width in {"BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1}.items()
+}
+
+
+class GoldenFile(Mapping[str, Array | None]):
+    """The tensors of a safetensors file as NumPy arrays, each read anew when it is asked for.
+
+    Nothing is mapped or kept, so that the process holds no more than the tensors its caller holds.
+
+    Args:
+        path: the safetensors file.
+        none: further names, whose value is None (gradients that do not exist).
+
+    Raises:
+        ValueError: it is no safetensors file, is cut off, or has a dtype unknown here.
+    """
+
+    def __init__(self, path: Path, none: Iterable[str] = ()) -> None:
+        self.path = path
+        self._none = dict.fromkeys(none)
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            prefix = file.read(8)
+            length = struct.unpack("<Q", prefix)[0] if len(prefix) == 8 else size
+            if length > size - 8:
+                raise ValueError(f"{path} is no safetensors file, or is cut off: write it again.")
+            self._start = 8 + length
+            try:
+                header = json.loads(file.read(length))
+                header.pop("__metadata__", None)
+                self._entries = {name: self._entry(entry, size) for name, entry in header.items()}
+            except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+                raise ValueError(f"{path} has a broken safetensors header ({error!r}): write it again.") from error
+
+    def _entry(self, entry: dict[str, Any], size: int) -> tuple[np.dtype[Any], tuple[int, ...], int]:
+        dtype, shape = _DTYPES[entry["dtype"]], tuple(int(length) for length in entry["shape"])
+        begin, end = entry["data_offsets"]
+        if end - begin != math.prod(shape) * dtype.itemsize or not 0 <= begin <= end <= size - self._start:
+            raise ValueError(f"offsets {begin} to {end} do not fit shape {shape} or the file")
+        return dtype, shape, self._start + begin
+
+    def __getitem__(self, name: str) -> Array | None:
+        if name in self._none:
+            return None
+        dtype, shape, offset = self._entries[name]
+        return np.fromfile(self.path, dtype=dtype, count=math.prod(shape), offset=offset).reshape(shape)
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._entries
+        yield from (name for name in self._none if name not in self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries.keys() | self._none.keys())
+
+
+@dataclass(frozen=True)
+class Distance:
+    """How far a tensor lies from its golden twin, over all elements, in float64."""
+
+    rms: float  # root mean square of golden; NaN or infinite where golden is
+    rmse: float  # root mean square of the difference; infinite where the other tensor is not finite
+    worst: int | None  # flat index of the largest difference or of the first value that is not finite
+    finite: bool  # whether every value of the other tensor is
+
+
+def distance(golden: Array, other: Array) -> Distance:
+    """Compares two tensors of one shape in pieces of 2**20 elements.
+
+    Args:
+        golden: real numbers, any shape, empty allowed.
+        other: real numbers of the same shape.
+
+    Raises:
+        ValueError: the shapes differ.
+    """
+    if golden.shape != other.shape:
+        raise ValueError(f"shape {other.shape} cannot be compared with {golden.shape}")
+    flat_golden, flat_other = golden.reshape(-1), other.reshape(-1)
+    golden_squares, error_squares, largest = 0.0, 0.0, -1.0
+    worst, finite = None, True
+    with np.errstate(over="ignore", invalid="ignore"):
+        for start in range(0, golden.size, CHUNK):
+            expected = flat_golden[start : start + CHUNK].astype(np.float64)
+            error = flat_other[start : start + CHUNK].astype(np.float64)
+            golden_squares += float(np.dot(expected, expected))
+            if finite and not (is_finite := np.isfinite(error)).all():
+                finite, worst = False, start + int(is_finite.argmin())
+            if not finite:
+                continue
+            np.subtract(error, expected, out=error)
+            error_squares += float(np.dot(error, error))
+            np.abs(error, out=error)
+            at = int(error.argmax())
+            if error[at] > largest:
+                largest, worst = float(error[at]), start + at
+    count = max(golden.size, 1)
+    rmse = math.sqrt(error_squares / count) if finite else math.inf
+    return Distance(math.sqrt(golden_squares / count), rmse, worst, finite)

@@ -1,0 +1,21 @@
+"""What a worker shares with the harness: the Program, the protocol and the timing loop.
+
+This package needs the standard library, NumPy and safetensors, nothing else, so that it runs in any
+interpreter; `__main__.py` starts it by file path.
+"""
+
+from pytest_inferena.worker.adapter import Adapter, Setup, Step, Unsupported
+from pytest_inferena.worker.program import Entry, Node, Program, Ref, TensorSpec, evaluate
+
+__all__ = [
+    "Adapter",
+    "Entry",
+    "Node",
+    "Program",
+    "Ref",
+    "Setup",
+    "Step",
+    "TensorSpec",
+    "Unsupported",
+    "evaluate",
+]

@@ -1,0 +1,74 @@
+"""What an engine implements: two verbs and an optional third."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    import numpy as np
+
+    from pytest_inferena.worker.program import Entry, Program
+
+
+class Unsupported(Exception):  # noqa: N818 - an outcome, not a mishap
+    """The engine cannot do what is asked; the message becomes the cell's reason."""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Where and how an adapter runs; the harness decides, the adapter obeys."""
+
+    backend: str
+    """One of adapter.toml's backends."""
+    device: str
+    """`cpu`, `cuda`, …"""
+    threads: int
+    """The thread budget: the same number for every engine."""
+    scratch: Path
+    """An empty folder for the engine's caches; gone when the worker ends."""
+    exchange: Path | None = None
+    """What `prepare` wrote."""
+
+
+class Step(Protocol):
+    """One compiled entry. The harness owns rounds, warm-up and clocks."""
+
+    def __call__(self) -> None:
+        """Run once, from inputs on the device to results there; may return before it is done."""
+
+    def synchronize(self) -> None:
+        """Wait until the last run is done."""
+
+    def outputs(self) -> Mapping[str, np.ndarray[Any, Any]]:
+        """Arrays of the last run by name: the outputs, or `loss` and `grad:PARAMETER`."""
+
+
+class Adapter:
+    """The base of every Python adapter: `class Adapter(pytest_inferena.worker.Adapter)`."""
+
+    def __init__(self, setup: Setup) -> None:
+        self.setup = setup
+
+    @classmethod
+    def prepare(cls, program: Program, folder: Path) -> None:
+        """Write the engine's exchange files into `folder`; in the preparer, torch at hand."""
+
+    def load(self, program: Program, weights: Mapping[str, np.ndarray[Any, Any]]) -> None:
+        """Bring the parameters into the engine; `weights` maps their names to arrays, read lazily."""
+        raise NotImplementedError
+
+    def compile(self, entry: Entry) -> Step:
+        """Make an entry ready to run.
+
+        Raises:
+            Unsupported: the engine lacks something the entry needs.
+        """
+        raise NotImplementedError
+
+    def describe(self) -> str:
+        """What really runs, read from the engine: its platform, provider or device."""
+        return f"{self.setup.backend} on {self.setup.device}"

@@ -1,0 +1,128 @@
+"""A Program as a torch module: for engines built on PyTorch, and the reference for all others.
+
+The only module of this package that needs torch; nothing else here imports it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from pytest_inferena.worker.adapter import Unsupported
+from pytest_inferena.worker.program import Ref
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from pytest_inferena.worker.program import Argument, Entry
+
+
+def rotary_embedding(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+    """Rotate pairs (i, i + half) of x (B, H, S, D) by tables (S, D / 2)."""
+    first, second = x.chunk(2, -1)
+    return torch.cat((first * cos - second * sin, second * cos + first * sin), -1)
+
+
+def batch_norm(
+    x: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor,
+    mean: torch.Tensor,
+    var: torch.Tensor,
+    eps: float,
+) -> torch.Tensor:
+    """Batch norm on stored statistics."""
+    return torch.nn.functional.batch_norm(x, mean, var, weight, bias, training=False, eps=eps)
+
+
+def attention(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    mask: torch.Tensor | None,
+    is_causal: bool,
+    scale: float,
+    enable_gqa: bool,
+) -> torch.Tensor:
+    """Scaled dot product attention, (B, H, S, D)."""
+    return torch.nn.functional.scaled_dot_product_attention(
+        query, key, value, attn_mask=mask, is_causal=is_causal, scale=scale, enable_gqa=enable_gqa
+    )
+
+
+SPELLED: Mapping[str, Callable[..., Any]] = {
+    "rotary_embedding": rotary_embedding,
+    "batch_norm": batch_norm,
+    "scaled_dot_product_attention": attention,
+    "full": lambda size, value, dtype: torch.full(size, value, dtype=getattr(torch, dtype)),
+    "to": lambda x, dtype: x.to(getattr(torch, dtype)),
+    "gelu": lambda x, approximate: torch.nn.functional.gelu(x, approximate=approximate),
+    "group_norm": torch.nn.functional.group_norm,
+    "layer_norm": torch.nn.functional.layer_norm,
+    "rms_norm": torch.nn.functional.rms_norm,
+    "linear": torch.nn.functional.linear,
+}
+"""Operators whose arguments are not ATen's in ATen's order; every other is looked up there."""
+
+
+def operator(name: str) -> Callable[..., Any]:
+    """The function of a Program's operator.
+
+    Raises:
+        Unsupported: ATen has none of that name.
+    """
+    if name in SPELLED:
+        return SPELLED[name]
+    if not hasattr(torch.ops.aten, name):
+        raise Unsupported(f"unsupported operator aten.{name}")
+    function: Callable[..., Any] = getattr(torch.ops.aten, name)
+    return function
+
+
+def to_module(entry: Entry, parameters: Mapping[str, torch.nn.Parameter]) -> torch.fx.GraphModule:
+    """The entry as a module.
+
+    Args:
+        entry: its constants are read from its folder.
+        parameters: by name; the module holds these very objects.
+
+    Returns:
+        a module that takes the inputs in the entry's order and returns a tuple in the order of `outputs`.
+    """
+    root = torch.nn.Module()
+    graph = torch.fx.Graph()
+    nodes: dict[str, torch.fx.Node] = {}
+    for spec in entry.inputs:
+        nodes[spec.name] = graph.placeholder(_identifier(spec.name))
+    for name in entry.parameters:
+        root.register_parameter("parameter_" + _identifier(name), parameters[name])
+        nodes[name] = graph.get_attr("parameter_" + _identifier(name))
+    for name, array in entry.arrays("constants").items():
+        root.register_buffer(_identifier(name), torch.from_numpy(array))
+        nodes[name] = graph.get_attr(_identifier(name))
+    for node in entry.nodes:
+        arguments = tuple(_argument(value, nodes) for value in node.arguments.values())
+        made = graph.call_function(operator(node.operator), arguments)
+        nodes[node.name] = made
+        for index, spec in enumerate(node.outputs if len(node.outputs) > 1 else ()):
+            nodes[spec.name] = graph.call_function(_item, (made, index))
+    graph.output(tuple(nodes[name] for name in entry.outputs.values()))
+    graph.eliminate_dead_code()
+    return torch.fx.GraphModule(root, graph)
+
+
+def _item(values: Any, index: int) -> Any:
+    return values[index]
+
+
+def _argument(value: Argument, nodes: Mapping[str, torch.fx.Node]) -> Any:
+    if isinstance(value, Ref):
+        return nodes[value.name]
+    if isinstance(value, list):
+        return [_argument(item, nodes) for item in value]
+    return value
+
+
+def _identifier(name: str) -> str:
+    return "".join(character if character.isalnum() else "_" for character in name)

@@ -1,0 +1,166 @@
+"""The Python worker: answers requests with an adapter until it is told to quit."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import sys
+import time
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_inferena.worker.adapter import Adapter, Setup, Step, Unsupported
+from pytest_inferena.worker.program import Entry, Program
+from pytest_inferena.worker.protocol import VERSION, ProtocolError, parse, send
+from pytest_inferena.worker.timing import Loop, measure
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+def main(arguments: list[str]) -> int:
+    """Serve one adapter: `main([FRAMEWORK, ADAPTER_FILE, DISTRIBUTION, …])`; the exit status."""
+    framework, file, *distributions = arguments
+    server = Server(framework, Path(file), distributions)
+    with (
+        os.fdopen(int(os.environ["INFERENA_READ_FD"]), "rb") as requests,
+        os.fdopen(int(os.environ["INFERENA_WRITE_FD"]), "wb") as replies,
+    ):
+        for line in requests:
+            reply = server.answer(line)
+            send(replies, reply)
+            if reply.get("quit"):
+                break
+    return 0
+
+
+class Weights(Mapping[str, Any]):
+    """The parameters' arrays by name, each read when asked for."""
+
+    def __init__(self, file: Path) -> None:
+        from safetensors import safe_open
+
+        self._file: Any = safe_open(file, framework="numpy")
+        self._names: list[str] = list(self._file.keys())
+
+    def __getitem__(self, name: str) -> Any:
+        return self._file.get_tensor(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+class Server:
+    """One adapter behind the protocol; every method of a request's name answers it."""
+
+    adapter: Adapter
+    entries: dict[str, Entry]
+
+    def __init__(self, framework: str, file: Path, distributions: list[str]) -> None:
+        self.framework, self.file, self.distributions = framework, file, distributions
+        self.steps: dict[str, Step] = {}
+        self.requests: dict[str, Callable[..., dict[str, Any]]] = {
+            "hello": self.hello,
+            "load": self.load,
+            "compile": self.compile,
+            "measure": self.measure,
+            "outputs": self.outputs,
+            "quit": self.quit,
+        }
+
+    def answer(self, line: bytes) -> dict[str, Any]:
+        """Handle one request; whatever goes wrong becomes a typed answer."""
+        try:
+            request = parse(line)
+            name = request.pop("request", None)
+            if name not in self.requests:
+                raise ProtocolError(f"unknown request {name!r}; known are {', '.join(self.requests)}")
+            return {"ok": True, **self.requests[name](**request)}
+        except Unsupported as error:
+            return {"ok": False, "kind": "unsupported", "message": f"{error} (engine {self.framework})"}
+        except Exception as error:  # noqa: BLE001 - the engine may raise anything; all of it is reported
+            traceback.print_exc()
+            sys.stderr.flush()
+            kind = "oom" if isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__ else "error"
+            return {"ok": False, "kind": kind, "message": f"{type(error).__name__}: {error}"[:2000]}
+
+    def hello(  # noqa: PLR0913, PLR0917 - the request's fields
+        self,
+        protocol: int,
+        backend: str,
+        device: str,
+        threads: int,
+        scratch: str,
+        exchange: str | None = None,
+    ) -> dict[str, Any]:
+        """Import the framework and say its versions."""
+        if protocol != VERSION:
+            raise ProtocolError(f"version {protocol} was asked for, this worker speaks {VERSION}")
+        module = load_adapter(self.framework, self.file)
+        setup = Setup(backend, device, threads, Path(scratch), Path(exchange) if exchange else None)
+        self.adapter = module.Adapter(setup)
+        versions = {name: importlib.metadata.version(name) for name in self.distributions}
+        return {"protocol": VERSION, "versions": versions, "ran": self.adapter.describe()}
+
+    def load(self, program: str, entries: list[str]) -> dict[str, Any]:
+        """Read all files there are to read and bring the parameters into the engine."""
+        document = Program.read(Path(program))
+        self.entries = {name: document.entry(name) for name in entries}
+        for entry in self.entries.values():
+            entry.arrays("inputs")
+            entry.arrays("constants")
+        start = time.monotonic_ns()
+        self.adapter.load(document, Weights(Path(program) / "weights.safetensors"))
+        return {"ns": time.monotonic_ns() - start}
+
+    def compile(self, entry: str) -> dict[str, Any]:
+        """From the Program in memory to the first complete result."""
+        start = time.monotonic_ns()
+        step = self.adapter.compile(self.entries[entry])
+        step()
+        step.synchronize()
+        duration = time.monotonic_ns() - start
+        self.steps[entry] = step
+        return {"ns": duration, "ran": self.adapter.describe()}
+
+    def measure(self, entry: str, loop: dict[str, Any]) -> dict[str, Any]:
+        """Warm up and time steps of an entry that was compiled."""
+        timing = measure(self.steps[entry], Loop.from_json(loop))
+        return {
+            "ns": timing.samples,
+            "steps_per_sample": timing.steps_per_sample,
+            "warmups": timing.warmups,
+            "few": timing.few,
+            "cpu_per_wall": timing.cpu_per_wall,
+        }
+
+    def outputs(self, entry: str, file: str) -> dict[str, Any]:
+        """Write what the last step of an entry computed."""
+        import numpy as np
+        from safetensors.numpy import save_file
+
+        arrays = self.steps[entry].outputs()
+        save_file({name: np.asarray(array, order="C") for name, array in arrays.items()}, file)
+        return {}
+
+    def quit(self) -> dict[str, Any]:
+        """Answer and end."""
+        return {"quit": True}
+
+
+def load_adapter(framework: str, file: Path) -> Any:
+    """Import an adapter by path, as `pytest_inferena_adapter_FRAMEWORK`; its folder is not on sys.path."""
+    name = f"pytest_inferena_adapter_{framework}"
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{file} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module

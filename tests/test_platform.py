@@ -1,0 +1,120 @@
+"""Tests of the description of the machine."""
+
+import os
+import re
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from pytest_inferena import platform
+from pytest_inferena.results_schema import complete_run, fault
+
+GPU = "Model: \t\t NVIDIA H100 80GB HBM3\nIRQ:   \t\t 42\n"
+VERSION = "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  570.124.06  Release Build\nGCC version: 12\n"
+
+
+def test_this_machine_fits_the_schema() -> None:
+    """What is found here can stand in a run's header."""
+    run = complete_run({"id": "x", "date": "now", "threads": 1, "platform": platform.describe()})
+
+    assert fault("run", run) is None
+
+
+def test_describing_is_quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a program to ask, describing takes less than 50 ms."""
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    start = time.perf_counter()
+    platform.describe()
+
+    assert time.perf_counter() - start < 0.05
+
+
+@pytest.mark.parametrize(
+    ("cpu", "cores", "expected"),
+    [
+        ("Intel(R) Xeon(R) CPU @ 2.10GHz", 2, "intel-xeon-2.10ghz-2c"),
+        ("AMD Ryzen 9 7950X 16-Core Processor", 32, "amd-ryzen-9-7950x-16-core-32c"),
+        ("Apple M3", 8, "apple-m3-8c"),
+        ("../../etc/Prozeßor", 1, "etc-proze-or-1c"),
+    ],
+)
+def test_id_is_a_safe_file_name(cpu: str, cores: int, expected: str) -> None:
+    """The id has the CPU's model and cores, and nothing that a path could stumble over."""
+    assert expected == platform.machine_id(cpu, cores)
+
+
+def test_gpus_are_read_from_proc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the driver has a folder in /proc, no process is started."""
+    for name in ("0000:01:00.0", "0000:02:00.0"):
+        (tmp_path / "gpus" / name).mkdir(parents=True)
+        (tmp_path / "gpus" / name / "information").write_text(GPU)
+    (tmp_path / "version").write_text(VERSION)
+    monkeypatch.setattr(platform, "_NVIDIA", tmp_path)
+    monkeypatch.setattr(shutil, "which", lambda _: pytest.fail("asked for a program"))
+    found = platform.describe()
+
+    assert (["cpu", *["NVIDIA H100 80GB HBM3"] * 2], "570.124.06") == (found["devices"], found["driver"])
+
+
+def test_gpus_are_asked_of_the_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where /proc says nothing, the driver's program on PATH does."""
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\necho 'NVIDIA RTX 5080, 575.1'\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(platform, "_NVIDIA", tmp_path / "missing")
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    found = platform.describe()
+
+    assert (["cpu", "NVIDIA RTX 5080"], "575.1") == (found["devices"], found["driver"])
+
+
+def test_broken_program_means_no_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A driver's program that fails is as good as none."""
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\necho 'NVIDIA-SMI has failed, no driver'\nexit 9\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(platform, "_NVIDIA", tmp_path / "missing")
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+
+    assert ["cpu"] == platform.describe()["devices"]
+
+
+def test_threads_are_those_that_may_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The budget follows CPU affinity, and falls back to the number of CPUs."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3, 5, 7}, raising=False)
+    bound = platform.thread_budget()
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+
+    assert (3, 1) == (bound, platform.thread_budget())
+
+
+def test_commit_says_when_it_is_dirty(tmp_path: Path) -> None:
+    """A clean checkout gives the short hash, also on a tag; a changed file adds -dirty."""
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=x", "-c", "user.email=x@example.org"]
+    (tmp_path / "file").write_text("1")
+    for command in (["init", "-q"], ["add", "file"], ["commit", "-qm", "x"], ["tag", "-am", "v", "v1"]):
+        subprocess.run([*git, *command], check=True)
+    short = subprocess.run([*git, "rev-parse", "--short", "HEAD"], check=True, capture_output=True, text=True)
+    clean = platform.commit(tmp_path)
+    (tmp_path / "file").write_text("2")
+
+    assert (short.stdout.strip(), f"{short.stdout.strip()}-dirty") == (clean, platform.commit(tmp_path))
+
+
+def test_no_git_is_no_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither a folder without a repository nor a machine without git is an error."""
+    outside = platform.commit(tmp_path)
+    monkeypatch.setenv("PATH", "")
+
+    assert (None, None) == (outside, platform.commit(Path.cwd()))
+
+
+def test_cpu_has_a_name_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where /proc/cpuinfo names no model, as on many ARM machines, the architecture stands in."""
+    monkeypatch.setattr(platform, "_text", lambda _: "")
+
+    assert re.fullmatch(r"[a-z0-9.-]+-\d+c", platform.describe()["id"])

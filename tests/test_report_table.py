@@ -1,0 +1,191 @@
+"""Tests of the tables: figures, marks, notes, names and facts, before any format dresses them."""
+
+from typing import Any
+
+import pytest
+from tests.records import broken, make_record, make_results, make_verdict, timed
+
+from pytest_inferena.report.cells import Cell, figure, number, scientific
+from pytest_inferena.report.table import Table, tables
+from pytest_inferena.results import Record
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (0, "0"),
+        (0.842, "0.842"),
+        (0.08421, "0.0842"),
+        (0.0009, "9e-4"),
+        (9.1234, "9.12"),
+        (9.996, "10.0"),
+        (99.96, "100"),
+        (232.4, "232"),
+        (999.6, "1 000"),
+        (1208.4, "1 208"),
+        (1234567, "1 234 567"),
+    ],
+)
+def test_numbers_have_three_significant_digits(value: float, expected: str) -> None:
+    """Numbers are as exact as a timing can be, and rounding never changes their width of meaning."""
+    assert expected == number(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [(2.13e-6, "2.1e-6"), (1e-5, "1e-5"), (0.98, "0.98"), (12345, "1.2e4"), (0, "0")]
+)
+def test_errors_are_written_short(value: float, expected: str) -> None:
+    """Error figures have two significant digits and no padded exponent."""
+    assert expected == scientific(value)
+
+
+@pytest.mark.parametrize(
+    ("metric", "changes", "expected"),
+    [
+        ("inference", {}, "232 ±0.9 %"),
+        ("compile", {}, "0.232 ±0.9 %"),
+        ("compile", {"interval": None, "samples": [0.232]}, "0.232"),
+        ("latency", timed(0.001, 0.0002), "1.00 ±20 %"),
+        ("training", timed(0.0, 0.0), "0"),
+        ("training", {"median": None, "interval": None}, ""),
+    ],
+)
+def test_figure_has_its_unit_and_spread(metric: str, changes: dict[str, Any], expected: str) -> None:
+    """Compile is in seconds, steps in milliseconds, and the spread is half the interval."""
+    assert expected == figure(make_record(metric, **changes))
+
+
+def _bests(*records: Record) -> list[str]:
+    """Name the frameworks whose inference is marked as best."""
+    (table,) = tables(make_results(records))
+    return [row.framework for row in table.rows if row.cells[1].best]
+
+
+A, B, C = timed(0.100, 0.002), timed(0.103, 0.002), timed(0.106, 0.002)
+
+
+@pytest.mark.parametrize(
+    ("zeta", "alpha", "mu", "expected"),
+    [
+        (A, timed(0.2, 0.01), timed(0.3, 0.01), ["Zeta"]),
+        (B, A, timed(0.3, 0.01), ["Zeta", "Alpha"]),
+        (A, B, C, ["Zeta", "Alpha"]),  # C overlaps with B alone, so it is not among the best
+        ({**A, "interval": [0.09, 0.11]}, B, C, ["Zeta", "Alpha", "Mu"]),
+        (A, broken("crash", "x"), broken("oom", "x"), []),
+        (A, {**timed(0.05, 0.001), "outcome": "fail"}, timed(0.2, 0.001), ["Zeta"]),
+        (A, timed(0.05, 0.001, flags=["implausible"]), timed(0.2, 0.001), ["Zeta"]),
+        (A, timed(0.05, 0.001, flags=["noisy", "few"]), timed(0.2, 0.001), ["Alpha"]),
+        (A, {**timed(0.05, 0.001), "outcome": "close"}, timed(0.2, 0.001), ["Alpha"]),
+        (A, {"median": 0.05, "interval": None, "samples": [0.05]}, timed(0.2, 0.001), ["Zeta"]),
+    ],
+)
+def test_best_lies_apart_or_is_shared(
+    zeta: dict[str, Any], alpha: dict[str, Any], mu: dict[str, Any], expected: list[str]
+) -> None:
+    """Only a right, plausible figure with an interval is best; what cannot be told from it is best too."""
+    found = _bests(
+        make_record(framework="zeta", **zeta),
+        make_record(framework="alpha", **alpha),
+        make_record(framework="mu", **mu),
+    )
+
+    assert expected == found
+
+
+def test_work_that_differs_never_shares_a_table() -> None:
+    """Model, size, weights, dtype, batch, seq and threads each make a table of their own."""
+    changes: list[dict[str, Any]] = [
+        {},
+        {"model": "bert"},
+        {"model": "new"},
+        {"size": "tiny"},
+        {"weights": "package: pkg 1"},
+        {"dtype": "bfloat16"},
+        {"batch": 4},
+        {"seq": 64},
+        {"threads": 1},
+    ]
+    titles = [table.title for table in tables(make_results([make_record(**change) for change in changes]))]
+
+    assert {"Small U-Net", "BERT", "new", "Small U-Net, tiny", "Small U-Net, weights from package: pkg 1"} | {
+        "Small U-Net, bfloat16",
+        "Small U-Net, batch 4",
+        "Small U-Net, seq 64",
+        "Small U-Net, threads 1",
+    } == set(titles)
+    assert ("Small U-Net", "BERT", "new") == (titles[0], *titles[-2:])
+
+
+def test_engines_are_named_by_what_tells_them_apart() -> None:
+    """Backend, device and variant show where a framework has several, and a tuned one always."""
+    records = [
+        make_record(framework="zeta"),
+        make_record(framework="alpha", backend="fast"),
+        make_record(framework="alpha", backend="main"),
+        make_record(framework="alpha", backend="main", device="cuda"),
+        make_record(framework="mu", variant="tuned"),
+    ]
+    (table,) = tables(make_results(records))
+    rows = [(row.framework, row.platform) for row in table.rows]
+
+    assert [
+        ("Zeta", "Acme One @ 2.10GHz"),
+        ("Alpha (fast, cpu)", "Acme One @ 2.10GHz"),
+        ("Alpha (main, cpu)", "Acme One @ 2.10GHz"),
+        ("Alpha (main, cuda)", "Acme G1"),
+        ("Mu (tuned)", "Acme One @ 2.10GHz"),
+    ] == rows
+
+
+def test_unknown_device_names_its_machine() -> None:
+    """A device that the header does not list is not mistaken for another."""
+    (table,) = tables(make_results([make_record(device="cuda:1")]))
+
+    assert "cuda:1 of Acme One @ 2.10GHz" == table.rows[0].platform
+
+
+def test_metrics_of_others_get_a_column() -> None:
+    """A metric that another plugin defines is not dropped."""
+    (table,) = tables(make_results([make_record("compile_warm"), make_record()]))
+
+    assert "Compile warm (s)" == table.columns[6]
+    assert Cell("0.232 ±0.9 %") == table.rows[0].cells[4]
+
+
+def test_wrong_training_strikes_its_loss() -> None:
+    """The loss of a training that FAILs does not count either."""
+    verdict = make_verdict(outcome="fail", loss=9.5, loss_golden=10.0, message="grad:w is zero")
+    (table,) = tables(make_results([make_record("training", outcome="fail", verdict=verdict)]))
+
+    assert Cell("9.5000", struck=True, note=1) == table.rows[0].cells[-1]
+    assert ("Alpha, training: FAIL: grad:w is zero (NRMSE 2.1e-7 of limit 1e-5 on output)",) == table.notes
+
+
+def test_doubts_about_a_figure_are_noted() -> None:
+    """Few samples, noise and implausible speed stand beside the figure, resumed does not."""
+    flags = ["noisy", "implausible", "few", "resumed"]
+    (table,) = tables(make_results([make_record(flags=flags), make_record("latency", flags=["resumed"])]))
+
+    assert ("Alpha, inference: few: only 10 samples; noisy; implausible",) == table.notes
+    assert "few (Alpha inference); resumed (Alpha inference, Alpha latency)" in _fact(table, "Flags")
+
+
+def test_different_programs_are_pointed_out() -> None:
+    """Where the hashes of one metric differ, the table says that its figures do not compare."""
+    hashes = [{"program": "aaaa"}, {"program": "aaaa"}, {"program": "bbbb"}]
+    names = ("zeta", "alpha", "mu")
+    (table,) = tables(make_results([make_record("latency", n, hashes=h) for n, h in zip(names, hashes, strict=True)]))
+
+    assert "program DIFFERS (cells: aaaa in 2, bbbb in 1), so not all figures compare" == _fact(table, "Hashes")
+
+
+def test_inputs_may_differ_between_metrics() -> None:
+    """Inference and latency have inputs of their own, which is nothing to warn of."""
+    records = [make_record(m, hashes={"inputs": h}) for m, h in (("inference", "aaaa"), ("latency", "bbbb"))]
+    (table,) = tables(make_results(records))
+
+    assert "inputs aaaa, bbbb" == _fact(table, "Hashes")
+
+
+def _fact(table: Table, name: str) -> str:
+    return dict(table.facts)[name]
