@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from pytest_inferena.program.canonical import Graph, canonical
+from pytest_inferena.program.canonical import canonical
 from pytest_inferena.program.fuse import fuse
+from pytest_inferena.program.graph import Graph, NotExportable
 from pytest_inferena.worker.program import Node, Ref, TensorSpec
 
 if TYPE_CHECKING:
@@ -23,11 +24,18 @@ BY_SHAPE = ("new_", "zeros_like", "ones_like", "full_like")
 """Operators that read nothing of their tensor but its shape and dtype."""
 
 
-class NotExportable(ValueError):  # noqa: N818 - the model's fault, said as such
-    """torch.export could not make a graph of the module."""
+SPELLED_OUT = ("einsum", "glu", "hardswish", "hardsigmoid", "mish", "softplus", "pixel_shuffle")
+"""Composite operators that few engines have; torch.export spells them out."""
 
 
-def capture(module: torch.nn.Module, inputs: Tensors, outputs: tuple[str, ...], names: Mapping[int, str]) -> Graph:
+def capture(
+    module: torch.nn.Module,
+    inputs: Tensors,
+    outputs: tuple[str, ...],
+    names: Mapping[int, str],
+    *,
+    trains: bool = False,
+) -> Graph:
     """Capture one way of calling a module.
 
     Args:
@@ -35,19 +43,24 @@ def capture(module: torch.nn.Module, inputs: Tensors, outputs: tuple[str, ...], 
         inputs: example tensors by argument name; their shapes are the entry's.
         outputs: names for what it returns, in order.
         names: id of a parameter → its name in the Program, see `parameter_names`.
+        trains: engines will derive gradients, so that it matters where none may flow.
 
     Raises:
         NotExportable: the message holds what torch.export says and what to do.
     """
-    try:
-        exported = torch.export.export(module, (), dict(inputs)).run_decompositions({})
-    except Exception as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else ""
-        raise NotExportable(
-            f"{type(module).__name__}.forward does not export: {type(error).__name__}: {first[:300]}; "
-            "torch.export needs a forward without data-dependent Python (see 'torch.export' in PyTorch's docs)"
-        ) from error
+    exported = _export(module, inputs, trains=trains)
     signature = exported.graph_signature
+    changed = [*signature.buffers_to_mutate.values(), *signature.user_inputs_to_mutate.values()]
+    if changed:
+        raise NotExportable(
+            f"{type(module).__name__}.forward changes {', '.join(changed)} in place, and a step has to leave "
+            "everything as it was; work on a clone()"
+        )
+    if len(signature.user_outputs) != len(outputs):
+        raise NotExportable(
+            f"{type(module).__name__}.forward returns {len(signature.user_outputs)} tensors and its case names "
+            f"{len(outputs)}: {', '.join(outputs)}; name each of them in `outputs`"
+        )
     tensors = {**exported.state_dict, **exported.constants}
     known: dict[str, str | torch.Tensor] = {
         node: names[id(module.get_parameter(target))] for node, target in signature.inputs_to_parameters.items()
@@ -55,7 +68,38 @@ def capture(module: torch.nn.Module, inputs: Tensors, outputs: tuple[str, ...], 
     for kind in (signature.inputs_to_buffers, signature.inputs_to_lifted_tensor_constants):
         known |= {node: tensors[target] for node, target in kind.items()}
     known |= dict(zip(signature.user_inputs, inputs, strict=True))
-    return lower(exported.graph, known, inputs, outputs)
+    return lower(exported.graph, known, inputs, outputs, trains=trains)
+
+
+def _export(module: torch.nn.Module, inputs: Tensors, *, trains: bool) -> torch.export.ExportedProgram:
+    table = torch.export.default_decompositions()
+    chosen = {op: table[op] for op in list(table) if op._schema.name.split("::")[1] in SPELLED_OUT}
+    try:
+        exported = torch.export.export(module, (), dict(inputs))
+        _refuse_no_grad(exported, trains=trains)
+        return exported.run_decompositions(chosen)
+    except NotExportable:
+        raise
+    except Exception as error:
+        first = str(error).strip().splitlines()[0] if str(error).strip() else ""
+        raise NotExportable(
+            f"{type(module).__name__}.forward does not export: {type(error).__name__}: {first[:300]}; "
+            "torch.export needs a forward without data-dependent Python (see 'torch.export' in PyTorch's docs)"
+        ) from error
+
+
+def _refuse_no_grad(exported: torch.export.ExportedProgram, *, trains: bool) -> None:
+    """A region without gradients is forgotten by what follows, which matters if parameters go into it."""
+    signature = exported.graph_signature
+    reached: set[torch.fx.Node] = set()
+    for node in exported.graph.nodes:
+        if node.name in signature.inputs_to_parameters or reached.intersection(node.all_input_nodes):
+            reached.add(node)
+        if trains and node in reached and getattr(node.target, "__name__", "") == "wrap_with_set_grad_enabled":
+            raise NotExportable(
+                "the forward uses torch.no_grad() around something that depends on a parameter, which a graph "
+                "cannot express; use .detach() on the result instead"
+            )
 
 
 def parameter_names(module: torch.nn.Module) -> dict[int, str]:
@@ -64,7 +108,12 @@ def parameter_names(module: torch.nn.Module) -> dict[int, str]:
 
 
 def lower(
-    fx: torch.fx.Graph, known: Mapping[str, str | torch.Tensor], inputs: Tensors, outputs: tuple[str, ...]
+    fx: torch.fx.Graph,
+    known: Mapping[str, str | torch.Tensor],
+    inputs: Tensors,
+    outputs: tuple[str, ...],
+    *,
+    trains: bool = False,
 ) -> Graph:
     """Turn an FX graph of ATen operators into a Program's graph.
 
@@ -73,8 +122,13 @@ def lower(
         known: placeholder → name of an input or parameter, or the constant tensor it stands for.
         inputs: the entry's inputs by name.
         outputs: names for what the graph returns; None among its results is left out.
+        trains: engines will derive gradients.
+
+    Raises:
+        NotExportable: it draws random numbers, or calls what is no ATen operator.
     """
-    graph = Graph([_spec(name, tensor) for name, tensor in inputs.items()], {})
+    graph = Graph([_spec(name, tensor) for name, tensor in inputs.items()], {}, trains=trains)
+    graph.specs |= {spec.name: spec for spec in graph.inputs}
     folded = fold(fx, known)
     names: dict[torch.fx.Node, str] = {}
     for node in fx.nodes:
@@ -110,10 +164,23 @@ def fold(fx: torch.fx.Graph, known: Mapping[str, str | torch.Tensor]) -> dict[to
             if node.op != "call_function":
                 continue
             by_shape = getattr(node.target, "__name__", "").startswith(BY_SHAPE)
-            if by_shape or all(source in folded for source in node.all_input_nodes):
+            others = node.all_input_nodes[1:] if by_shape else node.all_input_nodes
+            if all(source in folded for source in others):
+                _refuse_random(node)
                 arguments, keywords = torch.fx.node.map_arg((node.args, node.kwargs), value)
                 folded[node] = node.target(*arguments, **keywords)
     return folded
+
+
+def _refuse_random(node: torch.fx.Node) -> None:
+    """Dropout and attention are random for some of their arguments only, which their rules look at."""
+    if node.target in {torch.ops.aten.dropout.default, torch.ops.aten.scaled_dot_product_attention.default}:
+        return
+    if torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()):
+        raise NotExportable(
+            f"the forward draws random numbers ({node.target}), so no two engines could agree; make it an input, "
+            "or leave dropout to modules, which eval() turns off"
+        )
 
 
 def _emit(
@@ -126,6 +193,7 @@ def _emit(
         return
     if not isinstance(node.target, torch._ops.OpOverload):
         raise NotExportable(f"the graph calls {node.target}, which is no ATen operator")
+    _refuse_random(node)
     operator_name = node.target._schema.name.split("::")[1]
     if operator_name.startswith("_assert"):
         return
@@ -134,10 +202,10 @@ def _emit(
         value = node.kwargs.get(parameter.name, parameter.default_value)
         value = node.args[index] if index < len(node.args) else value
         arguments[parameter.name] = _argument(graph, value, names, folded, inline=parameter.name == "other")
-    names[node] = node.name
+    name = names[node] = node.name + "_" * (node.name in graph.specs)  # a parameter may be called `mul`
     values = node.meta["val"]
     values = list(values) if isinstance(values, list | tuple) else [values]
-    specs = [_spec(f"{node.name}.{i}" if i else node.name, value) for i, value in enumerate(values)]
+    specs = [_spec(f"{name}.{i}" if i else name, value) for i, value in enumerate(values)]
     graph.nodes.append(Node(operator_name, arguments, tuple(specs)))
     graph.specs |= {spec.name: spec for spec in specs}
 

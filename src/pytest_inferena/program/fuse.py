@@ -12,7 +12,7 @@ import numpy as np
 from pytest_inferena.worker.program import Node, Ref
 
 if TYPE_CHECKING:
-    from pytest_inferena.program.canonical import Graph
+    from pytest_inferena.program.graph import Graph
 
 
 class Matcher:
@@ -28,7 +28,9 @@ class Matcher:
         return node.arguments if node is not None and node.operator == operator else None
 
     def constant(self, value: Any) -> np.ndarray[Any, Any] | None:
-        """The array behind a tensor, if it is a constant."""
+        """The array behind a tensor, if it is a constant or one number over and over."""
+        if (filled := self.made_by(value, "full")) is not None:
+            return np.full(filled["size"], filled["fill_value"], filled["dtype"])
         return self.graph.constants.get(value.name) if isinstance(value, Ref) else None
 
     def either(self, arguments: dict[str, Any] | None, operator: str) -> tuple[dict[str, Any], Any] | None:
@@ -46,7 +48,7 @@ def fuse(graph: Graph) -> Graph:
     """Replace what the rules recognise; what nobody reads afterwards is gone."""
     matcher = Matcher(graph)
     for index, node in enumerate(graph.nodes):
-        for rule in (_rms_norm, _rotary_embedding, _attention):
+        for rule in (_rms_norm, _rotary_embedding, _attention, _added_rows):
             fused = rule(matcher, node)
             if fused is not None:
                 graph.nodes[index] = matcher.makers[node.name] = fused
@@ -128,7 +130,7 @@ def _attention(m: Matcher, node: Node) -> Node | None:
         return None
     arguments = dict(node.arguments)
     key, value = (_unrepeated(m, arguments[name]) for name in ("key", "value"))
-    if key is not None and value is not None:
+    if key is not None and value is not None and m.graph.shape(key)[1] == m.graph.shape(value)[1]:
         arguments |= {"key": key, "value": value, "enable_gqa": True}
     mask = m.constant(arguments["attn_mask"])
     if mask is not None and mask.dtype == np.bool_ and not arguments["is_causal"]:
@@ -155,3 +157,15 @@ def _unrepeated(m: Matcher, value: Any) -> Ref | None:
     right = [batch, heads * size[2], length, width]
     ok = size == repeated and inner["shape"] == kept and outer["shape"] == right
     return inner["self"] if ok else None
+
+
+def _added_rows(m: Matcher, node: Node) -> Node | None:
+    """Rows added to zeros, and the sum added to a tensor, are rows added to the tensor: a tied embedding's gradient."""
+    if node.operator != "add":
+        return None
+    for rows, base in (("self", "other"), ("other", "self")):
+        put = m.made_by(node.arguments[rows], "index_put")
+        zeros = m.made_by(put["self"], "full") if put and put["accumulate"] else None
+        if put and zeros and zeros["fill_value"] == 0 and m.graph.shape(node.arguments[base]) == node.outputs[0].shape:
+            return Node("index_put", put | {"self": node.arguments[base]}, node.outputs)
+    return None

@@ -7,24 +7,24 @@ engine needs no operator that only training has.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
-from torch._decomp import core_aten_decompositions, get_decompositions
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from pytest_inferena.program.capture import NotExportable, lower
+from pytest_inferena.program.autograd import shorten
+from pytest_inferena.program.capture import lower
+from pytest_inferena.program.gradients import decompositions
+from pytest_inferena.program.graph import NotExportable
 from pytest_inferena.worker.aten import to_module
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from torch import Tensor
 
-    from pytest_inferena.program.canonical import Graph
+    from pytest_inferena.program.graph import Graph
     from pytest_inferena.worker.program import Entry
-
-aten = torch.ops.aten
 
 
 def joint(training: Entry, parameters: Mapping[str, torch.nn.Parameter], inputs: Mapping[str, Tensor]) -> Graph:
@@ -41,7 +41,7 @@ def joint(training: Entry, parameters: Mapping[str, torch.nn.Parameter], inputs:
     Raises:
         NotExportable: autograd cannot trace it.
     """
-    module = to_module(training, parameters)
+    module = shorten(to_module(training, parameters))
     names = [name for name in training.parameters if parameters[name].requires_grad]
     held = {id(parameter): str(key) for key, parameter in module.named_parameters()}
     keys = [held[id(parameters[name])] for name in names]
@@ -93,85 +93,3 @@ def _may_mask_all(training: Entry) -> bool:
     masks = [node.arguments.get("attn_mask") for node in training.nodes]
     arrays = [constants.get(mask.name) for mask in masks if mask is not None]
     return any(array is None or array.dtype != bool or not array.any(-1).all() for array in arrays)
-
-
-def decompositions(*, safe_softmax: bool) -> dict[Any, Callable[..., Any]]:
-    """Core ATen's, those of backward operators, and three of our own.
-
-    Without `safe_softmax` a row of attention that is masked altogether would be NaN, not zero; the
-    check for it costs a dozen operators a layer.
-    """
-    table = dict(core_aten_decompositions())
-    table |= get_decompositions(
-        [
-            aten.native_layer_norm, aten.native_layer_norm_backward,
-            aten.native_group_norm, aten.native_group_norm_backward,
-            aten.native_batch_norm, aten.native_batch_norm_backward, aten._native_batch_norm_legit_no_training,
-            aten.embedding_dense_backward, aten.nll_loss_forward, aten.nll_loss_backward,
-            aten._softmax_backward_data, aten._log_softmax_backward_data, aten._safe_softmax,
-            aten.silu_backward, aten.gelu_backward, aten.threshold_backward, aten.mse_loss_backward,
-            aten.select_backward, aten.slice_backward, aten._fused_rms_norm, aten._fused_rms_norm_backward,
-        ]
-    )  # fmt: skip
-    table |= {
-        aten.convolution_backward.default: _convolution_backward,
-        aten.max_pool2d_with_indices_backward.default: _max_pool2d_backward,
-        aten.upsample_nearest2d_backward.default: _upsample_nearest2d_backward,
-    }
-    if not safe_softmax:
-        table[aten._safe_softmax.default] = lambda x, dim, dtype=None: aten._softmax(x, dim, False)  # noqa: ARG005
-    for kept in (aten.silu.default, aten.embedding.default):  # engines have these as they are
-        table.pop(kept, None)
-    return table
-
-
-def _convolution_backward(
-    grad: Tensor, x: Tensor, weight: Tensor, bias_sizes: list[int] | None, stride: list[int], padding: list[int],
-    dilation: list[int], transposed: bool, output_padding: list[int], groups: int, mask: list[bool],
-) -> tuple[Tensor | None, Tensor | None, Tensor | None]:  # fmt: skip
-    """The gradients of a convolution are convolutions: transposed for the input, of swapped roles for the weight."""
-    del bias_sizes, output_padding
-    if transposed or groups != 1:
-        raise NotImplementedError("the gradient of a transposed or grouped convolution")
-    rank = len(stride)
-    grad_x = grad_weight = grad_bias = None
-    if mask[0]:
-        reach = [dilation[d] * (weight.shape[2 + d] - 1) + 1 for d in range(rank)]
-        left = [x.shape[2 + d] - ((grad.shape[2 + d] - 1) * stride[d] - 2 * padding[d] + reach[d]) for d in range(rank)]
-        grad_x = aten.convolution(grad, weight, None, stride, padding, dilation, True, left, 1)
-    if mask[1]:
-        swapped = (x.transpose(0, 1), grad.transpose(0, 1))
-        grad_weight = aten.convolution(*swapped, None, dilation, padding, stride, False, [0] * rank, 1).transpose(0, 1)
-        for d in range(rank):  # rows beyond the kernel came from a stride that does not divide
-            grad_weight = grad_weight.narrow(2 + d, 0, weight.shape[2 + d])
-    if mask[2]:
-        grad_bias = grad.sum([0, *range(2, 2 + rank)])
-    return grad_x, grad_weight, grad_bias
-
-
-def _max_pool2d_backward(
-    grad: Tensor, x: Tensor, kernel_size: list[int], stride: list[int], padding: list[int], dilation: list[int],
-    ceil_mode: bool, indices: Tensor,
-) -> Tensor:  # fmt: skip
-    """Every gradient goes to the place its maximum came from."""
-    del kernel_size, stride, padding, dilation, ceil_mode
-    batch, channels, height, width = x.shape
-    zeros = torch.zeros(batch, channels, height * width, dtype=grad.dtype)
-    flat = (tensor.reshape(batch, channels, -1) for tensor in (indices, grad))
-    return zeros.scatter_add(2, *flat).reshape(x.shape)
-
-
-def _upsample_nearest2d_backward(
-    grad: Tensor,
-    output_size: list[int],
-    input_size: list[int],
-    scale_h: float | None = None,
-    scale_w: float | None = None,
-) -> Tensor:
-    """Sum over the block that each pixel became."""
-    del scale_h, scale_w
-    batch, channels, height, width = input_size
-    rows, columns = output_size[0] // height, output_size[1] // width
-    if (rows * height, columns * width) != tuple(output_size):
-        raise NotImplementedError("the gradient of upsampling by a fraction")
-    return grad.reshape(batch, channels, height, rows, width, columns).sum([3, 5])

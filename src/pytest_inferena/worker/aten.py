@@ -15,7 +15,7 @@ from pytest_inferena.worker.program import Ref
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from pytest_inferena.worker.program import Argument, Entry
+    from pytest_inferena.worker.program import Argument, Entry, Node
 
 
 def rotary_embedding(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
@@ -66,17 +66,17 @@ SPELLED: Mapping[str, Callable[..., Any]] = {
 """Operators whose arguments are not ATen's in ATen's order; every other is looked up there."""
 
 
-def operator(name: str) -> Callable[..., Any]:
-    """The function of a Program's operator.
+def operator(node: Node) -> Callable[..., Any]:
+    """The function of a node's operator.
 
     Raises:
         Unsupported: ATen has none of that name.
     """
-    if name in SPELLED:
-        return SPELLED[name]
-    if not hasattr(torch.ops.aten, name):
-        raise Unsupported(f"unsupported operator aten.{name}")
-    function: Callable[..., Any] = getattr(torch.ops.aten, name)
+    if node.operator in SPELLED:
+        return SPELLED[node.operator]
+    if not hasattr(torch.ops.aten, node.operator):
+        raise Unsupported(f"unsupported operator aten.{node.operator}, node {node.name}")
+    function: Callable[..., Any] = getattr(torch.ops.aten, node.operator)
     return function
 
 
@@ -95,21 +95,31 @@ def to_module(entry: Entry, parameters: Mapping[str, torch.nn.Parameter]) -> tor
     nodes: dict[str, torch.fx.Node] = {}
     for spec in entry.inputs:
         nodes[spec.name] = graph.placeholder(_identifier(spec.name))
-    for name in entry.parameters:
-        root.register_parameter("parameter_" + _identifier(name), parameters[name])
-        nodes[name] = graph.get_attr("parameter_" + _identifier(name))
-    for name, array in entry.arrays("constants").items():
-        root.register_buffer(_identifier(name), torch.from_numpy(array))
-        nodes[name] = graph.get_attr(_identifier(name))
+    for index, name in enumerate(entry.parameters):  # by number: `a.b` and `a_b` would be one identifier
+        root.register_parameter(f"parameter_{index}", parameters[name])
+        nodes[name] = graph.get_attr(f"parameter_{index}")
+    for index, (name, array) in enumerate(entry.arrays("constants").items()):
+        root.register_buffer(f"constant_{index}", torch.from_numpy(array))
+        nodes[name] = graph.get_attr(f"constant_{index}")
     for node in entry.nodes:
-        arguments = tuple(_argument(value, nodes) for value in node.arguments.values())
-        made = graph.call_function(operator(node.operator), arguments)
+        function = operator(node)
+        arguments = {name: _argument(value, nodes) for name, value in node.arguments.items()}
+        keywords = {name: arguments.pop(name) for name in _keywords(function) if name in arguments}
+        made = graph.call_function(function, tuple(arguments.values()), keywords)
         nodes[node.name] = made
         for index, spec in enumerate(node.outputs if len(node.outputs) > 1 else ()):
             nodes[spec.name] = graph.call_function(_item, (made, index))
     graph.output(tuple(nodes[name] for name in entry.outputs.values()))
     graph.eliminate_dead_code()
     return torch.fx.GraphModule(root, graph)
+
+
+def _keywords(function: Any) -> set[str]:
+    """What ATen takes by name only; the functions in `SPELLED` take everything by position."""
+    if not isinstance(function, torch._ops.OpOverloadPacket):
+        return set()
+    schemas = [getattr(function, overload)._schema for overload in function.overloads()]
+    return {argument.name for schema in schemas for argument in schema.arguments if argument.kwarg_only} - {"out"}
 
 
 def _item(values: Any, index: int) -> Any:

@@ -112,13 +112,7 @@ class Entry:
         Raises:
             ValueError: it is no Program, or of a version this reader does not know.
         """
-        if document.get("format") != "inferena-program":
-            raise ValueError("not an inferena Program: 'format' is missing; clear the cache and run again")
-        if document["version"] != VERSION:
-            raise ValueError(
-                f"Program version {document['version']}, this reader knows {VERSION}; "
-                "'inferena cache clear' and run again"
-            )
+        _check(document)
         return cls(
             document["entry"],
             tuple(map(TensorSpec.from_json, document["inputs"])),
@@ -158,8 +152,12 @@ class Program:
 
     @classmethod
     def read(cls, folder: Path) -> Program:
-        """Open the folder of a Program; its entries are read when asked for."""
-        document = json.loads((folder / "program.json").read_text())
+        """Open the folder of a Program; its entries are read when asked for.
+
+        Raises:
+            ValueError: `program.json` is no Program, or of a version this reader does not know.
+        """
+        document = _read(folder / "program.json")
         specs = [TensorSpec.from_json(spec) for spec in document["parameters"]]
         return cls(
             folder,
@@ -177,17 +175,43 @@ class Program:
             "parameters": [spec.to_json() for spec in self.parameters.values()],
             "trainable": sorted(self.trainable),
         }
-        (self.folder / "program.json").write_text(json.dumps(document))
+        (self.folder / "program.json").write_text(json.dumps(document, allow_nan=False))
 
     def entry(self, name: str) -> Entry:
-        """Read one of the entries `inference`, `latency`, `training`, `joint`."""
-        entry = Entry.from_json(json.loads((self.folder / f"{name}.json").read_text()))
+        """Read one of the entries `inference`, `latency`, `training`, `joint`.
+
+        Raises:
+            Unsupported: the Program has no such entry.
+            ValueError: its file is no entry, or of a version this reader does not know.
+        """
+        if not (self.folder / f"{name}.json").exists():
+            raise Unsupported(f"the Program of {self.model} has no entry {name}")
+        entry = Entry.from_json(_read(self.folder / f"{name}.json"))
         entry.folder = self.folder
         for spec in (*entry.inputs, *entry.constants, *(s for node in entry.nodes for s in node.outputs)):
             entry.specs[spec.name] = spec
         for parameter in entry.parameters:
             entry.specs[parameter] = self.parameters[parameter]
         return entry
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(file.read_text(encoding="utf-8"))
+        _check(document)
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from error
+    return document  # type: ignore[no-any-return] # checked to be an object
+
+
+def _check(document: Any) -> None:
+    if not isinstance(document, dict) or document.get("format") != "inferena-program":
+        raise ValueError("not an inferena Program: 'format' is missing; 'inferena cache clear' and run again")
+    if document.get("version") != VERSION:
+        raise ValueError(
+            f"Program version {document.get('version')}, this reader knows {VERSION}; "
+            "'inferena cache clear' and run again"
+        )
 
 
 def references(value: Argument) -> Iterator[str]:
@@ -233,8 +257,8 @@ def evaluate(entry: Entry, operators: Mapping[str, Callable[..., Any]], values: 
         result = operator(*(substitute(value, values.__getitem__) for value in node.arguments.values()))
         results = (result,) if len(node.outputs) == 1 else result
         values.update(zip((spec.name for spec in node.outputs), results, strict=True))
-        for name in node.inputs():  # free what nobody reads any more
-            if last[name] == node.name and name not in kept:
+        for name in (*node.inputs(), *(spec.name for spec in node.outputs)):  # free what nobody reads any more
+            if last.get(name, node.name) == node.name and name not in kept:
                 values.pop(name, None)
     return {name: values[tensor] for name, tensor in entry.outputs.items()}
 

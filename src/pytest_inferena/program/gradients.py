@@ -1,0 +1,106 @@
+"""Backward operators spelled by forward ones, so that an engine needs none that only training has."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch._decomp import core_aten_decompositions, get_decompositions
+
+from pytest_inferena.program.convolution import convolution_backward
+from pytest_inferena.program.graph import NotExportable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+aten = torch.ops.aten
+
+
+def decompositions(*, safe_softmax: bool) -> dict[Any, Callable[..., Any]]:
+    """Core ATen's, those of backward operators, and our own.
+
+    Without `safe_softmax` a row of attention that is masked altogether would be NaN, not zero; the
+    check for it costs a dozen operators a layer.
+    """
+    table = dict(core_aten_decompositions())
+    table |= get_decompositions(
+        [
+            aten.native_layer_norm_backward, aten.native_group_norm_backward,
+            aten.native_batch_norm, aten.native_batch_norm_backward, aten._native_batch_norm_legit_no_training,
+            aten.nll_loss_forward, aten.nll_loss_backward,
+            aten._softmax_backward_data, aten._log_softmax_backward_data, aten._safe_softmax,
+            aten.silu_backward, aten.gelu_backward, aten.mse_loss_backward,
+            aten.select_backward, aten.slice_backward, aten._fused_rms_norm, aten._fused_rms_norm_backward,
+        ]
+    )  # fmt: skip
+    table |= {
+        aten.convolution_backward.default: convolution_backward,
+        aten.embedding_dense_backward.default: _embedding_backward,
+        aten.max_pool2d_with_indices_backward.default: _max_pool2d_backward,
+        aten.native_group_norm.default: _group_norm,
+        aten.threshold_backward.default: _threshold_backward,
+        aten.upsample_nearest2d_backward.default: _upsample_nearest2d_backward,
+    }
+    if not safe_softmax:
+        table[aten._safe_softmax.default] = lambda x, dim, dtype=None: aten._softmax(x, dim, False)  # noqa: ARG005
+    # Engines have these as they are.
+    for kept in (aten.silu, aten.embedding, aten.native_layer_norm, aten.upsample_nearest2d):
+        for overload in kept.overloads():
+            table.pop(getattr(kept, overload), None)
+    return table
+
+
+def _group_norm(
+    x: Tensor, weight: Tensor | None, bias: Tensor | None, batch: int, channels: int, pixels: int, groups: int,
+    eps: float,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    """Over groups of channels of (B, C, …): a layer norm, then weight and bias by channel."""
+    rest = channels // groups * pixels
+    result, mean, scale = aten.native_layer_norm(x.reshape(batch, groups, rest), [rest], None, None, eps)
+    result, shape = result.reshape(x.shape), [1, channels, *[1] * (x.ndim - 2)]
+    result = result if weight is None else result * weight.reshape(shape)
+    result = result if bias is None else result + bias.reshape(shape)
+    return result, mean.reshape(batch, groups), scale.reshape(batch, groups)
+
+
+def _threshold_backward(grad: Tensor, x: Tensor, threshold: float) -> Tensor:
+    """A product; choosing element by element takes engines longer."""
+    return grad * (x > threshold).to(grad.dtype)
+
+
+def _embedding_backward(grad: Tensor, indices: Tensor, rows: int, padding_idx: int, scale_grad_by_freq: bool) -> Tensor:
+    """Every row of the gradient is added to the row of the table that it was read from."""
+    if scale_grad_by_freq or padding_idx >= 0:  # `padding_idx` was spelled out when the Program was made
+        raise NotExportable("the gradient of an embedding with scale_grad_by_freq")
+    zeros = torch.zeros(rows, grad.shape[-1], dtype=grad.dtype)
+    return aten.index_put(zeros, [indices], grad, True)
+
+
+def _max_pool2d_backward(
+    grad: Tensor, x: Tensor, kernel_size: list[int], stride: list[int], padding: list[int], dilation: list[int],
+    ceil_mode: bool, indices: Tensor,
+) -> Tensor:  # fmt: skip
+    """Every gradient goes to the place its maximum came from."""
+    del kernel_size, stride, padding, dilation, ceil_mode
+    batch, channels, height, width = x.shape
+    zeros = torch.zeros(batch, channels, height * width, dtype=grad.dtype)
+    flat = (tensor.reshape(batch, channels, -1) for tensor in (indices, grad))
+    return zeros.scatter_add(2, *flat).reshape(x.shape)
+
+
+def _upsample_nearest2d_backward(
+    grad: Tensor,
+    output_size: list[int],
+    input_size: list[int],
+    scale_h: float | None = None,
+    scale_w: float | None = None,
+) -> Tensor:
+    """Sum over the block that each pixel became."""
+    del scale_h, scale_w
+    batch, channels, height, width = input_size
+    rows, columns = output_size[0] // height, output_size[1] // width
+    if (rows * height, columns * width) != tuple(output_size):
+        raise NotExportable("the gradient of upsampling by a fraction")
+    return grad.reshape(batch, channels, height, rows, width, columns).sum([3, 5])

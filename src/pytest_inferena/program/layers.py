@@ -1,0 +1,125 @@
+"""Rules for what a layer computes at once: normalisation, attention, convolution, pooling, upsampling."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from pytest_inferena.program.graph import NotExportable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pytest_inferena.program.graph import Arguments, Graph, Rule
+    from pytest_inferena.worker.program import Ref, TensorSpec
+
+    Outputs = tuple[TensorSpec, ...]
+
+
+def _keep(operator: str, *names: str) -> Rule:
+    """Another name, or only some of the arguments; the others do not matter to an engine."""
+
+    def rule(g: Graph, a: Arguments, out: Outputs) -> Ref:
+        return g.emit(operator, {name: a[name] for name in names}, out[0])
+
+    return rule
+
+
+def _batch_norm(g: Graph, a: Arguments, out: Outputs) -> Ref:
+    """On stored statistics; without weight and bias they are one and zero."""
+    if a.get("training") or a["running_mean"] is None:
+        raise NotExportable("batch norm in training mode: all entries run the module in eval()")
+    channels = list(g.shape(a["running_mean"]))
+    arguments = {name: a[name] for name in ("input", "weight", "bias", "running_mean", "running_var", "eps")}
+    for name, value in (("weight", 1.0), ("bias", 0.0)):
+        if arguments[name] is None:
+            filled = {"size": channels, "fill_value": value, "dtype": out[0].dtype}
+            arguments[name] = g.made("full", filled, out[0], channels)
+    return g.emit("batch_norm", arguments, out[0])
+
+
+def _instance_norm(g: Graph, a: Arguments, out: Outputs) -> Ref:
+    """A group norm with one channel a group; on stored statistics it is a batch norm."""
+    if not a["use_input_stats"]:
+        return _batch_norm(g, a, out)
+    arguments = {"input": a["input"], "num_groups": out[0].shape[1], "weight": a["weight"], "bias": a["bias"]}
+    return g.emit("group_norm", arguments | {"eps": a["eps"]}, out[0])
+
+
+def _convolution(rank: int) -> Rule:
+    def rule(g: Graph, a: Arguments, out: Outputs) -> Ref:
+        if len(out[0].shape) != rank + 2:
+            raise NotExportable(f"conv{rank}d of an input without batch dimension; unsqueeze it")
+        return g.emit(f"conv{rank}d", a | {"padding": _padding(g, a)}, out[0])
+
+    return rule
+
+
+def _padding(g: Graph, a: Arguments) -> list[int]:
+    """Numbers for `same` and `valid`."""
+    if not isinstance(a["padding"], str):
+        return list(a["padding"])
+    kernel = g.shape(a["weight"])[2:]
+    if a["padding"] == "valid":
+        return [0] * len(kernel)
+    around = [d * (k - 1) for d, k in zip(a["dilation"], kernel, strict=True)]
+    if any(total % 2 for total in around):
+        raise NotExportable("a convolution with padding='same' and an even kernel; pad before it")
+    return [total // 2 for total in around]
+
+
+def _adaptive_avg_pool(rank: int) -> Rule:
+    """Means of blocks where the sizes divide."""
+
+    def rule(g: Graph, a: Arguments, out: Outputs) -> Ref:
+        x, shape, size = a["self"], g.shape(a["self"]), out[0].shape[-rank:]
+        lead = list(shape[:-rank])
+        if set(size) == {1}:
+            dims = list(range(len(lead), len(shape)))
+            return g.emit("mean", {"self": x, "dim": dims, "keepdim": True}, out[0])
+        if any(whole % part for whole, part in zip(shape[-rank:], size, strict=True)):
+            return g.emit(f"adaptive_avg_pool{rank}d", a, out[0])
+        blocks = lead + [n for whole, part in zip(shape[-rank:], size, strict=True) for n in (part, whole // part)]
+        apart = g.made("reshape", {"self": x, "shape": blocks}, out[0], blocks)
+        dims = [len(lead) + 1 + 2 * dim for dim in range(rank)]
+        return g.emit("mean", {"self": apart, "dim": dims, "keepdim": False}, out[0])
+
+    return rule
+
+
+def _attention(g: Graph, a: Arguments, out: Outputs) -> Ref:
+    if a["dropout_p"]:
+        raise NotExportable("attention with dropout: all entries run the module in eval()")
+    arguments = {name: a[name] for name in ("query", "key", "value", "attn_mask", "is_causal")}
+    arguments["scale"] = a["scale"] if a["scale"] is not None else 1 / math.sqrt(g.shape(a["query"])[-1])
+    return g.emit("scaled_dot_product_attention", arguments | {"enable_gqa": a["enable_gqa"]}, out[0])
+
+
+def _pool(operator: str) -> Rule:
+    def rule(g: Graph, a: Arguments, out: Outputs) -> Ref:
+        return g.emit(operator, a | {"stride": a["stride"] or a["kernel_size"]}, out[0])
+
+    return rule
+
+
+def _upsample(g: Graph, a: Arguments, out: Outputs) -> Ref:
+    x: Any = next(iter(a.values()))
+    return g.emit("upsample_nearest2d", {"self": x, "output_size": list(out[0].shape[2:])}, out[0])
+
+
+RULES: Mapping[str, Rule] = {
+    "batch_norm": _batch_norm,
+    "_native_batch_norm_legit_no_training": _batch_norm,
+    "adaptive_avg_pool1d": _adaptive_avg_pool(1),
+    "adaptive_avg_pool2d": _adaptive_avg_pool(2),
+    "scaled_dot_product_attention": _attention,
+    "max_pool2d": _pool("max_pool2d"),
+    "avg_pool2d": _pool("avg_pool2d"),
+    "upsample_nearest2d": _upsample,
+    "conv1d": _convolution(1),
+    "conv2d": _convolution(2),
+    "layer_norm": _keep("layer_norm", "input", "normalized_shape", "weight", "bias", "eps"),
+    "group_norm": _keep("group_norm", "input", "num_groups", "weight", "bias", "eps"),
+    "instance_norm": _instance_norm,
+    "gather": _keep("gather", "self", "dim", "index"),
+}

@@ -1,0 +1,113 @@
+"""A Program as ONNX: one operator table for every engine that reads ONNX.
+
+Nothing is traced and nothing optimised: every operator of the Program becomes a few ONNX nodes, and the
+engine's own optimiser does the rest. ONNX's large operators (Attention, RMSNormalization, …) are used as
+far as the engine has them; the others are spelled by small ones.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from onnx import OperatorSetIdProto, helper
+
+from pytest_inferena.program.onnx import attention, elementwise, layers, shapes
+from pytest_inferena.program.onnx.builder import DTYPES, STRETCHES, Builder
+from pytest_inferena.program.onnx.external import external, link
+from pytest_inferena.worker import Unsupported
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from onnx import GraphProto, ValueInfoProto
+
+    from pytest_inferena.worker.program import Entry, Node, Program, TensorSpec
+
+__all__ = ["FUSED", "OPERATORS", "OPSET", "link", "to_onnx"]
+
+OPSET = 23
+"""Has Attention, RMSNormalization and RotaryEmbedding."""
+FUSED = frozenset({"Attention", "Gelu", "LayerNormalization", "RMSNormalization", "RotaryEmbedding"})
+"""ONNX operators that are written as such; GroupNormalization and, from opset 24, Swish can be asked for too."""
+
+OPERATORS = {**elementwise.OPERATORS, **shapes.OPERATORS, **layers.OPERATORS, **attention.OPERATORS}
+
+
+def to_onnx(
+    entry: Entry,
+    program: Program,
+    folder: Path,
+    *,
+    opset: int = OPSET,
+    fused: frozenset[str] = FUSED,
+    parameters_are_inputs: bool | None = None,
+) -> Path:
+    """Write an entry as `folder/ENTRY.onnx`.
+
+    The graph's inputs are the entry's (then the parameters, where they are inputs), its outputs the
+    entry's by their names. Initializers that are parameters or constants of the Program are external
+    data in `weights.safetensors` and `ENTRY.constants.safetensors`: hand the engine the Program's folder
+    for them, or `link` the files beside the model.
+
+    Args:
+        entry: what to write.
+        program: whose entry it is.
+        folder: where to write it.
+        opset: version of ONNX's operators.
+        fused: names of ONNX operators that may be used although smaller ones would do.
+        parameters_are_inputs: whether the parameters are inputs of the graph, so that they may change
+            from step to step, or initializers, which an engine may fold, pack and fuse; by default
+            they are inputs of `training` and `joint`.
+
+    Raises:
+        Unsupported: an operator is not in the table; the message names it, its node and the model.
+    """
+    as_inputs = entry.name in {"training", "joint"} if parameters_are_inputs is None else parameters_are_inputs
+    graph = _graph(entry, program, fused, as_inputs=as_inputs)
+    opsets = [OperatorSetIdProto(version=opset)]
+    model = helper.make_model(
+        graph, opset_imports=opsets, ir_version=helper.find_min_ir_version_for(opsets), producer_name="pytest-inferena"
+    )
+    path = folder / f"{entry.name}.onnx"
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def _graph(entry: Entry, program: Program, fused: frozenset[str], *, as_inputs: bool) -> GraphProto:
+    builder = Builder(entry, fused)
+    for node in entry.nodes:
+        _write(builder, node, program.model)
+    builder.finish()
+    parameters = [program.parameters[name] for name in entry.parameters]
+    constants = external(program.folder / f"{entry.name}.constants.safetensors", entry.constants)
+    weights = [] if as_inputs else external(program.folder / "weights.safetensors", parameters)
+    read = {name for node in builder.nodes for name in node.input}
+    inputs = [*entry.inputs, *(parameters if as_inputs else ())]
+    outputs = [replace(entry.specs[tensor], name=name) for name, tensor in entry.outputs.items()]
+    return helper.make_graph(
+        builder.nodes, f"{program.model}.{entry.name}", list(map(_info, inputs)), list(map(_info, outputs)),
+        [tensor for tensor in (*weights, *constants, *builder.initializers) if tensor.name in read],
+    )  # fmt: skip
+
+
+def _write(builder: Builder, node: Node, model: str) -> None:
+    """Append the ONNX nodes of one node of the Program."""
+    if node.operator in STRETCHES:
+        builder.wait(node)
+        return
+    builder.node = node
+    rule = OPERATORS.get(node.operator)
+    where = f"node {node.name} of {model}.{builder.entry.name}"
+    if rule is None:
+        raise Unsupported(f"unsupported operator aten.{node.operator}, {where}: the ONNX table lacks it")
+    try:
+        results = rule(builder, *node.arguments.values())
+    except Unsupported as error:
+        raise Unsupported(f"unsupported operator aten.{node.operator}, {where}: {error}") from None
+    for spec, name in zip(node.outputs, (results,) if isinstance(results, str) else results, strict=True):
+        builder.bind(spec.name, name)
+
+
+def _info(spec: TensorSpec) -> ValueInfoProto:
+    return helper.make_tensor_value_info(spec.name, DTYPES[spec.dtype], spec.shape)
