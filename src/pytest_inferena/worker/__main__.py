@@ -4,14 +4,18 @@ The parent package is replaced by an empty one, so that a worker cannot reach py
 only `pytest_inferena.worker` exists in it.
 """
 
+import ctypes
 import importlib
 import importlib.util
+import signal
 import sys
 from pathlib import Path
 from types import ModuleType
 
 HERE = Path(__file__).resolve().parent
 
+if sys.platform == "linux":  # a step that runs on after its session was killed would disturb the next one
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 if sys.path and Path(sys.path[0] or ".").resolve() == HERE:
     sys.path.pop(0)  # else `import adapter` or `import program` of anybody would find ours
 parent = ModuleType("pytest_inferena")

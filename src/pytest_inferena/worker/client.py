@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import selectors
 import signal
 import subprocess
 import time
@@ -13,12 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_inferena.worker import protocol
+from pytest_inferena.worker.channel import Channel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-LOG_TAIL = 4096
-"""Bytes of the log that go into a record."""
+GRACE = 5.0
+"""Seconds a worker has to end once it should."""
 
 INHERITED = (
     "PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR", "TEMP", "TMP", "SYSTEMROOT",
@@ -54,36 +54,33 @@ class Launch:
     env: Mapping[str, str]
     """From adapter.toml, placeholders filled in."""
     folder: Path
-    """The worker's own: its log, its scratch, what it writes."""
+    """The worker's own: where it runs, its scratch, what it writes."""
 
 
 class Worker:
-    """A live worker process; after a `WorkerFailed` other than unsupported or error it is dead."""
+    """A live worker process; after a `WorkerFailed` other than unsupported, oom or error it has ended."""
 
     def __init__(self, launch: Launch) -> None:
         launch.folder.mkdir(parents=True, exist_ok=True)
-        self.log = launch.folder / "log"
-        self._oom_kills = _oom_kills()
-        self._buffer = b""
-        child_read, write = os.pipe()
-        self._read, child_write = os.pipe()
-        self._write = os.fdopen(write, "wb")
-        environment = {name: os.environ[name] for name in INHERITED if name in os.environ}
-        environment |= dict.fromkeys(THREADS, str(launch.threads)) | dict(launch.env)
-        environment |= {"INFERENA_READ_FD": str(child_read), "INFERENA_WRITE_FD": str(child_write)}
+        self.folder = launch.folder
+        self._oom_kills = oom_kills()
+        self._ended = False
+        self._channel = channel = Channel()
+        pid = None
         try:
-            with self.log.open("wb") as log, affinity(launch.threads):
+            with affinity(launch.threads):
                 self.process = subprocess.Popen(
-                    launch.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment,
-                    cwd=launch.folder, pass_fds=(child_read, child_write), start_new_session=True,
+                    _found(launch.command), stdin=subprocess.DEVNULL, stdout=channel.child_output,
+                    stderr=channel.child_output, env=_environment(launch, channel), cwd=launch.folder,
+                    pass_fds=(channel.child_read, channel.child_write), start_new_session=True,
                 )  # fmt: skip
+            pid = self.process.pid
         except OSError as error:
-            self._write.close()
-            os.close(self._read)
             raise WorkerFailed("error", f"cannot start {launch.command[0]}: {error.strerror}") from error
         finally:
-            os.close(child_read)
-            os.close(child_write)
+            channel.started(pid)
+            if pid is None:
+                channel.close()
 
     def ask(self, request: str, deadline: float, **fields: Any) -> dict[str, Any]:
         """Send a request and wait, asleep, at most `deadline` seconds for its answer.
@@ -91,78 +88,86 @@ class Worker:
         Raises:
             WorkerFailed: with the outcome that the cell gets.
         """
+        if self._ended:
+            raise WorkerFailed("crash", f"{request}: the worker has ended")
+        until = time.monotonic() + deadline
         try:
-            protocol.send(self._write, {"request": request, **fields})
-        except BrokenPipeError:
-            raise self._died(request) from None
-        line = self._line(request, time.monotonic() + deadline, deadline)
+            line = protocol.encode({"request": request, **fields})
+        except protocol.ProtocolError as error:
+            raise WorkerFailed("error", f"{request}: {error}") from error
         try:
-            reply = protocol.parse(line)
-            ok = reply["ok"]
-        except (protocol.ProtocolError, KeyError) as error:
+            self._channel.send(line, until)
+            reply = protocol.parse(self._channel.receive(until))
+            protocol.check(request, reply)
+        except protocol.ProtocolError as error:
             self.kill()
             raise WorkerFailed("error", f"{request}: broke the protocol: {error}") from error
-        if ok is not True:
-            raise WorkerFailed(str(reply.get("kind", "error")), str(reply.get("message", "no message")))
+        except TimeoutError:
+            self.kill()
+            raise WorkerFailed(
+                "timeout",
+                f"{request}: no answer in {deadline:g} s; --inferena-timeout={request}=SECONDS gives it longer",
+            ) from None
+        except (BrokenPipeError, EOFError):
+            raise self._died(request) from None
+        if not reply["ok"]:
+            raise WorkerFailed(reply["kind"], reply["message"])
         return reply
 
     def tail(self) -> str:
         """The last 4 KiB of what the worker printed."""
-        size = self.log.stat().st_size
-        with self.log.open("rb") as log:
-            log.seek(max(0, size - LOG_TAIL))
-            return log.read().decode(errors="replace")
+        return self._channel.log().decode(errors="replace")
 
     def close(self) -> None:
-        """Ask the worker to quit; end it if it does not."""
-        if self.process.poll() is None:
-            with contextlib.suppress(WorkerFailed):
-                self.ask("quit", 5)
+        """Ask the worker to quit and to end; end it if it does not."""
+        if not self._ended:
+            with contextlib.suppress(WorkerFailed, subprocess.TimeoutExpired):
+                self.ask("quit", GRACE)
+                self.process.wait(GRACE)
         self.kill()
 
     def kill(self) -> None:
         """End the worker and whatever it started, and free the pipes."""
+        if self._ended:
+            return
+        self._ended = True
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
-        with contextlib.suppress(OSError):
-            self._write.close()
-        if self._read >= 0:
-            os.close(self._read)
-            self._read = -1
-
-    def _line(self, request: str, until: float, deadline: float) -> bytes:
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._read, selectors.EVENT_READ)
-            while b"\n" not in self._buffer:
-                if len(self._buffer) > protocol.LIMIT:
-                    self.kill()
-                    raise WorkerFailed("error", f"{request}: broke the protocol: a line over {protocol.LIMIT} bytes")
-                if not selector.select(max(0.0, until - time.monotonic())):
-                    self.kill()
-                    raise WorkerFailed(
-                        "timeout",
-                        f"{request}: no answer in {deadline:g} s; --inferena-timeout={request}=SECONDS gives it longer",
-                    )
-                chunk = os.read(self._read, 1 << 16)
-                if not chunk:
-                    raise self._died(request)
-                self._buffer += chunk
-        line, _, self._buffer = self._buffer.partition(b"\n")
-        return line
+        self._channel.close()
 
     def _died(self, request: str) -> WorkerFailed:
         try:
-            status = self.process.wait(5)
+            status = self.process.wait(GRACE)
         except subprocess.TimeoutExpired:
             self.kill()
             return WorkerFailed("error", f"{request}: broke the protocol: closed its pipe and went on")
         self.kill()
-        if status == -signal.SIGKILL and _oom_kills() > self._oom_kills:
+        if status == -signal.SIGKILL and oom_kills() > self._oom_kills:
             return WorkerFailed("oom", f"{request}: the kernel ended the worker: out of memory")
         if status < 0:
-            return WorkerFailed("crash", f"{request}: killed by {signal.Signals(-status).name}")
+            return WorkerFailed("crash", f"{request}: killed by {_signal(-status)}")
         return WorkerFailed("crash", f"{request}: exited with status {status}")
+
+
+def _environment(launch: Launch, channel: Channel) -> dict[str, str]:
+    """The allow-list, the thread budget, the adapter's own, and where the pipes are."""
+    environment = {name: os.environ[name] for name in INHERITED if name in os.environ}
+    environment |= dict.fromkeys(THREADS, str(launch.threads)) | dict(launch.env)
+    return environment | {"INFERENA_READ_FD": str(channel.child_read), "INFERENA_WRITE_FD": str(channel.child_write)}
+
+
+def _found(command: tuple[str, ...]) -> tuple[str, ...]:
+    """The command with its program's path made absolute, for the worker runs in a folder of its own."""
+    program = os.path.abspath(command[0]) if os.sep in command[0] else command[0]  # noqa: PTH100 - keeps links: a venv's python is one
+    return (program, *command[1:])
+
+
+def _signal(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # most real-time signals have no name
+        return f"signal {number}"
 
 
 @contextlib.contextmanager
@@ -179,7 +184,7 @@ def affinity(threads: int) -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
-def _oom_kills() -> int:
+def oom_kills() -> int:
     """How often the kernel has ended a process for memory, as far as it tells."""
     try:
         fields = Path("/proc/vmstat").read_text().split()

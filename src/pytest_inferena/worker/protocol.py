@@ -3,40 +3,107 @@
 from __future__ import annotations
 
 import json
-from typing import IO, Any
+import math
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 VERSION = 1
 LIMIT = 1 << 20
-"""Longest line in bytes."""
+"""Longest line in bytes, its newline included."""
+KINDS = ("unsupported", "oom", "error")
+"""What a worker may answer when it cannot do what was asked."""
+REPLIES: Mapping[str, Mapping[str, str]] = {
+    "hello": {"protocol": "version", "versions": "strings", "ran": "string"},
+    "load": {"ns": "duration"},
+    "compile": {"ns": "duration", "ran": "string"},
+    "measure": {
+        "ns": "durations",
+        "steps_per_sample": "count",
+        "warmups": "whole",
+        "few": "boolean",
+        "cpu_per_wall": "number",
+    },
+    "outputs": {},
+    "quit": {},
+}
+"""What a good answer holds besides `ok`: field → kind of value."""
 
 
 class ProtocolError(Exception):
     """The other side sent something that is no message."""
 
 
-def send(stream: IO[bytes], message: dict[str, Any]) -> None:
-    """Write one message.
+def encode(message: Mapping[str, Any]) -> bytes:
+    """One message as a line.
 
     Raises:
-        ProtocolError: it is longer than a line may be.
+        ProtocolError: it is longer than a line may be, or holds what JSON lacks.
     """
-    line = json.dumps(message, allow_nan=False).encode() + b"\n"
+    try:
+        line = json.dumps(message, allow_nan=False).encode() + b"\n"
+    except (TypeError, ValueError) as error:
+        raise ProtocolError(f"not a message: {error}") from error
     if len(line) > LIMIT:
         raise ProtocolError(f"a message of {len(line)} bytes; a line holds {LIMIT}")
-    stream.write(line)
-    stream.flush()
+    return line
 
 
 def parse(line: bytes) -> dict[str, Any]:
     """Read one line as a message.
 
     Raises:
-        ProtocolError: it is no JSON object.
+        ProtocolError: it is no JSON object, or too long.
     """
+    if len(line) > LIMIT:
+        raise ProtocolError(f"a line over {LIMIT} bytes")
     try:
         message = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ProtocolError(f"not JSON: {line[:80]!r}") from error
     if not isinstance(message, dict):
         raise ProtocolError(f"not an object: {line[:80]!r}")
     return message
+
+
+def check(request: str, reply: Mapping[str, Any]) -> None:
+    """Hold an answer to what the page says of it.
+
+    Raises:
+        ProtocolError: `ok` is missing, a field is missing or of the wrong kind, or the failure's kind is unknown.
+    """
+    if reply.get("ok") is False:
+        if reply.get("kind") not in KINDS or not isinstance(reply.get("message"), str):
+            raise ProtocolError(f"a failure has a kind ({', '.join(KINDS)}) and a message, not {_shown(reply)}")
+    elif reply.get("ok") is not True:
+        raise ProtocolError(f"'ok' is neither true nor false in {_shown(reply)}")
+    else:
+        for field, kind in REPLIES.get(request, {}).items():
+            if field not in reply:
+                raise ProtocolError(f"{field!r} is missing in {_shown(reply)}")
+            if not _is(kind, reply[field]):
+                raise ProtocolError(f"{field!r} is no {kind}: {reply[field]!r:.80}")
+
+
+def _shown(reply: Mapping[str, Any]) -> str:
+    return json.dumps(reply)[:80]
+
+
+def _is(kind: str, value: Any) -> bool:
+    """Whether a value is of a kind; booleans are no numbers here."""
+    match kind:
+        case "version":
+            return type(value) is int and value == VERSION
+        case "string":
+            return isinstance(value, str)
+        case "strings":
+            return isinstance(value, dict) and all(isinstance(item, str) for item in value.values())
+        case "boolean":
+            return isinstance(value, bool)
+        case "whole" | "count":
+            return type(value) is int and value >= (kind == "count")
+        case "durations":
+            return isinstance(value, list) and bool(value) and all(_is("duration", item) for item in value)
+    finite = type(value) in {int, float} and math.isfinite(value)
+    return finite and (value > 0 if kind == "duration" else value >= 0)

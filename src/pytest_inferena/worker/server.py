@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_inferena.worker.adapter import Adapter, Setup, Step, Unsupported
 from pytest_inferena.worker.program import Entry, Program
-from pytest_inferena.worker.protocol import VERSION, ProtocolError, parse, send
+from pytest_inferena.worker.protocol import VERSION, ProtocolError, encode, parse
 from pytest_inferena.worker.timing import Loop, measure
 
 if TYPE_CHECKING:
@@ -25,14 +25,14 @@ def main(arguments: list[str]) -> int:
     """Serve one adapter: `main([FRAMEWORK, ADAPTER_FILE, DISTRIBUTION, …])`; the exit status."""
     framework, file, *distributions = arguments
     server = Server(framework, Path(file), distributions)
-    with (
-        os.fdopen(int(os.environ["INFERENA_READ_FD"]), "rb") as requests,
-        os.fdopen(int(os.environ["INFERENA_WRITE_FD"]), "wb") as replies,
-    ):
+    ends = [int(os.environ[name]) for name in ("INFERENA_READ_FD", "INFERENA_WRITE_FD")]
+    for end in ends:
+        os.set_inheritable(end, False)  # what the engine starts must not hold the pipes open
+    with os.fdopen(ends[0], "rb") as requests, os.fdopen(ends[1], "wb") as replies:
         for line in requests:
-            reply = server.answer(line)
-            send(replies, reply)
-            if reply.get("quit"):
+            replies.write(server.respond(line))
+            replies.flush()
+            if server.done:
                 break
     return 0
 
@@ -59,11 +59,11 @@ class Weights(Mapping[str, Any]):
 class Server:
     """One adapter behind the protocol; every method of a request's name answers it."""
 
-    adapter: Adapter
-    entries: dict[str, Entry]
-
     def __init__(self, framework: str, file: Path, distributions: list[str]) -> None:
         self.framework, self.file, self.distributions = framework, file, distributions
+        self.done = False
+        self.adapter: Adapter | None = None
+        self.entries: dict[str, Entry] = {}
         self.steps: dict[str, Step] = {}
         self.requests: dict[str, Callable[..., dict[str, Any]]] = {
             "hello": self.hello,
@@ -73,6 +73,13 @@ class Server:
             "outputs": self.outputs,
             "quit": self.quit,
         }
+
+    def respond(self, line: bytes) -> bytes:
+        """The line that answers one request."""
+        try:
+            return encode(self.answer(line))
+        except ProtocolError as error:
+            return encode({"ok": False, "kind": "error", "message": f"the answer is {error}"[:2000]})
 
     def answer(self, line: bytes) -> dict[str, Any]:
         """Handle one request; whatever goes wrong becomes a typed answer."""
@@ -110,28 +117,32 @@ class Server:
 
     def load(self, program: str, entries: list[str]) -> dict[str, Any]:
         """Read all files there are to read and bring the parameters into the engine."""
+        engine = self.engine()
         document = Program.read(Path(program))
         self.entries = {name: document.entry(name) for name in entries}
         for entry in self.entries.values():
             entry.arrays("inputs")
             entry.arrays("constants")
         start = time.monotonic_ns()
-        self.adapter.load(document, Weights(Path(program) / "weights.safetensors"))
-        return {"ns": time.monotonic_ns() - start}
+        engine.load(document, Weights(Path(program) / "weights.safetensors"))
+        return {"ns": max(time.monotonic_ns() - start, 1)}
 
     def compile(self, entry: str) -> dict[str, Any]:
         """From the Program in memory to the first complete result."""
+        engine = self.engine()
+        if entry not in self.entries:
+            raise ProtocolError(f"entry {entry!r} is not loaded; loaded are {_names(self.entries)}")
         start = time.monotonic_ns()
-        step = self.adapter.compile(self.entries[entry])
+        step = engine.compile(self.entries[entry])
         step()
         step.synchronize()
-        duration = time.monotonic_ns() - start
+        duration = max(time.monotonic_ns() - start, 1)
         self.steps[entry] = step
-        return {"ns": duration, "ran": self.adapter.describe()}
+        return {"ns": duration, "ran": engine.describe()}
 
     def measure(self, entry: str, loop: dict[str, Any]) -> dict[str, Any]:
         """Warm up and time steps of an entry that was compiled."""
-        timing = measure(self.steps[entry], Loop.from_json(loop))
+        timing = measure(self.compiled(entry), Loop.from_json(loop))
         return {
             "ns": timing.samples,
             "steps_per_sample": timing.steps_per_sample,
@@ -145,13 +156,30 @@ class Server:
         import numpy as np
         from safetensors.numpy import save_file
 
-        arrays = self.steps[entry].outputs()
+        arrays = self.compiled(entry).outputs()
         save_file({name: np.asarray(array, order="C") for name, array in arrays.items()}, file)
         return {}
 
     def quit(self) -> dict[str, Any]:
         """Answer and end."""
-        return {"quit": True}
+        self.done = True
+        return {}
+
+    def engine(self) -> Adapter:
+        """The adapter that `hello` made."""
+        if self.adapter is None:
+            raise ProtocolError("'hello' comes first")
+        return self.adapter
+
+    def compiled(self, entry: str) -> Step:
+        """The step that `compile` made."""
+        if entry not in self.steps:
+            raise ProtocolError(f"entry {entry!r} is not compiled; compiled are {_names(self.steps)}")
+        return self.steps[entry]
+
+
+def _names(things: Mapping[str, Any]) -> str:
+    return ", ".join(things) or "none"
 
 
 def load_adapter(framework: str, file: Path) -> Any:

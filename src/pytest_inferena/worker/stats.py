@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from functools import lru_cache
 
+COVERED = 6
+"""From this many samples on their range covers the median at 95 %."""
+
 
 def median_interval(samples: Sequence[float], confidence: float = 0.95) -> tuple[float, float]:
     """Interval that covers the median of what the samples were drawn from, whatever their distribution.
@@ -17,7 +20,7 @@ def median_interval(samples: Sequence[float], confidence: float = 0.95) -> tuple
 
     Returns:
         (low, high) in the unit of the samples: the narrowest such interval, and (min, max) where even that
-        does not reach the confidence (at 95 %: fewer than 6 samples).
+        does not reach the confidence (at 95 %: fewer than `COVERED` samples).
 
     Raises:
         ValueError: There are no samples, or the confidence is not a probability.

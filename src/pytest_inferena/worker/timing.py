@@ -1,4 +1,7 @@
-"""The one timing loop: every engine's steps are warmed up, timed and counted here."""
+"""The one timing loop: every engine's steps are warmed up, timed and counted here.
+
+docs/worker-protocol.md specifies it, tests/timing_vectors.json holds every language's loop to it.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pytest_inferena.worker.stats import median_interval
+from pytest_inferena.worker.stats import COVERED, median_interval
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -17,6 +20,10 @@ if TYPE_CHECKING:
 SECOND = 1_000_000_000
 BATCH = SECOND // 1000
 """Steps shorter than this are timed in batches of about this length, in ns."""
+LONGEST_BATCH = 1000
+"""Steps; a step that reports less than a µs counts as one of a µs."""
+OVERRUN = SECOND
+"""A batch that takes longer, in ns, is no noise: the step was fast only while it was warmed up."""
 
 
 @dataclass(frozen=True)
@@ -25,13 +32,14 @@ class Loop:
 
     min_rounds: int = 10
     max_rounds: int = 100
+    """Samples after which to stop; `min_rounds` where that is more."""
     max_time: float = 10.0
     """Seconds after which `min_rounds` samples are enough."""
     give_up: float = 30.0
     """Seconds after which `few` samples are enough."""
     few: int = 3
     precision: float = 0.01
-    """Half width of the median's 95 % interval at which to stop, relative to it."""
+    """How far the ends of the median's 95 % interval may lie from it, relative to it, to stop."""
     warmup: bool = True
 
     @classmethod
@@ -48,9 +56,10 @@ class Timing:
     """One step each, or the mean step of a batch."""
     steps_per_sample: int
     warmups: int
+    """Steps before the first sample."""
     few: bool
     cpu_per_wall: float
-    """CPU seconds of the process per wall second while timing: the threads that really worked."""
+    """CPU seconds of the process, all its threads, per wall second while timing: the threads that really worked."""
 
 
 def measure(step: Step, loop: Loop, clock: Callable[[], int] = time.monotonic_ns) -> Timing:
@@ -61,14 +70,17 @@ def measure(step: Step, loop: Loop, clock: Callable[[], int] = time.monotonic_ns
         loop: when to stop.
         clock: monotonic nanoseconds.
     """
-    warmups, shortest = _warm_up(step, clock) if loop.warmup else (0, _once(step, 1, clock))
-    batch = 1 if shortest >= BATCH else max(1, round(BATCH / max(shortest, 1)))
+    first = _warm_up(step, clock) if loop.warmup else []
+    warmups, batch = len(first), _batch(statistics.median(first[-3:])) if first else 1
     samples: list[float] = []
-    start, cpu = clock(), time.process_time_ns()
+    cpu, start = time.process_time_ns(), clock()
     while True:
-        samples.append(_once(step, batch, clock) / batch)
-        elapsed = clock() - start
-        if _enough(samples, elapsed / SECOND, loop):
+        duration = _once(step, batch, clock)
+        samples.append(duration / batch)
+        if batch > 1 and duration > OVERRUN:  # start over with smaller ones; the time goes on
+            warmups += batch * len(samples)
+            batch, samples = min(batch - 1, _batch(samples[-1])), []
+        elif _enough(samples, (clock() - start) / SECOND, loop):
             break
     cpu_per_wall = (time.process_time_ns() - cpu) / max(clock() - start, 1)
     return Timing(samples, batch, warmups, len(samples) < loop.min_rounds, cpu_per_wall)
@@ -83,15 +95,21 @@ def _once(step: Step, batch: int, clock: Callable[[], int]) -> int:
     return clock() - begin
 
 
-def _warm_up(step: Step, clock: Callable[[], int]) -> tuple[int, int]:
-    """At least 3 steps and 0.2 s, at most 5 s; one where a step takes over 2 s. Steps and the shortest, ns."""
+def _warm_up(step: Step, clock: Callable[[], int]) -> list[int]:
+    """Nanoseconds of at least 3 steps that take 0.2 s, or of as many as there are up to one over 2 s.
+
+    No step begins after the method's cap of 5 s: the first two take at most 4 s, later ones end it at 0.2 s.
+    """
     start = clock()
     durations = [_once(step, 1, clock)]
     while durations[-1] <= 2 * SECOND and (len(durations) < 3 or clock() - start < SECOND // 5):
         durations.append(_once(step, 1, clock))
-        if clock() - start > 5 * SECOND:
-            break
-    return len(durations), min(durations)
+    return durations
+
+
+def _batch(duration: float) -> int:
+    """How many steps of a duration make a sample."""
+    return 1 if duration >= BATCH else min(LONGEST_BATCH, round(BATCH / max(duration, 1)))
 
 
 def _enough(samples: list[float], elapsed: float, loop: Loop) -> bool:
@@ -99,8 +117,12 @@ def _enough(samples: list[float], elapsed: float, loop: Loop) -> bool:
     if len(samples) >= max(loop.max_rounds, loop.min_rounds):
         return True
     if len(samples) < loop.min_rounds:
-        return elapsed > loop.give_up and len(samples) >= loop.few
-    if elapsed >= loop.max_time:
-        return True
+        return elapsed >= loop.give_up and len(samples) >= loop.few
+    return elapsed >= loop.max_time or _precise(samples, loop.precision)
+
+
+def _precise(samples: list[float], precision: float) -> bool:
+    """Whether the median's 95 % interval is within ± precision of it; below 6 samples there is none."""
     low, high = median_interval(samples)
-    return (high - low) / 2 <= loop.precision * statistics.median(samples)
+    median = statistics.median(samples)
+    return len(samples) >= COVERED and max(high - median, median - low) <= precision * median
