@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import shutil
 import statistics
@@ -23,7 +24,7 @@ from pytest_inferena.worker.protocol import VERSION
 from pytest_inferena.worker.stats import median_interval
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from pytest_inferena.cell import Target
     from pytest_inferena.prepare import Prepared
@@ -70,16 +71,15 @@ class Bench:
 
     def run(self, metric: str) -> dict[str, Any]:
         """Measure and judge one cell; whatever happens becomes its record."""
-        start, clock = dt.datetime.now(dt.UTC), time.monotonic()
-        record = self.settings.blank(self.target, metric) | {"started": start.isoformat(timespec="seconds")}
-        versions, missing = self.target.framework.installed()
-        record["versions"] = versions
+        record = self.settings.blank(self.target, metric)
+        record["versions"] = self.target.framework.installed()[0]
+        missing = self.target.framework.missing(self.target.backend)
         try:
             if reason := self.target.absent(metric):
                 raise WorkerFailed("unsupported", reason)
             if missing:
                 raise WorkerFailed("not_installed", missing)
-            with self.harness.lock(self.target.backend.device):
+            with self.harness.lock(self.target.backend.device), _timed(record):
                 record |= self._measure(metric)
         except WorkerFailed as failure:
             record |= {
@@ -89,15 +89,15 @@ class Bench:
             }
             if failure.outcome != "unsupported":
                 self.close()
-        record |= self._provenance()
-        record["wall"] = round(time.monotonic() - clock, 3)
-        return record
+        if notes := self.harness.preparer.take_notes():
+            record["extra"] = {**record["extra"], "notes": notes}
+        return record | self._provenance()
 
     def close(self) -> None:
         """End the worker; the next cell starts a fresh one."""
         if self.worker is not None:
             self.worker.close()
-            shutil.rmtree(self.worker.log.parent, ignore_errors=True)
+            shutil.rmtree(self.worker.folder, ignore_errors=True)
         self.worker, self.compiled = None, {}
 
     def _provenance(self) -> dict[str, Any]:
@@ -113,6 +113,8 @@ class Bench:
         """Outcome, samples and verdict of a cell whose engine is there."""
         entry = self.target.entry(metric)
         self.prepared = self.harness.preparer.prepare(self.harness.workload(self.target), self.target)
+        if reason := self.prepared.absent.get(entry):
+            raise WorkerFailed("unsupported", reason)
         compiled = self._compiled(entry, fresh=metric == "compile")
         extra: dict[str, Any] = {
             "compile_s": compiled["ns"] * NS,
@@ -125,7 +127,7 @@ class Bench:
             reply = self._ask("measure", entry=entry, loop=self.settings.loop)
             samples = [ns * NS for ns in reply["ns"]]
             extra |= {key: reply[key] for key in ("cpu_per_wall", "warmups", "steps_per_sample")}
-            flags += ["few"] if reply["few"] else []
+            flags += _flags(reply, self.settings.threads)
         verdict = self._judged(entry, metric)
         figures = {} if self.settings.loop["max_rounds"] == 1 else _figures(samples)
         return {
@@ -159,7 +161,8 @@ class Bench:
             "hello", protocol=VERSION, backend=backend.name, device=backend.device, threads=threads,
             scratch=filled["scratch"], exchange=str(exchange) if exchange else None,
         )  # fmt: skip
-        self._ask("load", program=str(self.prepared.program), entries=target.entries())
+        entries = [entry for entry in target.entries() if entry not in self.prepared.absent]
+        self._ask("load", program=str(self.prepared.program), entries=entries)
 
     def _command(self) -> tuple[str, ...]:
         framework = self.target.framework
@@ -177,7 +180,7 @@ class Bench:
         """Fetch the tensors of the last step and judge them against golden."""
         assert self.worker is not None  # noqa: S101
         assert self.prepared is not None  # noqa: S101
-        file = self.worker.log.parent / "outputs.safetensors"
+        file = self.worker.folder / "outputs.safetensors"
         self._ask("outputs", entry=entry, file=str(file))
         of = "training" if metric == "training" else entry
         facts = self.prepared.golden[of]
@@ -188,6 +191,23 @@ class Bench:
             raise WorkerFailed("error", f"outputs: {error}") from error
         finally:
             file.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _timed(record: dict[str, Any]) -> Iterator[None]:
+    """When the cell had the device, and for how long."""
+    record["started"] = dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds")
+    clock = time.monotonic()
+    try:
+        yield
+    finally:
+        record["wall"] = round(time.monotonic() - clock, 3)
+
+
+def _flags(reply: Mapping[str, Any], threads: int) -> list[str]:
+    """What a reader should doubt: too few samples, or more CPUs at work than the budget allows by over 10 %."""
+    found = {"few": reply["few"], "threads": reply["cpu_per_wall"] > 1.1 * threads}
+    return [flag for flag, is_set in found.items() if is_set]
 
 
 def _figures(samples: list[float]) -> dict[str, Any]:

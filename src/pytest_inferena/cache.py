@@ -1,17 +1,21 @@
 """What is prepared once and kept: Programs, weights, golden data and exchange files, by content hash.
 
 A folder of the cache holds parts, each with a manifest that is written last: `base` (Program, weights,
-golden), `joint`, and one for each engine's exchange files. A part counts only while its manifest's files
-and the sources it was made from are what the manifest says.
+golden), `joint`, and one for each engine's exchange files. A part counts only while its manifest's files,
+the sources and the Program that it was made from are what the manifest says.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import importlib.metadata
 import json
 import os
+import re
 import shutil
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from pytest_inferena.model import Model
 
@@ -31,10 +35,16 @@ SOURCES = (
     "model.py",
     "weights.py",
     "reference.py",
+    "gate.py",
+    "tensors.py",
     "preparer.py",
 )
 """What of this package decides the content of a part."""
 DISTRIBUTIONS = ("torch", "transformers", "numpy", "safetensors", "gguf")
+
+
+FULL = 28
+"""The preparer's exit status where the disk is full: there may be no room for a message."""
 
 
 class CacheError(Exception):
@@ -66,11 +76,11 @@ class Workload:
         """A name for the folder: the model's, and a hash of all that decides its content."""
         parts: list[Any] = [self.model.name, self.size, self.weights, digest([self.model.source])]
         parts += [digest(HERE / source for source in SOURCES)]
-        parts += [(name, _version(name)) for name in DISTRIBUTIONS]
+        parts += [(name, version(name)) for name in DISTRIBUTIONS]
         if self.weights not in {"seeded", "package", "hub"}:
             parts += [_stamp(path) for path in sorted(_files(Path(self.weights)))]
         if self.weights == "package":
-            parts += [(name, _version(name)) for name in getattr(self.model, "packages", ())]
+            parts += [(name, version(name)) for name in self.model.packages]
         return f"{self.model.name}-{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]}"
 
     def estimate(self) -> int:
@@ -84,6 +94,8 @@ class Folder:
     def __init__(self, workload: Workload) -> None:
         self.workload = workload
         self.path = root() / "programs" / workload.key()
+        self.notes: list[str] = []
+        """What the user should be told: which files were damaged."""
         self._valid: dict[str, dict[str, Any]] = {}
 
     def lock(self) -> FileLock:
@@ -92,7 +104,7 @@ class Folder:
         return FileLock(self.path.with_suffix(".lock"))
 
     def manifest(self, part: str) -> dict[str, Any] | None:
-        """The manifest of a part that is whole; one that is not is removed, and None returned."""
+        """The manifest of a part that is whole and made from what there is today; else None."""
         if part in self._valid:
             return self._valid[part]
         file = self.path / f"{part}.manifest.json"
@@ -100,21 +112,35 @@ class Folder:
             return None
         try:
             manifest: dict[str, Any] = json.loads(file.read_text())
-            whole = all(
-                (self.path / name).stat().st_size == kept["size"] and sha256(self.path / name) == kept["sha256"]
-                for name, kept in manifest["files"].items()
-            )
-            fresh = all(
-                Path(path).exists() and sha256(Path(path)) == kept for path, kept in manifest["sources"].items()
-            )
-        except (OSError, ValueError, KeyError, TypeError):
-            whole = fresh = False
-            manifest = {}
-        if not (whole and fresh):
-            file.unlink(missing_ok=True)
+            damaged = [name for name, kept in manifest["files"].items() if not _is(self.path / name, kept)]
+            fresh = all(_is(Path(path), {"sha256": kept}) for path, kept in manifest["sources"].items())
+            fresh = fresh and manifest["program"] == self._program(part)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            manifest, damaged, fresh = {}, [file.name], False
+        if damaged:
+            self.notes.append(f"{self.path / damaged[0]} was damaged, so {part} was prepared again")
+        if damaged or not fresh:
             return None
         self._valid[part] = manifest
         return manifest
+
+    def _program(self, part: str) -> str:
+        """A hash of the Program and weights that a part is made from; "" for `base` itself."""
+        base = None if part == "base" else self.manifest("base")
+        files = {} if base is None else base["files"]
+        made_from = sorted((name, kept["sha256"]) for name, kept in files.items() if not name.startswith("golden"))
+        return hashlib.sha256(json.dumps(made_from).encode()).hexdigest() if files else ""
+
+    @contextlib.contextmanager
+    def making(self) -> Iterator[Path]:
+        """An empty folder beside this one; what an earlier process left there when it was killed is removed."""
+        for left in self.path.parent.glob(f"{self.path.name}-making-*"):
+            shutil.rmtree(left, ignore_errors=True)
+        made = Path(tempfile.mkdtemp(prefix=f"{self.path.name}-making-", dir=self.path.parent))
+        try:
+            yield made
+        finally:
+            shutil.rmtree(made, ignore_errors=True)
 
     def publish(self, part: str, made: Path, facts: dict[str, Any], sources: Iterable[Path]) -> None:
         """Move what was made in `made` into place, the manifest last, so that a part is whole or absent."""
@@ -123,29 +149,41 @@ class Folder:
             for path in sorted(made.rglob("*")) if path.is_file()
         }  # fmt: skip
         manifest = {"files": files, "sources": {str(path): sha256(path) for path in sources}, **facts}
-        self.path.mkdir(parents=True, exist_ok=True)
+        manifest["program"] = self._program(part)
+        draft, final = made / "manifest.json", self.path / f"{part}.manifest.json"
+        draft.write_text(json.dumps(manifest))
+        final.unlink(missing_ok=True)
+        for child in made.iterdir():
+            if child.is_dir():  # an engine's own: what an older adapter left there goes
+                shutil.rmtree(self.path / child.name, ignore_errors=True)
         for name in files:
             (self.path / name).parent.mkdir(parents=True, exist_ok=True)
             (made / name).replace(self.path / name)
-        draft = made / "manifest.json"
-        draft.write_text(json.dumps(manifest))
-        draft.replace(self.path / f"{part}.manifest.json")
-        shutil.rmtree(made, ignore_errors=True)
+        self.path.mkdir(parents=True, exist_ok=True)
+        draft.replace(final)
 
     def require_space(self) -> None:
         """Raise CacheError if the disk has less than the workload will take."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        free, needed = shutil.disk_usage(self.path.parent).free, self.workload.estimate()
-        if free < needed:
-            raise CacheError(
-                f"{self.path.parent} has {free >> 20} MiB left, {self.workload.model.title} takes {needed >> 20} MiB; "
-                "'inferena cache clear', or INFERENA_CACHE=FOLDER on another disk"
-            )
+        if shutil.disk_usage(self.path.parent).free < self.workload.estimate():
+            raise self.no_space()
+
+    def no_space(self) -> CacheError:
+        """What to say where the disk is full."""
+        free = shutil.disk_usage(self.path.parent).free
+        return CacheError(
+            f"{self.path.parent} has no room: {free >> 20} MiB left, {self.workload.model.title} takes "
+            f"{self.workload.estimate() >> 20} MiB; 'inferena cache clear', or INFERENA_CACHE=FOLDER on another disk"
+        )
 
 
 def size() -> int:
     """Bytes that the cache takes."""
-    return sum(path.stat().st_size for path in root().rglob("*") if path.is_file())
+    total = 0
+    for path in root().rglob("*"):
+        with contextlib.suppress(OSError):  # another process may be done with it
+            total += path.stat().st_size if path.is_file() else 0
+    return total
 
 
 def clear() -> int:
@@ -153,6 +191,13 @@ def clear() -> int:
     taken = size()
     shutil.rmtree(root() / "programs", ignore_errors=True)
     return taken - size()
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether the disk has no room; safetensors' own error has the system's number in its text."""
+    codes = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+    named = re.search(r"os error (\d+)", str(error))
+    return getattr(error, "errno", None) in codes or (named is not None and int(named[1]) in codes)
 
 
 def sha256(path: Path) -> str:
@@ -172,6 +217,13 @@ def digest(paths: Iterable[Path]) -> str:
     return total.hexdigest()[:16]
 
 
+def _is(path: Path, kept: dict[str, Any]) -> bool:
+    """Whether a file has the size and the hash that a manifest names."""
+    if not path.is_file() or path.stat().st_size != kept.get("size", path.stat().st_size):
+        return False
+    return sha256(path) == str(kept["sha256"])
+
+
 def _files(path: Path) -> list[Path]:
     return [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
 
@@ -181,7 +233,8 @@ def _stamp(path: Path) -> tuple[str, int, int]:
     return path.name, status.st_size, status.st_mtime_ns
 
 
-def _version(name: str) -> str | None:
+def version(name: str) -> str | None:
+    """Of an installed distribution."""
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:

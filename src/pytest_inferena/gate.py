@@ -95,8 +95,7 @@ class _Weighed:
         """Orders tensors from best to worst."""
         if self.nrmse is None or self.limit is None:
             return _SEVERITY[self.outcome], math.inf
-        ratio = self.nrmse / self.limit if self.limit else math.inf * bool(self.nrmse)
-        return _SEVERITY[self.outcome], 0.0 if math.isnan(ratio) else ratio
+        return _SEVERITY[self.outcome], self.nrmse / self.limit
 
 
 def judge(golden: Tensors, reference: Mapping[str, Any], result: Tensors, dtype: str = "float32") -> Verdict:
@@ -117,8 +116,11 @@ def judge(golden: Tensors, reference: Mapping[str, Any], result: Tensors, dtype:
         raise ValueError(f"The gate is not calibrated for {dtype}: ask for one of {', '.join(_FLOORS)}.")
     if not golden:
         raise ValueError("There is nothing to judge: golden has no tensors.")
-    findings = [_measure(name, golden, reference, result, dtype) for name in golden]
-    extra = (name for name in result if name not in golden and result[name] is not None)
+    known, given = list(golden), set(result)
+    findings = [
+        _measure(name, golden[name], result[name] if name in given else None, reference, dtype) for name in known
+    ]
+    extra = [name for name in result if name in given.difference(known) and result[name] is not None]
     findings += [_Finding(name, problem="is not a tensor of this entry") for name in extra]
     scales = denominators({finding.name: finding.rms for finding in findings})
     weighed = [_weigh(finding, scales[finding.name], floors) for finding in findings]
@@ -132,8 +134,8 @@ def judge(golden: Tensors, reference: Mapping[str, Any], result: Tensors, dtype:
         reference=worst.reference,
         index=worst.finding.index,
         tensors=len(weighed),
-        loss=_scalar(result, "loss"),
-        loss_golden=_scalar(golden, "loss"),
+        loss=_scalar(result["loss"]) if "loss" in given else None,
+        loss_golden=_scalar(golden["loss"]) if "loss" in known else None,
         message=_message(worst, missed, len(weighed)),
     )
 
@@ -165,9 +167,7 @@ def kind(name: str) -> str:
     return "loss" if name == "loss" else "output"
 
 
-def _measure(name: str, golden: Tensors, reference: Mapping[str, Any], result: Tensors, dtype: str) -> _Finding:
-    right = golden[name]
-    given = result[name] if name in result else None  # noqa: SIM401  Mapping.get would read a default too
+def _measure(name: str, right: Array | None, given: Array | None, reference: Mapping[str, Any], dtype: str) -> _Finding:
     if right is None:
         wrong = given is not None and bool(np.any(given))
         return _Finding(name, problem="should not exist, or be all zeros, and is not" if wrong else "")
@@ -220,6 +220,8 @@ def _weigh(finding: _Finding, denominator: float, floors: Mapping[str, float]) -
     reference = finding.reference
     if not finding.reference_is_relative:
         reference = relative(reference, denominator)
+    if not math.isfinite(reference):
+        raise ValueError(f"{finding.name} is zero in golden and not in the reference: there is no scale to judge by.")
     multiple = 10 if finding.size < 10 else 3 if finding.size < 1000 else 2
     limit = max(multiple * reference, floors[kind(finding.name)])
     outcome = "pass" if nrmse <= limit else "close" if nrmse <= CLOSE else "fail"
@@ -249,11 +251,11 @@ def _unravel(flat: int | None, tensor: Array) -> tuple[int, ...] | None:
 
 
 def _type(tensor: Array) -> str:
-    return str((tensor.dtype.metadata or {}).get("name", tensor.dtype.name))
+    metadata: Mapping[str, str] = tensor.dtype.metadata or {}
+    return metadata.get("name", tensor.dtype.name)
 
 
-def _scalar(tensors: Tensors, name: str) -> float | None:
-    value = tensors[name] if name in tensors else None  # noqa: SIM401  as above
+def _scalar(value: Array | None) -> float | None:
     if value is None or value.size != 1 or value.dtype.kind not in "iuf":
         return None
     return float(value.reshape(-1)[0])

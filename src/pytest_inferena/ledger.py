@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 
 class Replay:
@@ -31,6 +31,20 @@ class Replay:
         return next(self._ticks)
 
 
+EXTRA = ("outcome", "flags", "weights", "ran", "versions", "hashes", "threads")
+"""Fields of a record that ride along as pytest-benchmark's extra_info."""
+
+
+def group_of(record: Mapping[str, Any]) -> str:
+    """What pytest-benchmark compares within: a model and a metric."""
+    return f"{record['model']} {record['metric']}"
+
+
+def params_of(record: Mapping[str, Any]) -> dict[str, str]:
+    """What `--benchmark-group-by=param:framework` and its like can name."""
+    return {name: record[name] for name in ("model", "framework", "backend", "device")}
+
+
 def mark(item: pytest.Item) -> None:
     """Give a cell's test the replaying clock; before its `benchmark` fixture is made."""
     item.add_marker(pytest.mark.benchmark(timer=Replay(), warmup=False))
@@ -42,8 +56,9 @@ def replay(item: pytest.Item, benchmark: Any, record: dict[str, Any]) -> None:
     if marker is None or not record["samples"]:
         benchmark.skipped = True  # nothing measured: no row, and no warning of an unused fixture
         return
-    benchmark.group = f"{record['model']} {record['metric']}"
-    for name in ("outcome", "flags", "weights", "ran", "versions", "hashes", "threads"):
+    benchmark.group = group_of(record)
+    benchmark.params = params_of(record)
+    for name in EXTRA:
         benchmark.extra_info[name] = record[name]
     marker.kwargs["timer"].load(record["samples"])
     benchmark.pedantic(lambda: None, rounds=len(record["samples"]))

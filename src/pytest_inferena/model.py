@@ -6,7 +6,7 @@ import ast
 import importlib.util
 import re
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-_CONSTANTS: dict[str, type] = {"TITLE": str, "UNIT": str, "ITEMS": int, "PARAMETERS": int, "LARGE": bool}
+_CONSTANTS: dict[str, type] = {"TITLE": str, "UNIT": str, "ITEMS": int, "PARAMETERS": int}
+_OPTIONAL: dict[str, Any] = {"LARGE": False, "NEEDS_GIB": {}, "PACKAGES": []}
+_NEEDS = ("inference", "latency", "training")
 
 
 @dataclass(frozen=True)
@@ -29,10 +31,12 @@ class Model:
     items: int  # how many of them in one step of entry `inference`, at full size
     parameters: int  # at full size
     large: bool = False
+    needs_gib: Mapping[str, int] = field(default_factory=dict, hash=False)  # entry -> memory, at full size
+    packages: tuple[str, ...] = ()  # distributions that the weights `package` come from
 
     @classmethod
     def from_file(cls, path: Path) -> Self:
-        """Reads the constants TITLE, UNIT, ITEMS, PARAMETERS and, where it stands there, LARGE.
+        """Reads the constants TITLE, UNIT, ITEMS, PARAMETERS and, where they stand there, those of `_OPTIONAL`.
 
         Raises:
             ValueError: the file's name, its syntax or one of the constants is not as it has to be.
@@ -40,9 +44,10 @@ class Model:
         if not re.fullmatch(r"[a-z0-9_]+", path.stem):
             raise ValueError(f"{path}: a model's file is named in [a-z0-9_]; rename it.")
         constants = _literals(path)
-        values = {name.lower(): _constant(path, constants, name) for name in _CONSTANTS if name != "LARGE"}
-        large = _constant(path, constants, "LARGE") if "LARGE" in constants else False
-        return cls(name=path.stem, source=path, large=large, **values)
+        given = {**_CONSTANTS, **{name: type(value) for name, value in _OPTIONAL.items() if name in constants}}
+        values = {name.lower(): _constant(path, constants, name, kind) for name, kind in given.items()}
+        values["packages"] = tuple(values.get("packages", ()))
+        return cls(name=path.stem, source=path, **values)
 
 
 @dataclass
@@ -61,6 +66,7 @@ class Case:
     outputs: tuple[str, ...] = ("output",)  # their names, in order
     package: Callable[[], tuple[str, Mapping[str, Tensor]]] | None = None  # -> source's label, state dict
     hub: str | None = None  # repository of the checkpoint
+    hub_folder: str = ""  # where in the repository it lies
 
 
 def load_case(model_source: Path, size: str) -> Case:
@@ -103,7 +109,8 @@ def _literals(path: Path) -> dict[str, Any]:
             targets = [node.target]
         else:
             continue
-        names = [target.id for target in targets if isinstance(target, ast.Name) and target.id in _CONSTANTS]
+        known = {*_CONSTANTS, *_OPTIONAL}
+        names = [target.id for target in targets if isinstance(target, ast.Name) and target.id in known]
         if names and node.value is not None:
             found |= dict.fromkeys(names, _literal(node.value))
     return found
@@ -116,14 +123,17 @@ def _literal(node: ast.expr) -> Any:
         return node  # an expression; its type will be found wrong, and named
 
 
-def _constant(path: Path, constants: Mapping[str, Any], name: str) -> Any:
-    kind = _CONSTANTS[name]
+def _constant(path: Path, constants: Mapping[str, Any], name: str, kind: type) -> Any:
     if name not in constants:
         raise ValueError(f"{path} has no constant {name}; add `{name} = …`, a literal {kind.__name__}.")
     value = constants[name]
-    if type(value) is not kind:
+    if type(constants[name]) is not kind:
         shown = "an expression" if isinstance(value, ast.expr) else repr(value)
         raise ValueError(f"{path}: {name} is {shown}; write a literal {kind.__name__}.")
-    if (value in ("", 0) and kind is not bool) or (kind is int and value < 0):
+    if value == "" or (kind is int and value < 1):
         raise ValueError(f"{path}: {name} is {value!r}; it has to be {'positive' if kind is int else 'some text'}.")
+    if kind is dict and not all(key in _NEEDS and type(gib) is int and gib > 0 for key, gib in value.items()):
+        raise ValueError(f"{path}: {name} is {value!r}; it maps entries ({', '.join(_NEEDS)}) to whole GiB.")
+    if kind is list and not all(isinstance(item, str) and item for item in value):
+        raise ValueError(f"{path}: {name} is {value!r}; it lists names of distributions.")
     return value

@@ -64,6 +64,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="interpreter of a framework's worker")  # fmt: skip
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
+    """With --pyargs pytest loads the conftest of a package only when it collects, too late to declare markers."""
+    known = early_config.known_args_namespace
+    if known.pyargs:
+        from pytest_inferena.selection import folder_of
+
+        known.file_or_dir = [folder_of(argument) for argument in known.file_or_dir]
+
+
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
     """Declare what others can implement."""
     from pytest_inferena import hooks
@@ -89,6 +99,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
         session = config.stash[SESSION] = Session(config, Settings.from_config(config), registry)
         config.pluginmanager.register(session, "inferena-session")
+        if config.getoption("dist", default="no") != "no" and not hasattr(config, "workerinput"):
+            from pytest_inferena.distributed import Controller
+
+            config.pluginmanager.register(Controller(config, session.cells), "inferena-controller")
     if not config.pluginmanager.hasplugin("benchmark"):
         from pytest_inferena.ledger import NoBenchmark
 
@@ -96,8 +110,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Every test that asks for a target runs once for each."""
-    if "target" in metafunc.fixturenames:
+    """Every test that asks for a cell or a worker runs once for each target; a `target` of somebody else is theirs."""
+    if {"cell", "worker"} & {*metafunc.fixturenames}:
         from pytest_inferena.selection import parameters
 
         metafunc.parametrize("target", parameters(metafunc.config.stash[REGISTRY]), indirect=True, scope="session")

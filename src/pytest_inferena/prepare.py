@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
-import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_inferena.cache import CacheError, Folder, Workload, digest
-from pytest_inferena.worker.client import THREADS, WorkerFailed, affinity
+from pytest_inferena.cache import FULL, CacheError, Folder, Workload, digest, is_full, version
+from pytest_inferena.worker.client import THREADS, WorkerFailed, affinity, oom_kills
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pytest_inferena.cell import Target
+    from pytest_inferena.registry import Framework
 
 PARENT = Path(__file__).parents[1]
 
@@ -33,6 +35,8 @@ class Prepared:
     golden: Mapping[str, Mapping[str, Any]]
     """By entry: `tensors`, name → NRMSE of the reference, and `none`, gradients that do not exist."""
     hashes: Mapping[str, str]
+    absent: Mapping[str, str] = field(default_factory=dict)
+    """Entries that this model cannot have, with the reason."""
 
 
 class Preparer:
@@ -51,12 +55,17 @@ class Preparer:
         """
         folder = self._folders.setdefault(workload, Folder(workload))
         facts = self._part(folder, "base", {"part": "base"})
-        parts = [facts]
+        parts, absent = [facts], {}
         if target.framework.training == "joint":
-            parts.append(self._part(folder, "joint", {"part": "joint"}))
+            try:
+                parts.append(self._part(folder, "joint", {"part": "joint"}))
+            except WorkerFailed as failure:
+                if failure.outcome != "unsupported":
+                    raise
+                absent["joint"] = str(failure)
         exchange = None
         if target.framework.exchange:
-            name = f"exchange-{target.framework.name}-{digest([target.framework.folder])}"
+            name = _exchange(target.framework)
             request = {
                 "part": "exchange", "part_folder": name,
                 "framework": target.framework.name, "adapter": str(target.framework.adapter),
@@ -65,7 +74,14 @@ class Preparer:
             exchange = folder.path / name
         files = {name: kept["sha256"] for part in parts for name, kept in part["files"].items()}
         hashes = _hashes(files) | {"adapter": digest([target.framework.folder])}
-        return Prepared(folder.path, exchange, facts["weights"], facts["golden"], hashes)
+        return Prepared(folder.path, exchange, facts["weights"], facts["golden"], hashes, absent)
+
+    def take_notes(self) -> list[str]:
+        """What the user should be told and was not yet: damaged files that were made again."""
+        notes = [note for folder in self._folders.values() for note in folder.notes]
+        for folder in self._folders.values():
+            folder.notes.clear()
+        return notes
 
     def _part(self, folder: Folder, part: str, request: dict[str, Any]) -> dict[str, Any]:
         if (failed := self._failed.get((str(folder.path), part))) is not None:
@@ -74,28 +90,29 @@ class Preparer:
             with folder.lock():
                 return folder.manifest(part) or self._make(folder, part, request)
         except (WorkerFailed, CacheError, OSError) as error:
+            error = folder.no_space() if is_full(error) else error
             failure = error if isinstance(error, WorkerFailed) else WorkerFailed("error", f"prepare: {error}")
             self._failed[str(folder.path), part] = failure
             raise failure from error
 
     def _make(self, folder: Folder, part: str, request: dict[str, Any]) -> dict[str, Any]:
         folder.require_space()
-        with tempfile.TemporaryDirectory(prefix="making-", dir=folder.path.parent) as made:
+        with folder.making() as made:
             workload = folder.workload
             whole = {
-                **request, "folder": made, "program": str(folder.path), "name": workload.model.name,
+                **request, "folder": str(made), "program": str(folder.path), "name": workload.model.name,
                 "source": str(workload.model.source), "size": workload.size, "weights": workload.weights,
             }  # fmt: skip
-            facts = self._run(Path(made), whole)
+            facts = self._run(folder, made, whole)
             sources = map(Path, facts.pop("sources"))
-            folder.publish(part, Path(made), facts, sources)
+            folder.publish(part, made, facts, sources)
         manifest = folder.manifest(part)
         if manifest is None:
             raise CacheError(f"{folder.path} changed while it was written; run again")
         return manifest
 
-    def _run(self, made: Path, request: dict[str, Any]) -> dict[str, Any]:
-        file, log = made / "request.json", made / "log"
+    def _run(self, folder: Folder, made: Path, request: dict[str, Any]) -> dict[str, Any]:
+        file, log, killed = made / "request.json", made / "log", oom_kills()
         file.write_text(json.dumps(request))
         environment = os.environ | dict.fromkeys(THREADS, str(self.threads)) | {"PYTHONPATH": _path()}
         command = [sys.executable, "-m", "pytest_inferena.preparer", str(file)]
@@ -109,16 +126,32 @@ class Preparer:
         finally:
             process.kill()
             process.wait()
-        tail = log.read_text(errors="replace")[-1500:]
+        if status == FULL:
+            raise folder.no_space()
         if (error := made / "error.json").exists():
             document = json.loads(error.read_text())
             raise WorkerFailed(document["outcome"], f"prepare: {document['message']}")
         if status != 0 or not (made / "facts.json").exists():
-            raise WorkerFailed("error", f"prepare: the preparer ended with status {status}: {tail.strip()[-600:]}")
+            raise _died(status, oom=oom_kills() > killed, tail=log.read_text(errors="replace").strip()[-600:])
         facts: dict[str, Any] = json.loads((made / "facts.json").read_text())
         for name in ("request.json", "log", "facts.json"):
             (made / name).unlink()
         return facts
+
+
+def _died(status: int, *, oom: bool, tail: str) -> WorkerFailed:
+    """How the preparer ended without an answer."""
+    if status == -signal.SIGKILL and oom:
+        return WorkerFailed("oom", "prepare: the kernel ended the preparer: out of memory")
+    if status < 0:
+        return WorkerFailed("crash", f"prepare: the preparer was killed by {signal.Signals(-status).name}: {tail}")
+    return WorkerFailed("crash", f"prepare: the preparer exited with status {status}: {tail}")
+
+
+def _exchange(framework: Framework) -> str:
+    """Name of the part with an engine's files: they depend on its adapter and on what wrote them."""
+    made_by = [digest([framework.folder]), *(f"{name} {version(name)}" for name in framework.distributions)]
+    return f"exchange-{framework.name}-{hashlib.sha256(json.dumps(made_by).encode()).hexdigest()[:16]}"
 
 
 def _path() -> str:
@@ -128,7 +161,6 @@ def _path() -> str:
 
 def _hashes(files: Mapping[str, str]) -> dict[str, str]:
     """SHA-256 of the Program, the weights and the inputs, from those of their files."""
-    import hashlib
 
     def of(*endings: str) -> str:
         chosen = sorted((name, sha) for name, sha in files.items() if name.endswith(endings))

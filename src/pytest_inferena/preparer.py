@@ -3,7 +3,7 @@
     python -m pytest_inferena.preparer REQUEST.json
 
 The request names the model's file, the size, the weights, the part to make and the folder to fill; the
-answer is `facts.json` in that folder, or one line in `error.json`.
+answer is `facts.json` in that folder, or one line in `error.json`; exit status 28 says that the disk is full.
 """
 
 from __future__ import annotations
@@ -20,11 +20,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from safetensors.torch import save_file
 
+from pytest_inferena.cache import FULL, is_full
 from pytest_inferena.model import load_case
 from pytest_inferena.program.capture import capture, parameter_names
+from pytest_inferena.program.graph import NotExportable
 from pytest_inferena.program.joint import joint
 from pytest_inferena.reference import write_golden
 from pytest_inferena.weights import WeightsUnavailable, resolve_weights
+from pytest_inferena.worker.adapter import Unsupported
 from pytest_inferena.worker.program import Entry, Program, TensorSpec
 from pytest_inferena.worker.server import load_adapter
 
@@ -32,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pytest_inferena.model import Case
-    from pytest_inferena.program.canonical import Graph
+    from pytest_inferena.program.graph import Graph
 
 
 class Loss(torch.nn.Module):
@@ -57,9 +60,13 @@ def main(request_file: str) -> int:
         facts = PARTS[request["part"]](folder, request)
         facts["sources"] = sorted(map(str, own_sources()))
         (folder / "facts.json").write_text(json.dumps(facts))
-    except WeightsUnavailable as error:
+    except (WeightsUnavailable, Unsupported) as error:
         _fail(folder, "unsupported", str(error))
+    except NotExportable as error:  # without its gradients a model still runs
+        _fail(folder, "unsupported" if request["part"] == "joint" else "error", str(error))
     except Exception as error:  # noqa: BLE001 - a model's code may raise anything; all of it is reported
+        if is_full(error):
+            return FULL
         traceback.print_exc()
         _fail(
             folder,
@@ -87,7 +94,7 @@ def base(folder: Path, request: Mapping[str, Any]) -> dict[str, Any]:
     for entry, inputs in (("inference", case.inputs), ("latency", case.latency)):
         write_entry(folder, entry, capture(case.module, inputs, case.outputs, names), inputs)
     training = case.inputs | case.targets
-    write_entry(folder, "training", capture(Loss(case), training, ("loss",), names), training)
+    write_entry(folder, "training", capture(Loss(case), training, ("loss",), names, trains=True), training)
     golden = {entry: write_golden(case, entry, folder) for entry in ("inference", "latency", "training")}
     return {
         "weights": label,
@@ -138,7 +145,7 @@ def write_entry(folder: Path, name: str, graph: Graph, inputs: Mapping[str, torc
         tuple(graph.nodes),
         graph.outputs,
     )
-    (folder / f"{name}.json").write_text(json.dumps(entry.to_json()))
+    (folder / f"{name}.json").write_text(json.dumps(entry.to_json(), allow_nan=False))
     arrays = {key: torch.from_numpy(value) for key, value in graph.constants.items()}
     save_file(arrays, folder / f"{name}.constants.safetensors")
     save_file({key: value.contiguous() for key, value in inputs.items()}, folder / f"{name}.inputs.safetensors")
@@ -146,17 +153,17 @@ def write_entry(folder: Path, name: str, graph: Graph, inputs: Mapping[str, torc
 
 def own_sources() -> set[Path]:
     """Files of the modules that the model brought along: all that are neither installed nor ours."""
-    elsewhere = {sysconfig.get_path("stdlib"), sys.prefix, sys.base_prefix, *site.getsitepackages()}
-    elsewhere.add(str(Path(__file__).parent))
+    places = (*map(sysconfig.get_path, ("stdlib", "platstdlib", "purelib", "platlib")), *site.getsitepackages())
+    elsewhere = {Path(str(place)).resolve() for place in (*places, site.getusersitepackages(), Path(__file__).parent)}
     found = set()
     for module in list(sys.modules.values()):
         file = getattr(module, "__file__", None)
-        if not isinstance(file, str) or any(file.startswith(place) for place in elsewhere):
+        if not isinstance(file, str) or not file.endswith(".py"):
             continue
         path = Path(file)
-        if path.is_absolute() and path.suffix == ".py" and path.exists():  # torch names some that do not exist
+        if path.is_absolute() and path.exists():  # torch names some that do not exist
             found.add(path.resolve())
-    return found
+    return {path for path in found if elsewhere.isdisjoint(path.parents)}
 
 
 if __name__ == "__main__":

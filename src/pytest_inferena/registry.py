@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib.metadata
 import re
+import shutil
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_inferena.fields import FieldError, build
 from pytest_inferena.model import Model
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
 METRICS = ("compile", "inference", "latency", "training")
+PHASES = ("hello", "load", "compile", "measure", "outputs")
+"""Requests to a worker; each has its deadline."""
 NAME = re.compile(r"[a-z0-9_.]+")
 
 
@@ -29,6 +32,8 @@ class Backend:
 
     name: str
     device: str
+    tools: tuple[str, ...] = ()
+    """Programs that have to be on PATH, such as a compiler."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +101,12 @@ class Framework:
         reason = f"{' and '.join(missing)} not installed: {self.install}" if missing else ""
         return versions, reason
 
+    def missing(self, backend: Backend) -> str:
+        """Why a backend cannot run here, with the remedy; "" if it can."""
+        absent = [tool for tool in backend.tools if shutil.which(tool) is None]
+        tools = f"{' and '.join(absent)} not found on PATH: install it" if absent else ""
+        return self.installed()[1] or tools
+
     @classmethod
     def read(cls, folder: Path) -> Framework:
         """Read `adapter.toml`.
@@ -110,22 +121,24 @@ class Framework:
             raise RegistryError(f"{file}: {error.strerror}; every adapter's folder holds an adapter.toml") from error
         except tomllib.TOMLDecodeError as error:
             raise RegistryError(f"{file}: {error}") from error
-        document["folder"] = folder
-        for key, item in (("backends", Backend), ("absent", Absent), ("known_issues", KnownIssue)):
-            if key in document:
-                entries = _typed(file, key, document[key], list)
-                document[key] = tuple(_build(f"{file}: [[{key}]]", item, entry) for entry in entries)
-        document["distributions"] = tuple(_typed(file, "distributions", document.get("distributions", []), list))
-        framework: Framework = _build(str(file), cls, document)
+        try:
+            parts = {
+                key: tuple(_entries(key, item, document.pop(key)))
+                for key, item in (("backends", Backend), ("absent", Absent), ("known_issues", KnownIssue))
+                if key in document
+            }
+            framework = build(cls, document, folder=folder, **parts)
+        except FieldError as error:
+            raise RegistryError(f"{file}: {error}") from error
         framework.check(file)
         return framework
 
     def check(self, file: Path) -> None:
         """Raise RegistryError for values that no field's type rules out."""
-        if not NAME.fullmatch(self.name):
-            raise RegistryError(
-                f"{file}: name {self.name!r}: only a-z, 0-9, _ and . (it becomes a marker and part of ids)"
-            )
+        parts = (part for backend in self.backends for part in (backend.name, backend.device))
+        for name in (self.name, self.language, *parts):
+            if not NAME.fullmatch(name):
+                raise RegistryError(f"{file}: name {name!r}: only a-z, 0-9, _ and . (it is a marker and part of ids)")
         if not self.backends:
             raise RegistryError(f"{file}: no [[backends]]; one with name and device is needed")
         if self.training not in {"autograd", "joint", "none"}:
@@ -133,35 +146,20 @@ class Framework:
         for metric in (*(item.metric for item in self.absent), *(issue.metric for issue in self.known_issues)):
             if metric not in METRICS:
                 raise RegistryError(f"{file}: metric {metric!r}; one of {', '.join(METRICS)}")
+        for phase in self.timeouts:
+            if phase not in PHASES:
+                raise RegistryError(f"{file}: timeouts: {phase} is no phase; one of {', '.join(PHASES)}")
         if not self.executable and not self.adapter.exists():
             raise RegistryError(f"{file}: {self.adapter.name} is missing beside it, and no executable is named")
 
 
-def _typed(where: Any, key: str, value: Any, kind: Any) -> Any:
-    if not isinstance(value, kind):
-        raise RegistryError(f"{where}: {key} is {type(value).__name__}, not {getattr(kind, '__name__', kind)}")
-    return value
-
-
-FIELD_TYPES = {"str": str, "bool": bool, "str | None": str, "tuple[str, ...]": tuple, "Path": Path}
-
-
-def _build(where: str, kind: Any, document: Any) -> Any:
-    """A dataclass from a table, with an error that names the field."""
-    _typed(where, "entry", document, dict)
-    fields = kind.__dataclass_fields__
-    for key, value in document.items():
-        if key not in fields or (key == "folder" and not isinstance(value, Path)):
-            known = [name for name in fields if name != "folder"]
-            near = difflib.get_close_matches(key, known, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
-            raise RegistryError(f"{where}: unknown field {key!r}; {hint}")
-        _typed(where, key, value, FIELD_TYPES.get(fields[key].type, (dict, tuple)))
-    try:
-        return kind(**document)
-    except TypeError as error:
-        missing = re.findall(r"'(\w+)'", str(error))
-        raise RegistryError(f"{where}: missing {', '.join(missing)}") from error
+def _entries(key: str, kind: Any, tables: Any) -> Iterator[Any]:
+    """What an array of tables holds."""
+    for table in tables if isinstance(tables, list) else [tables]:
+        try:
+            yield build(kind, table)
+        except FieldError as error:
+            raise FieldError(f"[[{key}]]: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -183,10 +181,35 @@ def collect(hook: Any) -> Registry:
     """
     models = [*_flat(hook.pytest_inferena_models()), *_entry_points("pytest_inferena.models")]
     folders = [*_flat(hook.pytest_inferena_adapters()), *_entry_points("pytest_inferena.adapters")]
-    return Registry(
+    registry = Registry(
         _by_name("model", (_model(path) for path in _unique(models))),
         _by_name("framework", (Framework.read(Path(folder)) for folder in _unique(folders))),
     )
+    _check_distinct(registry)
+    return registry
+
+
+def _check_distinct(registry: Registry) -> None:
+    """Markers of two kinds may share a name only where they mean the same cells, as a backend and its device do."""
+    taken = dict.fromkeys(METRICS, "metric") | {"large": "marker for large models"}
+    _reject("framework", registry.frameworks, taken)
+    for framework in registry.frameworks.values():
+        taken.setdefault(framework.name, "framework")
+        taken.setdefault(framework.language, "language")
+        for backend in framework.backends:
+            taken.setdefault(backend.name, "backend")
+            taken.setdefault(backend.device, "device")
+    _reject("model", registry.models, taken)
+
+
+def _reject(kind: str, things: Mapping[str, Any], taken: Mapping[str, str]) -> None:
+    for name, thing in things.items():
+        if name in taken:
+            place = getattr(thing, "folder", None) or thing.source
+            raise RegistryError(
+                f"the {kind} {name!r} ({place}) has the name of a {taken[name]}, "
+                "so -m cannot tell them apart; rename it"
+            )
 
 
 def _model(path: Path) -> Model:

@@ -13,7 +13,7 @@ import pytest
 from pytest_inferena import platform, results
 from pytest_inferena.cache import Workload, digest
 from pytest_inferena.cell import targets
-from pytest_inferena.celltest import record_of
+from pytest_inferena.celltest import record_of, target_of
 from pytest_inferena.plan import history, plan
 from pytest_inferena.progress import Live
 from pytest_inferena.registry import METRICS
@@ -43,6 +43,7 @@ class Session:
         self.troubles: list[str] = []
         self.notes: list[str] = []
         self.live = Live(config, settings)
+        self.cells = {target.id: target for target in targets(registry)}
         if settings.resume:
             self._resume()
 
@@ -71,14 +72,15 @@ class Session:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Keep a cell's record the moment it is there."""
-        record = record_of(report)
-        if not self.controller or report.when != "call" or record is None:
+        record = record_of(report) if report.when == "call" else self._lost(report)
+        if not self.controller or record is None:
             return
         self.live.done(report.nodeid)
         key = results.key_of(cast("results.Record", record))
         self.records[key] = record
         if key not in self.resumed:
             self._write(record)
+            self.notes += [note for note in record["extra"].get("notes", ()) if note not in self.notes]
         self.config.hook.pytest_inferena_record(record=record)
 
     def pytest_report_teststatus(
@@ -119,10 +121,23 @@ class Session:
         for trouble in self.troubles:
             terminalreporter.line(f"inferena: {trouble}", red=True)
 
+    def _lost(self, report: pytest.TestReport) -> dict[str, Any] | None:
+        """A record for the cell that took its xdist worker with it; such a report has no phase."""
+        target = self.cells.get(target_of(report.nodeid))
+        metric = next((name for name in METRICS if f"::test_{name}[" in report.nodeid), None)
+        if str(report.when) != "???" or target is None or metric is None:
+            return None
+        again = self.settings.reproduce(report.nodeid)
+        told = {"outcome": "crash", "reason": str(report.longrepr), "command": again}
+        return self.settings.blank(target, metric) | told | {"started": self.run["date"]}
+
     def gathered(self) -> results.Results:
         """What this session has: measured, and taken over from the journal it resumed."""
         records = {**self.resumed, **self.records}
-        return results.Results(self.run, tuple(cast("results.Record", record) for record in records.values()))
+        order = [*self.registry.models, *self.registry.frameworks, *METRICS]  # under xdist they come as they come
+        names = ("model", "framework", "metric")
+        ranked = sorted(records.values(), key=lambda record: [order.index(record[name]) for name in names])
+        return results.Results(self.run, tuple(cast("results.Record", record) for record in ranked))
 
     # -- the journal
 

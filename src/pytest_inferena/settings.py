@@ -49,6 +49,8 @@ class Settings:
     loop: Mapping[str, Any]
     """Fields of `worker.timing.Loop`; `max_rounds` 1 measures nothing, it only judges."""
     command: str = field(default="pytest", compare=False)
+    root: str = field(default=".", compare=False)
+    """Where node ids begin, seen from the folder that pytest was called in."""
 
     def deadline(self, request: str, own: Mapping[str, float]) -> float:
         """Seconds a request may take: --inferena-timeout, else the adapter's own, else the method page's."""
@@ -67,16 +69,16 @@ class Settings:
             "weights": weights, "outcome": "error", "flags": [], "reason": "",
             "median": None, "interval": None, "unit": "s", "samples": [], "verdict": None, "ran": "",
             "versions": {}, "revision": None, "hashes": {}, "extra": {},
-            "started": "", "wall": 0.0, "command": self.reproduce(target, metric), "log": "",
+            "started": "", "wall": 0.0, "command": "", "log": "",
         }  # fmt: skip
 
-    def reproduce(self, target: Target, metric: str) -> str:
-        """The command that runs one cell alone."""
+    def reproduce(self, nodeid: str) -> str:
+        """The command that runs one cell alone; its id as it is from the current folder."""
         options = [f"--inferena-{name}={value}" for name, value in (
             ("size", self.size), ("weights", self.weights), ("threads", str(self.threads))
         ) if value not in {"full", "seeded", str(thread_budget())}]  # fmt: skip
-        cell = f"test_{metric}.py::test_{metric}[{target.id}]"
-        return shlex.join(["pytest", f"benchmarks/{cell}", *options])
+        path, colons, test = nodeid.partition("::")
+        return shlex.join(["pytest", os.path.normpath(Path(self.root, path)) + colons + test, *options])
 
     @classmethod
     def from_config(cls, config: pytest.Config) -> Settings:
@@ -109,6 +111,7 @@ class Settings:
             pythons=_pairs("python", config),
             loop=_loop(config),
             command=shlex.join(["pytest", *config.invocation_params.args]),
+            root=os.path.relpath(config.rootpath, config.invocation_params.dir),
         )
 
 

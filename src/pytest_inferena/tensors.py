@@ -21,8 +21,12 @@ _PLAIN = "F64 f8, F32 f4, F16 f2, I64 i8, I32 i4, I16 i2, I8 i1, U64 u8, U32 u4,
 _DTYPES = {name: np.dtype(f"<{code}") for name, code in (pair.split() for pair in _PLAIN.split(", "))}
 # NumPy has no such types: the bytes are kept, and the name is, so that the gate can say what came.
 _DTYPES |= {
-    name: np.dtype(f"V{width}", metadata={"name": name.lower()})
-    for name, width in {"BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1}.items()
+    code: np.dtype(f"V{width}", metadata={"name": name})
+    for code, width, name in [
+        ("BF16", 2, "bfloat16"),
+        ("F8_E4M3", 1, "float8_e4m3"),
+        ("F8_E5M2", 1, "float8_e5m2"),
+    ]
 }
 
 
@@ -68,6 +72,9 @@ class GoldenFile(Mapping[str, Array | None]):
             return None
         dtype, shape, offset = self._entries[name]
         return np.fromfile(self.path, dtype=dtype, count=math.prod(shape), offset=offset).reshape(shape)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries or name in self._none
 
     def __iter__(self) -> Iterator[str]:
         yield from self._entries

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import math
+import re
 import zlib
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,18 +25,14 @@ if TYPE_CHECKING:
 
 EMBEDDING_GAIN = 1.5  # the spread of the logits where an LM head is tied to the embedding
 KINK_WINDOW = 0.1  # how far a ReLU's input may be shifted, in standard deviations
-# What ends a residual branch, a matrix or a batch norm, as published checkpoints name it.
-_RESIDUAL = (
-    "o_proj",
-    "out_proj",
-    "down_proj",
-    "fc2",
-    "to_out.0",
-    "net.2",
-    "c_proj",
-    "layer.2.normalization",
-    "bn3",
+# What ends a residual branch, a matrix, a kernel or a batch norm, as published checkpoints name it.
+_RESIDUAL = re.compile(
+    r"(^|\.)(o_proj|out_proj|down_proj|fc2|to_out\.0|net\.2|c_proj|layer\.2\.normalization|bn3"
+    r"|\w*resnets?(\.\d+)?\.conv2|attentions\.\d+\.proj_out)\.weight$"
 )
+# Where a residual stream of its own runs beside others, or inside a branch of another.
+_STREAM = re.compile(r".*\.(encoder|decoder|transformer_blocks)\.")
+_WHOLE = ("model.safetensors", "diffusion_pytorch_model.safetensors")  # beside them lies the same at other precisions
 
 
 class WeightsUnavailable(ValueError):  # noqa: N818  it reads as the outcome that it leads to
@@ -72,8 +70,8 @@ def seed_weights(module: nn.Module, seed: int = 0, inputs: Mapping[str, Tensor] 
     """Fills all parameters with scaled normal numbers, each from its own stream, seeded with its name.
 
     Matrices and kernels are full-rank with standard deviation 1 / sqrt(fan_in), norms 1 ± 0.1, biases 0 ± 0.1.
-    Whatever is added to a residual stream is scaled down by the square root of the number of additions, so
-    that every layer keeps a share of the result and rounding errors do not grow with depth.
+    Whatever is added to a residual stream is scaled down by the square root of the number of its additions,
+    so that every layer keeps a share of the result and rounding errors do not grow with depth.
 
     Batch norm gets the statistics of one forward on noise. Its biases are then moved by at most a tenth of a
     standard deviation, so that no input of a ReLU is as near to zero as rounding errors reach: there the
@@ -88,11 +86,11 @@ def seed_weights(module: nn.Module, seed: int = 0, inputs: Mapping[str, Tensor] 
         ValueError: the module has batch norm, and no inputs are given.
     """
     module.eval()
-    additions = sum(_is_residual(name) for name, _ in module.named_parameters())
+    additions = Counter(_stream(name) for name, _ in module.named_parameters() if _RESIDUAL.search(name))
     with torch.no_grad():
         for name, parameter in module.named_parameters():
             owner = module.get_submodule(name.rpartition(".")[0])
-            center, spread = _moments(name, parameter, owner, additions)
+            center, spread = _moments(name, parameter, owner, additions[_stream(name)])
             parameter.copy_(center + spread * _normal(seed, name, tuple(parameter.shape)))
         if any(isinstance(child, _BatchNorm) for child in module.modules()):
             if inputs is None:
@@ -146,20 +144,22 @@ def _from_hub(case: Case) -> tuple[str, Mapping[str, Tensor]]:
     if case.hub is None:
         raise WeightsUnavailable("This model names no hub repository; use --inferena-weights=PATH.")
     try:
-        folder = Path(snapshot_download(case.hub, allow_patterns=["*.safetensors"]))
+        wanted = f"{case.hub_folder}/*.safetensors".lstrip("/")
+        others = ["*.fp16.safetensors", "*.non_ema.safetensors"]
+        folder = Path(snapshot_download(case.hub, allow_patterns=[wanted], ignore_patterns=others))
     except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
         raise WeightsUnavailable(
             f"{case.hub} cannot be fetched from the hub and is not in its cache ({type(error).__name__}); go online, "
             "or download the repository elsewhere and use --inferena-weights=PATH."
         ) from error
-    return f"hub: {case.hub}@{folder.name}", _read(folder)
+    return f"hub: {case.hub}@{folder.name}", _read(folder / case.hub_folder)
 
 
 def _read(path: Path) -> dict[str, Tensor]:
     files = [path]
     if path.is_dir():
-        whole = path / "model.safetensors"  # other files beside it hold the same at other precisions
-        files = [whole] if whole.is_file() else sorted(path.glob("*.safetensors"))
+        whole = [path / name for name in _WHOLE if (path / name).is_file()]
+        files = whole or sorted(path.glob("*.safetensors"))
     if not files or not all(file.is_file() and file.suffix == ".safetensors" for file in files):
         raise WeightsUnavailable(f"{path} is neither a .safetensors file nor a folder with such files; name one.")
     state: dict[str, Tensor] = {}
@@ -173,7 +173,7 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 def _moments(name: str, parameter: Tensor, owner: nn.Module, additions: int) -> tuple[float, float]:
     """Mean and standard deviation for a parameter, by the kind of module that owns it."""
-    gain = 1 / math.sqrt(additions) if _is_residual(name) else 1.0
+    gain = 1 / math.sqrt(additions) if _RESIDUAL.search(name) else 1.0
     if name.endswith("bias"):
         return 0.0, 0.1
     if parameter.ndim < 2 or "Norm" in type(owner).__name__:
@@ -183,8 +183,10 @@ def _moments(name: str, parameter: Tensor, owner: nn.Module, additions: int) -> 
     return 0.0, (EMBEDDING_GAIN if isinstance(owner, nn.Embedding) else gain) / math.sqrt(fan_in)
 
 
-def _is_residual(name: str) -> bool:
-    return name.endswith(".weight") and name.removesuffix(".weight").endswith(_RESIDUAL)
+def _stream(name: str) -> str:
+    """Which residual stream a parameter belongs to: "" in a module that has only one."""
+    found = _STREAM.match(name)
+    return found.group() if found else ""
 
 
 def _normal(seed: int, name: str, shape: tuple[int, ...]) -> Tensor:

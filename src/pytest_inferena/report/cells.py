@@ -8,7 +8,7 @@ from pytest_inferena.results import Record
 
 _SCALES = {"compile": ("s", 1.0), "inference": ("ms", 1e3), "latency": ("ms", 1e3), "training": ("ms", 1e3)}
 _ABSENT = ("unsupported", "not_installed")
-_DOUBTS = ("few", "noisy", "implausible")
+_DOUBTS = ("few", "threads", "noisy", "implausible")
 
 MISSING = "·"
 ABSENT = "—"
@@ -112,11 +112,18 @@ def note_text(record: Record) -> str:
         verdict = record["verdict"]
         reason = clean(record["reason"] or (verdict["message"] if verdict else "")) or "no reason was recorded"
         parts.append(f"{record['outcome'].upper().replace('_', ' ')}: {reason}{_accuracy(record, reason)}")
-    for flag in _DOUBTS:
-        if flag in record["flags"]:
-            samples = len(record["samples"])
-            parts.append(f"few: only {samples} samples" if flag == "few" else flag)
+    parts += [_doubt(record, flag) for flag in _DOUBTS if flag in record["flags"]]
     return "; ".join(parts)
+
+
+def _doubt(record: Record, flag: str) -> str:
+    if flag == "few":
+        return f"few: only {len(record['samples'])} samples"
+    if flag == "threads":
+        return (
+            f"threads: {record['extra'].get('cpu_per_wall', 0):.2f} CPUs were busy, the budget is {record['threads']}"
+        )
+    return flag
 
 
 def loss_text(record: Record | None) -> str:
