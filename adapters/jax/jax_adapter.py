@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import TYPE_CHECKING, Any
 
 import jax.numpy as jnp
@@ -121,6 +122,23 @@ def max_pool2d(
     )
 
 
+def avg_pool2d(
+    x: Array,
+    kernel: list[int],
+    stride: list[int],
+    padding: list[int],
+    ceil_mode: bool,
+    count_include_pad: bool,
+    divisor_override: int | None,
+) -> Array:
+    """(B, C, H, W); every window is divided by its size, padding included."""
+    if ceil_mode or divisor_override or (any(padding) and not count_include_pad):
+        raise Unsupported("avg_pool2d with ceil_mode, a divisor of its own, or padding that does not count")
+    pads = [(0, 0), (0, 0), *((p, p) for p in padding)]
+    total = lax.reduce_window(x, 0.0, lax.add, (1, 1, *kernel), (1, 1, *stride), pads)
+    return total / (kernel[0] * kernel[1])
+
+
 def upsample_nearest2d(x: Array, size: list[int]) -> Array:
     """To (B, C, *size)."""
     rows, columns = size[0] // x.shape[2], size[1] // x.shape[3]
@@ -153,30 +171,37 @@ def linear(x: Array, weight: Array, bias: Array | None) -> Array:
     return result if bias is None else result + bias
 
 
+NUMPY = (
+    "abs cos cumsum exp full log log1p logical_and logical_not logical_or matmul maximum minimum sin sqrt tanh where"
+)
+"""Operators that jax.numpy has under the same name."""
+
 OPERATORS: dict[str, Callable[..., Any]] = {
-    "abs": jnp.abs,
-    "add": lambda a, b: a + b,
+    **{name: getattr(operator, name) for name in ("add", "sub", "mul", "eq", "ne", "lt", "le", "gt", "ge")},
+    **{name: getattr(jnp, name) for name in NUMPY.split()},
+    "amax": lambda x, dims, keepdim: x.max(tuple(dims), keepdims=keepdim),
+    "avg_pool2d": avg_pool2d,
     "cat": jnp.concatenate,
+    "clamp": jnp.clip,
     "conv1d": convolution(1),
     "conv2d": convolution(2),
     "batch_norm": batch_norm,
-    "cos": jnp.cos,
     "cross_entropy_loss": cross_entropy_loss,
+    "detach": lax.stop_gradient,
     "div": lambda a, b: a / b,
-    "embedding": lambda weight, indices: weight[indices],
-    "exp": jnp.exp,
+    "embedding": lambda weight, indices: jnp.asarray(weight)[indices],
+    "erf": lax.erf,
     "expand": jnp.broadcast_to,
-    "full": jnp.full,
+    "gather": lambda x, dim, index: jnp.take_along_axis(x, index, dim),
     "gelu": lambda x, approximate: jax.nn.gelu(x, approximate=approximate == "tanh"),
     "group_norm": group_norm,
+    "index_select": lambda x, dim, index: jnp.take(x, index, dim),
     "layer_norm": layer_norm,
     "linear": linear,
     "log_softmax": jax.nn.log_softmax,
-    "matmul": jnp.matmul,
     "max_pool2d": max_pool2d,
     "mean": lambda x, dims, keepdim: x.mean(tuple(dims), keepdims=keepdim),
     "mse_loss": mse_loss,
-    "mul": lambda a, b: a * b,
     "neg": jnp.negative,
     "permute": jnp.transpose,
     "pow": lambda a, b: a**b,
@@ -188,13 +213,9 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "scaled_dot_product_attention": attention,
     "sigmoid": jax.nn.sigmoid,
     "silu": jax.nn.silu,
-    "sin": jnp.sin,
     "slice": lambda x, dim, start, end, step: lax.slice_in_dim(x, start, end, step, dim),
     "softmax": jax.nn.softmax,
-    "sqrt": jnp.sqrt,
-    "sub": lambda a, b: a - b,
     "sum": lambda x, dims, keepdim: x.sum(tuple(dims), keepdims=keepdim),
-    "tanh": jnp.tanh,
     "to": lambda x, dtype: x.astype(dtype),
     "upsample_nearest2d": upsample_nearest2d,
 }

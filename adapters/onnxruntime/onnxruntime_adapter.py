@@ -1,0 +1,107 @@
+"""ONNX Runtime: the Program as ONNX, a session for each entry, inputs and results bound to its own tensors.
+
+Parameters are initializers for inference and latency, which the session may fold, fuse and pack. For a
+training step they are inputs that are bound once: they have to be free to change between steps.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import onnxruntime as ort
+from pytest_inferena.worker import Adapter as Base
+from pytest_inferena.worker import Unsupported
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    import numpy as np
+
+    from pytest_inferena.worker import Entry, Program
+
+PROVIDERS = {"cpu": "CPUExecutionProvider"}
+WEIGHTS_FOLDER = "session.model_external_initializers_file_folder_path"
+
+
+class Adapter(Base):
+    """Compiling is making the session, which reads the weights: there is no load apart from it."""
+
+    sessions: tuple[ort.InferenceSession, ...] = ()
+
+    @classmethod
+    def prepare(cls, program: Program, folder: Path) -> None:
+        """Write ENTRY.onnx, or ENTRY.unsupported with the reason why there is none."""
+        from pytest_inferena.program.onnx import to_onnx
+
+        for name in ("inference", "latency", "joint"):
+            try:
+                to_onnx(program.entry(name), program, folder)
+            except Unsupported as error:
+                (folder / f"{name}.unsupported").write_text(str(error))
+
+    def load(self, program: Program, weights: Mapping[str, np.ndarray[Any, Any]]) -> None:
+        """Read the exchange files; the weights they point to are read by the sessions."""
+        if self.setup.exchange is None:
+            raise ValueError("ONNX Runtime runs exchange files and none were prepared")
+        self.program, self.weights = program, weights
+        self.models = {path.stem: path.read_bytes() for path in self.setup.exchange.glob("*.onnx")}
+        self.reasons = {path.stem: path.read_text() for path in self.setup.exchange.glob("*.unsupported")}
+
+    def compile(self, entry: Entry) -> Step:
+        """Make a session of the entry at the highest optimisation level."""
+        if entry.name not in self.models:
+            raise Unsupported(self.reasons[entry.name])
+        provider = PROVIDERS[self.setup.backend]
+        session = ort.InferenceSession(self.models[entry.name], self._options(), providers=[provider])
+        self.sessions = (*self.sessions, session)
+        arrays = {**entry.arrays("inputs")}
+        for name in {value.name for value in session.get_inputs()} - set(arrays):
+            arrays[name] = self.weights[name]
+        return Step(session, entry, arrays)
+
+    def describe(self) -> str:
+        """The providers that the last session really uses."""
+        providers = self.sessions[-1].get_providers() if self.sessions else ["no session yet"]
+        return f"ONNX Runtime, {', '.join(providers)}, {self.setup.threads} threads"
+
+    def _options(self) -> ort.SessionOptions:
+        options = ort.SessionOptions()
+        options.intra_op_num_threads, options.inter_op_num_threads = self.setup.threads, 1
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+        options.add_session_config_entry(WEIGHTS_FOLDER, str(self.program.folder))
+        return options
+
+
+class Step:
+    """A session whose inputs and results are tensors of the runtime, bound once."""
+
+    def __init__(self, session: ort.InferenceSession, entry: Entry, arrays: Mapping[str, np.ndarray[Any, Any]]) -> None:
+        self.session, self.binding = session, session.io_binding()
+        self.held = {name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in arrays.items()}
+        for value in session.get_inputs():
+            self.binding.bind_ortvalue_input(value.name, self.held[value.name])
+        self.results: dict[str, ort.OrtValue] = {}
+        for name, tensor in entry.outputs.items():
+            spec = entry.specs[tensor]
+            self.results[name] = ort.OrtValue.ortvalue_from_shape_and_type(spec.shape, _type(spec.dtype))
+            self.binding.bind_ortvalue_output(name, self.results[name])
+
+    def __call__(self) -> None:
+        """Run the session."""
+        self.session.run_with_iobinding(self.binding)
+
+    def synchronize(self) -> None:
+        """Wait for the device; the CPU is done when the call returns."""
+        self.binding.synchronize_outputs()
+
+    def outputs(self) -> dict[str, np.ndarray[Any, Any]]:
+        """Results by name."""
+        return {name: value.numpy() for name, value in self.results.items()}
+
+
+def _type(dtype: str) -> Any:
+    """What ortvalue_from_shape_and_type takes for a dtype."""
+    import numpy as np
+
+    return np.dtype(dtype).type

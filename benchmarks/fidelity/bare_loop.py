@@ -1,0 +1,33 @@
+"""Is the reported median that of a bare loop around the same call, in the same process?"""
+
+from __future__ import annotations
+
+import statistics
+import time
+
+from benchmarks.fidelity.common import arguments, compiled, prepared
+
+from pytest_inferena.worker.timing import Loop, measure
+
+
+def main() -> None:
+    """Our loop and a bare one in turns, three times each, for both models on every engine."""
+    options = arguments(__doc__)
+    for model in ("smollm2", "resnet50"):
+        for framework, backend in (("pytorch", "inductor"), ("pytorch", "eager"), ("jax", "xla")):
+            step = compiled(*prepared(model, framework, backend, options.size), "inference")
+            ours, bare = [], []
+            for _ in range(3):
+                ours += measure(step, Loop(min_rounds=options.rounds, max_rounds=options.rounds)).samples
+                for _ in range(options.rounds):
+                    start = time.monotonic_ns()
+                    step()
+                    step.synchronize()
+                    bare.append(time.monotonic_ns() - start)
+            reported, loop = statistics.median(ours) / 1e6, statistics.median(bare) / 1e6
+            name = f"{model} {framework} {backend}"
+            print(f"{name:<28} reported {reported:9.3f} ms  bare loop {loop:9.3f} ms  {reported / loop - 1:+.1%}")
+
+
+if __name__ == "__main__":
+    main()
