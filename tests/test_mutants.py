@@ -2,9 +2,8 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -15,6 +14,9 @@ from pytest_inferena.model import Case, load_case
 from pytest_inferena.reference import run, write_golden
 from pytest_inferena.tensors import GoldenFile
 from pytest_inferena.weights import resolve_weights
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 MODELS = Path(__file__).parents[1] / "benchmarks" / "models"
 

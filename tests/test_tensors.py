@@ -86,7 +86,8 @@ def test_bfloat16_keeps_its_name(tmp_path: Path) -> None:
     tensor = GoldenFile(tmp_path / "x.safetensors")["x"]
 
     assert tensor is not None
-    assert ((3,), "bfloat16") == (tensor.shape, (tensor.dtype.metadata or {})["name"])
+    assert (3,) == tensor.shape
+    assert {"name": "bfloat16"} == dict(tensor.dtype.metadata or {})
 
 
 @pytest.mark.parametrize("keep", [0, 5, 20])

@@ -1,0 +1,92 @@
+"""A user's project with one small model and one engine that goes wrong on request."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_inferena import results
+
+if TYPE_CHECKING:
+    import pytest
+
+HERE = Path(__file__).parent
+MODEL = HERE / "project" / "mlp.py"
+METRICS = ("compile", "inference", "latency", "training")
+CONFTEST = '''\
+"""Registers a model and an engine."""
+
+from pathlib import Path
+
+
+def pytest_inferena_models():
+    return [Path({model!r}), *sorted(Path(__file__).parent.glob("models/*.py"))]
+
+
+def pytest_inferena_adapters():
+    return sorted(file.parent for file in Path(__file__).parent.glob("*/adapter.toml"))
+'''
+FAST = ("--benchmark-warmup=off", "--benchmark-min-rounds=3", "--benchmark-max-time=0.05")
+
+
+class Project:
+    """A folder with the four test files of benchmarks/, a conftest.py, the engine, and pytest to run there."""
+
+    def __init__(self, pytester: pytest.Pytester) -> None:
+        self.pytester, self.path = pytester, pytester.path
+        self.folder = self.path / "fake"
+        shutil.copytree(HERE / "project" / "fake", self.folder, ignore=shutil.ignore_patterns("__pycache__"))
+        for metric in METRICS:
+            shutil.copy(HERE.parent / "benchmarks" / f"test_{metric}.py", self.path)
+        self.write("conftest.py", CONFTEST.format(model=str(MODEL)))
+        self.write("pytest.ini", "[pytest]\nstrict = true\n")
+
+    def write(self, name: str, text: str) -> Path:
+        """Write a file of the project, its folder made where it is missing."""
+        path = self.path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    def append(self, name: str, text: str) -> None:
+        """Write at the end of a file."""
+        self.write(name, (self.path / name).read_text(encoding="utf-8") + text)
+
+    def fault(self, phase: str = "", action: str = "", **fields: Any) -> None:
+        """Let the engine go wrong from now on, see fake_adapter.py; without arguments it is right again."""
+        chosen = {"phase": phase, "action": action} if phase else {}
+        self.write("fake/fault.json", json.dumps(chosen | fields))
+
+    def run(self, *arguments: str, fast: bool = True) -> pytest.RunResult:
+        """Run pytest in the project, in a process of its own, with one thread for the engine."""
+        return self.pytester.runpytest_subprocess(*self.arguments(*arguments, fast=fast))
+
+    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """Start pytest as `run` does, and do not wait for it."""
+        command = [sys.executable, "-m", "pytest", *self.arguments(*arguments)]
+        silent = subprocess.DEVNULL
+        return subprocess.Popen(command, cwd=self.path, stdin=silent, stdout=silent, stderr=silent)
+
+    @staticmethod
+    def arguments(*arguments: str, fast: bool = True) -> list[str]:
+        """The command line, with what every run of a test has in common."""
+        return ["-p", "no:cacheprovider", "--inferena-threads=1", *(FAST if fast else ()), *arguments]
+
+    def journals(self) -> list[Path]:
+        """The journals there are, the newest last."""
+        return sorted(self.path.glob(".inferena/*.jsonl"), key=lambda path: path.stat().st_mtime_ns)
+
+    def records(self) -> dict[str, dict[str, Any]]:
+        """The newest journal's records by metric; several models or engines by `model-framework-metric`."""
+        found: list[Any] = list(results.read(self.journals()[-1]).records)
+        several = len({record["metric"] for record in found}) < len(found)
+        keys = ("model", "framework", "metric") if several else ("metric",)
+        return {"-".join(record[key] for key in keys): record for record in found}
+
+    def outcomes(self) -> dict[str, str]:
+        """The newest journal's outcomes, keys as in `records`."""
+        return {name: record["outcome"] for name, record in self.records().items()}

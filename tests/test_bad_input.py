@@ -1,0 +1,213 @@
+"""What a user or an author gets wrong: one clear message that names the remedy, and no traceback of ours."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.projects import METRICS, MODEL, Project
+
+from pytest_inferena.platform import thread_budget
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+MLP = MODEL.read_text(encoding="utf-8")
+
+
+def said(result: pytest.RunResult) -> str:
+    """The one message of a run that pytest refused; anything else is a failure."""
+    lines = [line for line in [*result.errlines, *result.outlines] if line.strip()]
+
+    assert pytest.ExitCode.USAGE_ERROR == result.ret
+    assert not any("Traceback" in line or "INTERNALERROR" in line for line in lines)
+    assert 1 == len(lines)
+    return lines[0].removeprefix("ERROR: ")
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        (
+            ("-m", "faek and latency"),
+            "-m 'faek and latency': no marker is named 'faek'; did you mean 'fake'? 'pytest --markers' lists them",
+        ),
+        (
+            ("--inferena-report=pdf:x.pdf",),
+            "--inferena-report: unknown report format 'pdf'; known are csv, json, md, terminal",
+        ),
+        (
+            ("--inferena-report=report.md",),
+            (
+                "--inferena-report: unknown report format 'report.md'; known are csv, json, md, terminal; "
+                "did you mean md:report.md?"
+            ),
+        ),
+        (
+            ("--inferena-weights=gone.safetensors",),
+            (
+                "--inferena-weights=gone.safetensors: no such file or folder; "
+                "seeded, package, hub, or a path to safetensors"
+            ),
+        ),
+        (("--inferena-threads=99",), f"--inferena-threads=99: this process may use 1 to {thread_budget()}"),
+        (("--inferena-threads=0",), f"--inferena-threads=0: this process may use 1 to {thread_budget()}"),
+        (
+            ("--inferena-timeout=lunch=3",),
+            "--inferena-timeout=lunch: phases are prepare, hello, load, compile, measure, outputs",
+        ),
+        (("--inferena-timeout=load=soon",), "--inferena-timeout=load=soon: not a number of seconds"),
+        (("--inferena-timeout=load",), "--inferena-timeout=load: NAME=VALUE is expected"),
+        (("--inferena-python=fake",), "--inferena-python=fake: NAME=VALUE is expected"),
+    ],
+)
+def test_options(project: Project, option: Sequence[str], message: str) -> None:
+    """A wrong value is refused before anything runs, with the right ones."""
+    assert message == said(project.run(*option))
+
+
+TOML = (MODEL.parent / "fake" / "adapter.toml").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (TOML.replace("language", "langauge"), ": unknown field 'langauge'; did you mean 'language'?"),
+        (TOML.replace('"python"', "3"), ": language is an integer, not a string"),
+        (TOML.replace('["numpy"]', '"numpy"'), ": distributions is a string, not an array"),
+        (TOML.replace('device = "cpu"', ""), ": [[backends]]: missing device"),
+        (TOML.replace('name = "fake"', ""), ": missing name"),
+        (
+            TOML.replace('"fake"', '"Fake!"'),
+            ": name 'Fake!': only a-z, 0-9, _ and . (it is a marker and part of ids)",
+        ),
+        (TOML.split("[[", maxsplit=1)[0], ": no [[backends]]; one with name and device is needed"),
+        ('training = "yes"\n' + TOML, ": training = 'yes'; one of autograd, joint, none"),
+        (TOML.replace('"fake"', '"fuke"'), ": fuke_adapter.py is missing beside it, and no executable is named"),
+        (TOML + "[env]\nDEBUG = 1\n", ": env: DEBUG is an integer, not a string"),
+        (TOML + '[timeouts]\nload = "long"\n', ": timeouts: load is a string, not a number"),
+        (
+            TOML + "[timeouts]\nlunch = 3\n",
+            ": timeouts: lunch is no phase; one of hello, load, compile, measure, outputs",
+        ),
+        (TOML.replace('["numpy"]', "[1]"), ": distributions: an item is an integer, not a string"),
+        (TOML + "[broken\n", ": Expected ']' at the end of a table declaration (at line 10, column 8)"),
+        (TOML + '[[absent]]\nmetric = "speed"\nreason = ""\n', ": metric 'speed'; one of " + ", ".join(METRICS)),
+    ],
+)
+def test_adapter_toml(project: Project, text: str, message: str) -> None:
+    """Each mistake in adapter.toml is named with the file and the field."""
+    file = project.write("fake/adapter.toml", text)
+
+    assert f"inferena: {file}{message}" == said(project.run())
+
+
+def test_adapter_toml_is_missing(project: Project) -> None:
+    """A folder without adapter.toml is named."""
+    project.append("conftest.py", "\n\ndef pytest_inferena_adapters():\n    return [Path(__file__).parent / 'none']\n")
+    expected = (
+        f"{project.path}/none/adapter.toml: No such file or directory; every adapter's folder holds an adapter.toml"
+    )
+
+    assert f"inferena: {expected}" == said(project.run())
+
+
+@pytest.mark.parametrize("name", ["class", "import", "not"])
+def test_model_named_like_a_keyword(project: Project, name: str) -> None:
+    """A model whose marker -m could not name is refused."""
+    project.write(f"models/{name}.py", MLP)
+    expected = f"inferena: {name!r} (cells of the model Tiny MLP) is a keyword, so -m cannot name it; rename it"
+
+    assert expected == said(project.run())
+
+
+@pytest.mark.parametrize("name", ["xfail", "benchmark", "parametrize", "own"])
+def test_model_named_like_a_marker(project: Project, name: str) -> None:
+    """A model with the name of a marker that somebody declared is refused; both are named."""
+    project.append("pytest.ini", "markers = own: a marker of this project\n")
+    project.write(f"models/{name}.py", MLP)
+    message = said(project.run())
+
+    assert message.startswith(
+        f"inferena: the marker {name!r} (cells of the model Tiny MLP) is declared already: '{name}"
+    )
+    assert message.endswith("'; rename one")
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [("fake", "framework"), ("numeric", "backend"), ("cpu", "device"), ("python", "language"), ("latency", "metric")],
+)
+def test_model_named_like_something_else(project: Project, name: str, what: str) -> None:
+    """A model and another thing of one name would share a marker, so that -m could not tell them apart."""
+    file = project.write(f"models/{name}.py", MLP)
+    expected = (
+        f"inferena: the model {name!r} ({file}) has the name of a {what}, so -m cannot tell them apart; rename it"
+    )
+
+    assert expected == said(project.run())
+
+
+def test_framework_named_like_a_metric(project: Project) -> None:
+    """A framework's name may not be a metric's either."""
+    (project.folder / "fake_adapter.py").rename(project.folder / "large_adapter.py")
+    project.write("fake/adapter.toml", TOML.replace('"fake"', '"large"'))
+    expected = (
+        f"inferena: the framework 'large' ({project.folder}) has the name of a marker for large models, "
+        "so -m cannot tell them apart; rename it"
+    )
+
+    assert expected == said(project.run())
+
+
+def test_two_models_of_one_name(project: Project) -> None:
+    """Two models of one name are refused with both places."""
+    other = project.write("models/mlp.py", MLP)
+
+    assert f"inferena: two models are named 'mlp': {MODEL} and {other}; rename one" == said(project.run())
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (MLP.replace("ITEMS = 4", ""), " has no constant ITEMS; add `ITEMS = …`, a literal int."),
+        (MLP.replace("ITEMS = 4", "ITEMS = 2 * 2"), ": ITEMS is an expression; write a literal int."),
+        (MLP + "\n(", f":{MLP.count(chr(10)) + 2}: '(' was never closed; a model's file has to be Python."),
+    ],
+)
+def test_model_file_that_cannot_be_read(project: Project, text: str, message: str) -> None:
+    """What collection needs of a model's file is checked before anything runs."""
+    file = project.write("models/other.py", text)
+
+    assert f"inferena: {file}{message}" == said(project.run())
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            MLP.replace("return self.third(", "return x if x.sum() > 0 else self.third("),
+            "prepare: *MLP.forward does not export: *torch.export needs a forward without data-dependent Python *",
+        ),
+        (
+            MLP.replace("import torch\n", "import torch\nimport no_such_module\n"),
+            "prepare: ModuleNotFoundError: *'no_such_module'",
+        ),
+        (MLP.replace(".mean()", ".mean() / 0.0"), "prepare: loss is not finite in float64: *"),
+        (MLP.replace(".mean()", ""), "prepare: The loss has shape (4, 4): reduce it to a scalar."),
+        (
+            MLP.replace("def case(", "def kase("),
+            "prepare: * has no function case(size); define one that returns a Case.",
+        ),
+    ],
+)
+def test_model_that_cannot_be_prepared(project: Project, text: str, message: str) -> None:
+    """All cells of such a model fail with the reason, and other models go on."""
+    project.write("models/bad.py", text)
+    result = project.run("-m", "inference or latency")
+
+    assert 1 == result.ret
+    result.assert_outcomes(passed=2, failed=2)
+    assert 2 == sum(line.startswith("error: prepare: ") for line in result.outlines)
+    result.stdout.fnmatch_lines([f"error: {message}"])
+    assert 2 == list(project.outcomes().values()).count("error")

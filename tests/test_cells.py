@@ -1,0 +1,54 @@
+"""The real engines on the real models at tiny size: every cell is run and judged."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def expected() -> list[tuple[str, str]]:
+    """(target, metric) of every line of expected-cells.txt."""
+    lines = (Path(__file__).parent / "expected-cells.txt").read_text().splitlines()
+    pairs = [line.split(": ") for line in lines if not line.startswith("#")]
+    return [(target, metric) for target, metrics in pairs for metric in metrics.split()]
+
+
+@pytest.fixture(scope="session")
+def records(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], dict[str, Any]]:
+    """One run of all cells, judged without figures."""
+    folder = tmp_path_factory.mktemp("cells")
+    command = [
+        sys.executable, "-m", "pytest", "benchmarks", "-p", "no:cacheprovider", "--inferena-size=tiny",
+        "--benchmark-disable", f"--inferena-results={folder / 'journal.jsonl'}",
+        f"--inferena-report=json:{folder / 'cells.json'}",
+    ]  # fmt: skip
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert (folder / "cells.json").exists(), done.stdout[-4000:] + done.stderr[-2000:]
+    found = json.loads((folder / "cells.json").read_text())["records"]
+    return {("-".join(r[key] for key in ("model", "framework", "backend")), r["metric"]): r for r in found}
+
+
+@pytest.mark.parametrize(("target", "metric"), expected())
+def test_cell(records: dict[tuple[str, str], dict[str, Any]], target: str, metric: str) -> None:
+    """The engine computes what PyTorch computes; in CI it has to be installed."""
+    record = records[target, metric]
+    if record["outcome"] == "not_installed" and not os.environ.get("CI"):
+        pytest.skip(record["reason"])
+
+    assert record["outcome"] in {"pass", "close"}, f"{record['outcome']}: {record['reason']}\n{record['log']}"
+
+
+def test_nothing_else_is_registered(records: dict[tuple[str, str], dict[str, Any]]) -> None:
+    """A cell that nobody expects anything of would be a cell that nobody checks."""
+    unexpected = sorted(key for key in set(records) - set(expected()) if records[key]["outcome"] != "unsupported")
+
+    assert unexpected == []

@@ -1,0 +1,123 @@
+"""How a run fits in with pytest's own options, and with a disk that is full."""
+
+from __future__ import annotations
+
+import pytest
+from tests.projects import METRICS, Project
+
+FULL = '''\
+"""After the first record the disk takes less and less of what is written, and in the end nothing."""
+
+import errno
+import os
+import stat
+
+write = os.write
+
+
+def full(file, data):
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        return write(file, data)
+    if len(data) < 100:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    return write(file, data[: len(data) // 2])
+
+
+def pytest_inferena_record(record):
+    os.write = full
+'''
+
+
+def test_a_full_disk_costs_the_journal_only(project: Project) -> None:
+    """Where the journal cannot be written the run goes on, says so once, and shows all figures."""
+    result = project.run("--inferena-results=/dev/full")
+    troubles = [line for line in result.outlines if "/dev/full: cannot be written: No space left on device" in line]
+
+    result.assert_outcomes(passed=4)
+    assert 1 == len(troubles)
+    assert "go on with --inferena-resume" in troubles[0]
+    result.stdout.fnmatch_lines(["Fake Engine * ±*"])
+
+
+def test_a_disk_that_fills_up(project: Project) -> None:
+    """A journal that cannot grow any more keeps the records it has."""
+    project.write("full.py", FULL)
+    result = project.run("-p", "full", "-m", "compile or inference or latency")
+
+    assert {"compile": "pass"} == project.outcomes()
+    result.stdout.fnmatch_lines(["inferena: *: cannot be written: No space left on device; all records * are safe.*"])
+
+
+def test_stop_at_the_first_failure(project: Project) -> None:
+    """-x stops after the first failing cell; what was measured is in the journal and in the table."""
+    project.fault(result="wrong", entry="inference")
+    result = project.run("-x", "-m", "not compile")
+
+    result.assert_outcomes(failed=1)
+    assert {"inference": "fail"} == project.outcomes()
+    result.stdout.fnmatch_lines(["Fake Engine *"])
+
+
+def test_last_failed(project: Project) -> None:
+    """--lf runs the cell that failed, alone."""
+    project.fault("measure", "signal", entry="latency")
+    project.run("-p", "cacheprovider").assert_outcomes(passed=3, failed=1)
+    project.fault()
+
+    project.run("-p", "cacheprovider", "--lf").assert_outcomes(passed=1)
+    assert {"latency": "pass"} == project.outcomes()
+
+
+def test_without_pytest_benchmark(project: Project) -> None:
+    """`-p no:benchmark` leaves measuring, judging, journal and table as they are."""
+    result = project.run("-p", "no:benchmark", "-m", "latency or compile", fast=False)
+
+    result.assert_outcomes(passed=2)
+    assert not any("benchmark '" in line for line in result.outlines)
+    assert {"compile": "pass", "latency": "pass"} == project.outcomes()
+    assert project.records()["latency"]["median"] > 0
+
+
+def test_without_xdist(project: Project) -> None:
+    """`-p no:xdist` changes nothing."""
+    project.run("-p", "no:xdist").assert_outcomes(passed=4)
+
+    assert dict.fromkeys(METRICS, "pass") == project.outcomes()
+
+
+def test_warnings_as_errors(project: Project) -> None:
+    """No warning comes from us, whatever the outcome, not even of a fixture that was not used."""
+    project.fault(result="wrong", entry="latency")
+    project.append("fake/adapter.toml", '[[absent]]\nmetric = "training"\nreason = "no"\n')
+    result = project.run("-W", "error")
+
+    result.assert_outcomes(passed=2, failed=1, skipped=1)
+    assert "warning" not in result.outlines[-1]
+
+
+def test_a_hook_sees_every_record(project: Project) -> None:
+    """`pytest_inferena_record` is called once for each cell, whatever its outcome."""
+    project.append(
+        "conftest.py",
+        "\n\ndef pytest_inferena_record(record):\n    print('seen', record['metric'], record['outcome'])\n",
+    )
+    project.fault("compile", "signal", entry="training")
+    result = project.run("-s")
+    seen = [line[line.index("seen ") :].split()[1:] for line in result.outlines if "seen " in line]
+
+    assert [[metric, "crash" if metric == "training" else "pass"] for metric in METRICS] == seen
+
+
+def test_interrupt(project: Project) -> None:
+    """Ctrl-C keeps what was measured, shows it, and exits with 2."""
+    project.append(
+        "conftest.py",
+        "\n\ndef pytest_inferena_record(record):\n"
+        "    if record['metric'] == 'inference':\n"
+        "        raise KeyboardInterrupt\n",
+    )
+    result = project.run()
+
+    assert pytest.ExitCode.INTERRUPTED == result.ret
+    assert {"compile": "pass", "inference": "pass"} == project.outcomes()
+    result.stdout.fnmatch_lines(["Fake Engine *"])
