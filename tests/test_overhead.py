@@ -1,0 +1,168 @@
+"""What the plugin costs: time to collect, and the parent's memory while it judges."""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+SIDE = 50
+"""As many models as frameworks: with four metrics 10,000 cells."""
+METRICS = ("compile", "inference", "latency", "training")
+CONFTEST = '''\
+"""Registers many models and engines."""
+
+from pathlib import Path
+
+HERE = Path(__file__).parent
+
+
+def pytest_inferena_models():
+    return sorted(HERE.glob("models/*.py"))
+
+
+def pytest_inferena_adapters():
+    return sorted(HERE.glob("adapters/*"))
+'''
+CELL = '''\
+"""A metric."""
+import pytest
+
+pytestmark = pytest.mark.{metric}
+
+
+def test_{metric}(cell):
+    pass
+'''
+PLAIN = '''\
+"""The same parametrisation, written by hand."""
+import pytest
+
+pytestmark = pytest.mark.{metric}
+TARGETS = [
+    pytest.param((m, f), id=f"m{{m}}-f{{f}}-cpu", marks=[
+        getattr(pytest.mark, name) for name in (f"m{{m}}", f"f{{f}}", f"b{{f}}", "cpu", "python")
+    ])
+    for m in range({side}) for f in range({side})
+]
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_{metric}(target):
+    pass
+'''
+MODEL = 'TITLE = "M"\nUNIT = "row"\nITEMS = 1\nPARAMETERS = 1\n'
+ADAPTER = """\
+name = "f{index}"
+title = "F"
+language = "python"
+install = "pip install f"
+[[backends]]
+name = "b{index}"
+device = "cpu"
+"""
+JUDGE = """\
+import sys
+import threading
+import time
+from pathlib import Path
+
+from pytest_inferena import judge
+from pytest_inferena.tensors import GoldenFile
+
+peak = 0
+
+
+def watch():
+    global peak
+    while True:
+        status = open("/proc/self/status").read()
+        peak = max(peak, int(status.split("RssAnon:")[1].split()[0]))
+        time.sleep(0.002)
+
+
+threading.Thread(target=watch, daemon=True).start()
+golden, result = (GoldenFile(Path(file)) for file in sys.argv[1:3])
+print(judge(golden, dict.fromkeys(golden, 1e-6), result).outcome, peak // 1024)
+"""
+
+
+@pytest.fixture
+def ours(tmp_path: Path) -> Path:
+    """A project whose cells come from the plugin."""
+    folder = tmp_path / "ours"
+    for name in ("models", "adapters"):
+        (folder / name).mkdir(parents=True)
+    (folder / "conftest.py").write_text(CONFTEST)
+    (folder / "pytest.ini").write_text("[pytest]\nstrict = true\n")
+    for metric in METRICS:
+        (folder / f"test_{metric}.py").write_text(CELL.format(metric=metric))
+    for index in range(SIDE):
+        (folder / "models" / f"m{index}.py").write_text(MODEL)
+        engine = folder / "adapters" / f"f{index}"
+        engine.mkdir()
+        (engine / "adapter.toml").write_text(ADAPTER.format(index=index))
+        (engine / f"f{index}_adapter.py").touch()
+    return folder
+
+
+@pytest.fixture
+def plain(tmp_path: Path) -> Path:
+    """A project with as many parametrised tests and marks, and no plugin."""
+    folder = tmp_path / "plain"
+    folder.mkdir()
+    names = [*METRICS, "cpu", "python", *(f"{kind}{index}" for kind in "mfb" for index in range(SIDE))]
+    markers = "".join(f"    {name}: a marker\n" for name in names)
+    (folder / "pytest.ini").write_text(f"[pytest]\nstrict = true\nmarkers =\n{markers}")
+    for metric in METRICS:
+        (folder / f"test_{metric}.py").write_text(PLAIN.format(metric=metric, side=SIDE))
+    return folder
+
+
+def collect(folder: Path, *plugins: str) -> float:
+    """Processor seconds that collecting a project takes; what else the machine does hardly matters to them."""
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--collect-only", "-qq"]
+    command += [argument for plugin in plugins for argument in ("-p", plugin)]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    environment = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert f"test_inference.py: {SIDE * SIDE}" in done.stdout, done.stdout[-2000:] + done.stderr[-2000:]
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def test_collecting_10000_cells(ours: Path, plain: Path) -> None:
+    """The plugin's cells take at most half as long again as tests that are parametrised by hand."""
+    plugins = ("pytest_benchmark.plugin", "pytest_inferena.plugin")
+    pairs = [(collect(ours, *plugins), collect(plain)) for _ in range(3)]
+    with_plugin, without = (min(times) for times in zip(*pairs, strict=True))
+    print(f"10,000 cells: {with_plugin:.2f} s with the plugin, {without:.2f} s as plain tests")
+
+    assert with_plugin <= 1.5 * without
+
+
+def test_judging_holds_one_tensor(tmp_path: Path) -> None:
+    """Of 538 MB of gradients, SmolLM2's shapes, under 500 MiB are private to the process that judges them."""
+    layer: Sequence[tuple[int, ...]] = [(576, 576)] * 2 + [(192, 576)] * 2 + [(1536, 576)] * 3 + [(576,)] * 2
+    shapes = [(49152, 576), (576,), *(shape for _ in range(30) for shape in layer)]
+    tensors = {f"grad:{index}": np.ones(shape, np.float32) for index, shape in enumerate(shapes)}
+    assert sum(array.nbytes for array in tensors.values()) > 538e6
+    for name in ("golden", "result"):
+        save_file(tensors, tmp_path / name)
+    command = [sys.executable, "-c", JUDGE, str(tmp_path / "golden"), str(tmp_path / "result")]
+    outcome, mebibytes = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+
+    print(f"{mebibytes} MiB")
+
+    assert "pass" == outcome
+    assert 20 < int(mebibytes) < 500
