@@ -61,7 +61,7 @@ class Engine:
 
 
 def engines() -> dict[str, Engine]:
-    """Every registered adapter that is installed, on its first quick backend, and INFERENA_WORKER's command."""
+    """Every registered adapter on its first quick backend, the documented example, and INFERENA_WORKER's command."""
     found = {}
     for file in sorted(ROOT.glob("adapters/*/adapter.toml")):
         framework = Framework.read(file.parent)
@@ -70,6 +70,12 @@ def engines() -> dict[str, Engine]:
         if framework.executable:
             command = (str(framework.folder / framework.executable),)
         found[framework.name] = Engine(framework, backend, command)
+    example = Framework(
+        "example", "Example", "any", "", ROOT / "docs", ("numpy",), training="none", executable="example_worker.py"
+    )
+    found["example"] = Engine(
+        example, Backend("numpy", "cpu"), (sys.executable, str(ROOT / "docs" / example.executable))
+    )
     if given := os.environ.get("INFERENA_WORKER"):
         training = os.environ.get("INFERENA_WORKER_TRAINING", "autograd")
         framework = Framework("given", "given", "any", "", Path(), training=training, executable=given)

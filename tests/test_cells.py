@@ -26,7 +26,7 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], d
     """One run of all cells, judged without figures."""
     folder = tmp_path_factory.mktemp("cells")
     command = [
-        sys.executable, "-m", "pytest", "benchmarks", "-p", "no:cacheprovider", "--inferena-size=tiny",
+        sys.executable, "-m", "pytest", "benchmarks", "-p", "no:cacheprovider", "--inferena-size=tiny", "--inferena-threads=1",
         "--benchmark-disable", f"--inferena-results={folder / 'journal.jsonl'}",
         f"--inferena-report=json:{folder / 'cells.json'}",
     ]  # fmt: skip

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import sysconfig
+import tomllib
 import venv
 import zipfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[1]
 
@@ -55,15 +61,12 @@ def test_the_wheel_holds_benchmarks_and_adapters(wheel: Path) -> None:
 
 def test_the_wheel_runs_from_any_folder(python: Path, tmp_path: Path, cache: Path) -> None:
     """`pytest --pyargs pytest_inferena.benchmarks -k smollm` finds models and engines, and judges them."""
-    command = [
-        str(python), "-m", "pytest", "--pyargs", "pytest_inferena.benchmarks", "-k", "smollm", "-m", "eager",
-        "--inferena-size=tiny", "--inferena-threads=1", "--benchmark-disable", "-p", "no:cacheprovider",
-    ]  # fmt: skip
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "PYTHON"))}
-    environment["INFERENA_CACHE"] = str(cache)
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    said = run(
+        python, tmp_path, cache, "--pyargs", "pytest_inferena.benchmarks", "-k", "smollm", "-m", "eager",
+        "--inferena-size=tiny",
+    )  # fmt: skip
 
-    assert "4 passed" in done.stdout, done.stdout[-3000:] + done.stderr[-1000:]
+    assert "4 passed" in said, said[-3000:]
     assert (tmp_path / ".inferena").exists()
 
 
@@ -73,20 +76,82 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
 
 
-def test_the_recipes_work_as_they_stand(python: Path, tmp_path: Path, cache: Path) -> None:
-    """CONTRIBUTING's model and engine, written down by following it, give cells that pass, and one that skips."""
-    model, register_model, adapter, register_adapter = blocks("python")
-    (tmp_path / "my_net.py").write_text(model)
-    (tmp_path / "conftest.py").write_text(register_model + register_adapter)
-    (tmp_path / "my_engine").mkdir()
-    (tmp_path / "my_engine" / "adapter.toml").write_text(blocks("toml")[0].replace('["my-engine"]', '["numpy"]'))
-    (tmp_path / "my_engine" / "my_engine_adapter.py").write_text(adapter)
-    command = [
-        str(python), "-m", "pytest", ".", "--pyargs", "pytest_inferena.benchmarks", "-k", "my_net",
-        "-m", "my_engine or eager", "--inferena-threads=1", "--benchmark-disable", "-p", "no:cacheprovider",
-    ]  # fmt: skip
+def run(python: Path, folder: Path, cache: Path, *arguments: str) -> str:
+    """What pytest prints in a folder with the wheel's environment and nothing of this one."""
+    common = ("--inferena-threads=1", "--benchmark-disable", "-p", "no:cacheprovider")
+    command = [str(python), "-m", "pytest", *arguments, *common]
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "PYTHON"))}
     environment["INFERENA_CACHE"] = str(cache)
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    return done.stdout + done.stderr
 
-    assert "7 passed, 1 skipped" in done.stdout, done.stdout[-3000:] + done.stderr[-1000:]
+
+def follow_the_recipes(folder: Path) -> None:
+    """Write down CONTRIBUTING's model and its engine as they stand; NumPy is what the engine is made of."""
+    model, _, adapter, _ = blocks("python")
+    (folder / "my_engine").mkdir(parents=True)
+    (folder / "my_net.py").write_text(model)
+    (folder / "my_engine" / "adapter.toml").write_text(engine_toml())
+    (folder / "my_engine" / "my_engine_adapter.py").write_text(adapter)
+
+
+def engine_toml() -> str:
+    """The recipe's adapter.toml."""
+    return blocks("toml")[1].replace('["my-engine"]', '["numpy"]')
+
+
+ALL = (".", "--pyargs", "pytest_inferena.benchmarks", "-k", "my_net", "-m", "my_engine or eager")
+
+
+def test_the_recipes_work_as_they_stand(python: Path, tmp_path: Path, cache: Path) -> None:
+    """CONTRIBUTING's model and engine, written down by following it, give cells that pass, and one that skips."""
+    follow_the_recipes(tmp_path)
+    _, register_model, _, register_adapter = blocks("python")
+    (tmp_path / "conftest.py").write_text(register_model + register_adapter)
+
+    assert "7 passed, 1 skipped" in (said := run(python, tmp_path, cache, *ALL)), said[-3000:]
+
+
+def test_the_recipe_for_an_executable(python: Path, tmp_path: Path, cache: Path) -> None:
+    """The documented worker, without any adapter of Python, gives what the adapter gives."""
+    follow_the_recipes(tmp_path)
+    _, register_model, _, register_adapter = blocks("python")
+    (tmp_path / "conftest.py").write_text(register_model + register_adapter)
+    (tmp_path / "my_engine" / "my_engine_adapter.py").unlink()
+    (tmp_path / "my_engine" / "adapter.toml").write_text(blocks("toml")[2] + engine_toml())
+    worker = (ROOT / "docs" / "example_worker.py").read_text()
+    executable = tmp_path / "my_engine" / "example_worker.py"
+    executable.write_text(worker.replace("/usr/bin/env python3", str(python), 1))
+    executable.chmod(0o755)
+
+    assert "7 passed, 1 skipped" in (said := run(python, tmp_path, cache, *ALL)), said[-3000:]
+
+
+@pytest.fixture
+def package(python: Path) -> Iterator[Path]:
+    """A distribution that registers both by entry points, in the wheel's environment."""
+    packages = next(python.parents[1].glob("lib/*/site-packages"))
+    folder, metadata = packages / "my_package", packages / "my_package-1.0.dist-info"
+    follow_the_recipes(folder)
+    code = re.findall(r"# (def \w+\(\): return .*)", blocks("toml")[0])
+    (folder / "__init__.py").write_text("\n".join(["from pathlib import Path", *code, ""]))
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: my-package\nVersion: 1.0\n")
+    groups = tomllib.loads(blocks("toml")[0])["project"]["entry-points"]
+    lines = [f"[{group}]\n" + "".join(f"{k} = {v}\n" for k, v in points.items()) for group, points in groups.items()]
+    (metadata / "entry_points.txt").write_text("\n".join(lines))
+    yield folder
+    shutil.rmtree(folder)
+    shutil.rmtree(metadata)
+
+
+def test_the_recipe_for_a_package(package: Path, python: Path, tmp_path: Path, cache: Path) -> None:
+    """What an installed package registers is there wherever pytest runs; one that cannot be imported is named."""
+    arguments = ("--pyargs", "pytest_inferena.benchmarks", "-k", "my_net", "-m", "my_engine or eager")
+    said = run(python, tmp_path, cache, *arguments)
+    (package / "__init__.py").write_text("import no_such_module\n")
+    refused = run(python, tmp_path, cache, *arguments)
+
+    assert "7 passed, 1 skipped" in said, said[-3000:]
+    assert "entry point 'my_package' of pytest_inferena.models (my_package:models): ModuleNotFoundError" in refused
+    assert "mend or uninstall my-package" in refused
