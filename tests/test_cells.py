@@ -26,8 +26,8 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], d
     """One run of all cells, judged without figures."""
     folder = tmp_path_factory.mktemp("cells")
     command = [
-        sys.executable, "-m", "pytest", "benchmarks", "-p", "no:cacheprovider", "--inferena-size=tiny", "--inferena-threads=1",
-        "--benchmark-disable", f"--inferena-results={folder / 'journal.jsonl'}",
+        sys.executable, "-m", "pytest", "benchmarks", "-p", "no:cacheprovider", "--inferena-size=tiny",
+        "--inferena-large", "--inferena-threads=1", "--benchmark-disable", f"--inferena-results={folder / 'journal.jsonl'}",
         f"--inferena-report=json:{folder / 'cells.json'}",
     ]  # fmt: skip
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}

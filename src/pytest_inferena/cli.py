@@ -82,7 +82,7 @@ def _doctor(options: argparse.Namespace) -> None:
             print(f"  {engine['title'] + ' (' + backend['name'] + ')':<28} {state}")
     print("\nmodels")
     for model in report["models"]:
-        print(f"  {model['title']:<28} {model['parameters'] / 1e6:.1f} M parameters")
+        print(f"  {model['title']:<32} {model['parameters'] / 1e6:.1f} M parameters")
 
 
 def examine(registry: Registry) -> dict[str, Any]:
