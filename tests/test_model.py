@@ -6,8 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.projects import METRICS, MODEL, Project
 
+from pytest_inferena import platform
 from pytest_inferena.model import Case, Model, load_case
+from pytest_inferena.preparer import Loss
+from pytest_inferena.program.capture import capture, parameter_names
 
 MODELS = Path(__file__).parents[1] / "benchmarks" / "models"
 GOOD = 'TITLE = "A"\nUNIT = "token"\nITEMS = 128\nPARAMETERS = 1_000\n'
@@ -46,6 +50,9 @@ def test_large_and_annotations_are_understood(tmp_path: Path) -> None:
         ("128", "-3", r"ITEMS is -3; it has to be positive"),
         ('"A"', '""', r"TITLE is ''; it has to be some text"),
         ("1_000", "1_000\nLARGE = 1", r"LARGE is 1; write a literal bool"),
+        ("1_000", "1_000\nNEEDS_GIB = 64", r"NEEDS_GIB is 64; write a literal dict"),
+        ("1_000", '1_000\nNEEDS_GIB = {"joint": 64}', r"it maps entries \(inference, latency, training\) to whole GiB"),
+        ("1_000", '1_000\nNEEDS_GIB = {"training": 0}', r"it maps entries"),
         ("TITLE", "def", r"mine\.py:1: .*has to be Python"),
     ],
 )
@@ -55,6 +62,27 @@ def test_what_is_wrong_is_named_with_its_remedy(tmp_path: Path, old: str, new: s
 
     with pytest.raises(ValueError, match=message):
         Model.from_file(path)
+
+
+@pytest.mark.parametrize(
+    ("memory", "asked", "reason"),
+    [
+        (63, ("training", "full"), "needs 64 GiB of memory, this machine has 63"),
+        (63, ("joint", "full"), "needs 64 GiB of memory, this machine has 63"),
+        (63, ("training", "tiny"), ""),
+        (64, ("training", "full"), ""),
+        (63, ("latency", "full"), ""),
+        (None, ("training", "full"), ""),
+    ],
+)
+def test_memory_that_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, memory: int | None, asked: tuple[str, str], reason: str
+) -> None:
+    """Only full size needs it, and where a system does not say what it has, the model is tried."""
+    monkeypatch.setattr(platform, "memory_gib", lambda: memory)
+    model = Model.from_file(_write(tmp_path, GOOD + 'NEEDS_GIB = {"training": 64}\n'))
+
+    assert reason == model.too_big(*asked)
 
 
 @pytest.mark.parametrize("name", ["My.py", "my-model.py", "my model.py"])
@@ -125,3 +153,38 @@ def test_full_size_has_the_parameters_it_claims(name: str, parameters: int) -> N
         module = load_case(MODELS / f"{name}.py", "full").module
 
     assert parameters == sum(parameter.numel() for parameter in module.parameters())
+
+
+@pytest.mark.parametrize("name", ["sd_unet", "smolvla", "whisper_tiny"])
+def test_tiny_has_every_operator_of_full(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is tested at tiny size is what full size needs; the larger models take too long for it here."""
+    for random in ("normal_", "uniform_"):
+        monkeypatch.setattr(torch.Tensor, random, lambda self, *_, **__: self)  # values do not matter to a graph
+    tiny, full = (_operators(load_case(MODELS / f"{name}.py", size)) for size in ("tiny", "full"))
+
+    assert tiny == full
+
+
+@pytest.mark.parametrize("refused", [{"training"}, set(METRICS)])
+def test_a_machine_that_is_too_small_says_so(
+    project: Project, monkeypatch: pytest.MonkeyPatch, refused: set[str]
+) -> None:
+    """Cells that memory is missing for are skipped, and nothing is prepared for them."""
+    monkeypatch.setenv("INFERENA_CACHE", str(project.path / "cache"))
+    needs = dict.fromkeys(refused - {"compile"}, 10**6)  # compile is the entry inference
+    project.write("models/big.py", MODEL.read_text() + f"NEEDS_GIB = {needs}\n")
+    result = project.run("-k", "big")
+
+    result.assert_outcomes(passed=4 - len(refused), skipped=len(refused))
+    assert {"needs 1000000 GiB of memory"} == {project.records()[m]["reason"].split(",")[0] for m in refused}
+    prepared = {path.stem for path in project.path.glob("cache/**/golden-*.safetensors")}
+    assert {f"golden-{metric}" for metric in METRICS if metric not in refused | {"compile"}} == prepared
+
+
+def _operators(case: Case) -> dict[str, set[str]]:
+    names = parameter_names(case.module)
+    graphs = {
+        "inference": capture(case.module, case.inputs, case.outputs, names),
+        "training": capture(Loss(case), case.inputs | case.targets, ("loss",), names, trains=True),
+    }
+    return {entry: {node.operator for node in graph.nodes} for entry, graph in graphs.items()}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from tests.mutants import PANEL, Mutant
+from tests.panels import PANEL
 
 from pytest_inferena.gate import judge
 from pytest_inferena.model import Case, load_case
@@ -18,13 +18,16 @@ from pytest_inferena.weights import resolve_weights
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.mutants import Mutant
+
 MODELS = Path(__file__).parents[1] / "benchmarks" / "models"
 
 
 @pytest.fixture(autouse=True)
 def _threads() -> Iterator[None]:
-    """A mutant may change the number of threads."""
+    """One thread; a mutant may change the number."""
     before = torch.get_num_threads()
+    torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
 
@@ -42,8 +45,16 @@ def panel(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     return request.param, case, judges
 
 
+def test_every_model_has_a_panel() -> None:
+    """A model that the gate was never tried on could be judged by it all the same."""
+    models = sorted(path.stem for path in MODELS.glob("*.py"))
+
+    assert models == sorted(PANEL)
+
+
 def _outcome(case: Case, mutant: Mutant, entry: str, golden: Any, reference: dict[str, float]) -> str:
     own = dataclasses.replace(case, module=copy.deepcopy(case.module), targets=dict(case.targets))
+    torch.set_num_threads(1)
     mutant.change(own)
     tensors = run(own.module, own, entry)
     result = {name: None if x is None else x.detach().float().numpy() for name, x in tensors.items()}

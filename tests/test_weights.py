@@ -144,7 +144,7 @@ def test_relu_inputs_keep_off_zero() -> None:
     assert min(nearest) > 1e-4
 
 
-@pytest.mark.parametrize("name", ["smollm2", "resnet50"])
+@pytest.mark.parametrize("name", ["smollm2", "resnet50", "whisper_tiny"])
 def test_seeded_activations_have_unit_scale(name: str) -> None:
     """Outputs neither vanish nor explode, and the loss is that of a guess and a little more."""
     case = load_case(MODELS / f"{name}.py", "tiny")

@@ -9,12 +9,14 @@ from benchmarks.fidelity.common import arguments, compiled, prepared
 
 from pytest_inferena.worker.timing import Loop, measure
 
+ENGINES = (("pytorch", "inductor"), ("pytorch", "eager"), ("jax", "xla"), ("onnxruntime", "cpu"))
+
 
 def main() -> None:
     """Our loop and a bare one in turns, three times each, for both models on every engine."""
     options = arguments(__doc__)
     for model in ("smollm2", "resnet50"):
-        for framework, backend in (("pytorch", "inductor"), ("pytorch", "eager"), ("jax", "xla")):
+        for framework, backend in ENGINES:
             step = compiled(*prepared(model, framework, backend, options.size), "inference")
             ours, bare = [], []
             for _ in range(3):

@@ -42,7 +42,7 @@ class Config:
         return 4 * self.channels[0]
 
 
-TINY = Config((16, 32, 32, 32), heads=2, groups=4, text_width=24, text_tokens=7, side=16)
+TINY = Config((16, 32, 32), resnets=1, heads=2, groups=4, text_width=24, text_tokens=7, side=16)
 
 
 class Resnet(nn.Module):
@@ -208,7 +208,7 @@ class TimeEmbedding(nn.Module):
 
 
 class UNet(nn.Module):
-    """Down three times and up again; every step's result on the way down is kept for the way up."""
+    """Down to the lowest level and up again; every step's result on the way down is kept for the way up."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -251,7 +251,7 @@ class UNet(nn.Module):
                 x = downsample(x)
                 kept.append(x)
         for index in range(len(self.mid_block.resnets)):
-            x = self.mid_block.step(index, x, time, text)  # (B, C3, H / 8, W / 8)
+            x = self.mid_block.step(index, x, time, text)  # (B, C, H / 8, W / 8)
         for block in self.up_blocks:
             for index in range(len(block.resnets)):
                 x = block.step(index, torch.cat([x, kept.pop()], dim=1), time, text)
@@ -261,7 +261,7 @@ class UNet(nn.Module):
 
 
 def case(size: str = "full") -> Case:
-    """A latent of 4 x 64 x 64 and 77 text states; "tiny" has 4 x 16 x 16, 7 states and few channels."""
+    """A latent of 4 x 64 x 64 and 77 text states; "tiny" has 4 x 16 x 16, 7 states, three levels, few channels."""
     config = Config() if size == "full" else TINY
     random = np.random.default_rng(0)
 

@@ -38,7 +38,7 @@ class Config:
     context_tokens: int = 16  # S
 
 
-TINY = Config(4, 48, 3, 1, 16, 128, action_width=8, actions=10, context_width=32, context_tokens=6)
+TINY = Config(4, 48, 6, 2, 16, 128, action_width=8, actions=10, context_width=32, context_tokens=6)
 
 
 class Attention(nn.Module):

@@ -75,7 +75,8 @@ class Bench:
         record["versions"] = self.target.framework.installed()[0]
         missing = self.target.framework.missing(self.target.backend)
         try:
-            if reason := self.target.absent(metric):
+            too_big = self.target.model.too_big(self.target.entry(metric), self.settings.size)
+            if reason := self.target.absent(metric) or too_big:
                 raise WorkerFailed("unsupported", reason)
             if missing:
                 raise WorkerFailed("not_installed", missing)

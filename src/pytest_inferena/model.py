@@ -9,6 +9,8 @@ import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
+from pytest_inferena import platform
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
@@ -48,6 +50,12 @@ class Model:
         values = {name.lower(): _constant(path, constants, name, kind) for name, kind in given.items()}
         values["packages"] = tuple(values.get("packages", ()))
         return cls(name=path.stem, source=path, **values)
+
+    def too_big(self, entry: str, size: str) -> str:
+        """Why this machine has too little memory for an entry (`joint` is training); "" if it has enough."""
+        needs = self.needs_gib.get("training" if entry == "joint" else entry, 0) if size == "full" else 0
+        has = platform.memory_gib()
+        return f"needs {needs} GiB of memory, this machine has {has}" if has is not None and has < needs else ""
 
 
 @dataclass

@@ -57,7 +57,8 @@ def plan(items: Iterable[pytest.Item], settings: Settings, walls: Walls) -> str:
         took = seconds(target, metric, settings, walls)
         unknown += took is None
         total += took if took is not None else UNKNOWN
-        reason = target.absent(metric) or target.framework.missing(target.backend)
+        too_big = target.model.too_big(target.entry(metric), settings.size)
+        reason = target.absent(metric) or too_big or target.framework.missing(target.backend)
         known = reason or (f"{took:.0f} s last time" if took is not None else "never ran here")
         lines.append(f"  {metric:<10} {target.id:<36} {known}")
         workload = Workload(target.model, settings.size, settings.weights)

@@ -42,6 +42,12 @@ def thread_budget() -> int:
     return os.cpu_count() or 1
 
 
+def memory_gib() -> int | None:
+    """Whole GiB of memory that this machine has; None where the system does not say."""
+    found = _memory_mib()
+    return None if found is None else found // 1024
+
+
 def commit(folder: Path) -> str | None:
     """Name the commit checked out in a folder: `1a2b3c4`, `1a2b3c4-dirty` with changes, None without git."""
     # --exclude: never a tag's name; the answer is rev-parse's short hash and the state of tracked files.

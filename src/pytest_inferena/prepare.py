@@ -55,8 +55,11 @@ class Preparer:
         """
         folder = self._folders.setdefault(workload, Folder(workload))
         facts = self._part(folder, "base", {"part": "base"})
-        parts, absent = [facts], {}
-        if target.framework.training == "joint":
+        parts = [facts]
+        absent: dict[str, str] = {}
+        if too_big := workload.model.too_big("training", workload.size):
+            absent |= dict.fromkeys(("training", "joint"), too_big)
+        elif target.framework.training == "joint":
             try:
                 parts.append(self._part(folder, "joint", {"part": "joint"}))
             except WorkerFailed as failure:
@@ -89,7 +92,9 @@ class Preparer:
         try:
             with folder.lock():
                 return folder.manifest(part) or self._make(folder, part, request)
-        except (WorkerFailed, CacheError, OSError) as error:
+        except (WorkerFailed, CacheError, OSError, ValueError, LookupError, TypeError) as error:
+            broken = not isinstance(error, WorkerFailed | CacheError | OSError)
+            error = CacheError(f"the preparer's answer is broken: {error!r}") if broken else error
             error = folder.no_space() if is_full(error) else error
             failure = error if isinstance(error, WorkerFailed) else WorkerFailed("error", f"prepare: {error}")
             self._failed[str(folder.path), part] = failure

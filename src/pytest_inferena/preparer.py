@@ -21,11 +21,11 @@ import torch
 from safetensors.torch import save_file
 
 from pytest_inferena.cache import FULL, is_full
-from pytest_inferena.model import load_case
+from pytest_inferena.model import Model, load_case
 from pytest_inferena.program.capture import capture, parameter_names
 from pytest_inferena.program.graph import NotExportable
 from pytest_inferena.program.joint import joint
-from pytest_inferena.reference import write_golden
+from pytest_inferena.reference import ENTRIES, write_golden
 from pytest_inferena.weights import WeightsUnavailable, resolve_weights
 from pytest_inferena.worker.adapter import Unsupported
 from pytest_inferena.worker.program import Entry, Program, TensorSpec
@@ -95,7 +95,8 @@ def base(folder: Path, request: Mapping[str, Any]) -> dict[str, Any]:
         write_entry(folder, entry, capture(case.module, inputs, case.outputs, names), inputs)
     training = case.inputs | case.targets
     write_entry(folder, "training", capture(Loss(case), training, ("loss",), names, trains=True), training)
-    golden = {entry: write_golden(case, entry, folder) for entry in ("inference", "latency", "training")}
+    model, size = Model.from_file(Path(request["source"])), request["size"]
+    golden = {entry: write_golden(case, entry, folder) for entry in ENTRIES if not model.too_big(entry, size)}
     return {
         "weights": label,
         "golden": golden,
@@ -146,7 +147,7 @@ def write_entry(folder: Path, name: str, graph: Graph, inputs: Mapping[str, torc
         graph.outputs,
     )
     (folder / f"{name}.json").write_text(json.dumps(entry.to_json(), allow_nan=False))
-    arrays = {key: torch.from_numpy(value) for key, value in graph.constants.items()}
+    arrays = {key: torch.tensor(value) for key, value in graph.constants.items()}  # copies: some are views of others
     save_file(arrays, folder / f"{name}.constants.safetensors")
     save_file({key: value.contiguous() for key, value in inputs.items()}, folder / f"{name}.inputs.safetensors")
 

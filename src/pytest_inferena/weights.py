@@ -24,12 +24,15 @@ if TYPE_CHECKING:
     from pytest_inferena.model import Case
 
 EMBEDDING_GAIN = 1.5  # the spread of the logits where an LM head is tied to the embedding
+STREAM_SHARE = 0.9  # of the variance behind a join of a U-Net
 KINK_WINDOW = 0.1  # how far a ReLU's input may be shifted, in standard deviations
 # What ends a residual branch, a matrix, a kernel or a batch norm, as published checkpoints name it.
 _RESIDUAL = re.compile(
     r"(^|\.)(o_proj|out_proj|down_proj|fc2|to_out\.0|net\.2|c_proj|layer\.2\.normalization|bn3"
     r"|\w*resnets?(\.\d+)?\.conv2|attentions\.\d+\.proj_out)\.weight$"
 )
+# Where a U-Net, on the way up, joins the stream and what was kept on the way down, in this order.
+_JOIN = re.compile(r"(^|\.)up_\w+(\.\w+)*\.conv_shortcut\.weight$")
 # Where a residual stream of its own runs beside others, or inside a branch of another.
 _STREAM = re.compile(r".*\.(encoder|decoder|transformer_blocks)\.")
 _WHOLE = ("model.safetensors", "diffusion_pytorch_model.safetensors")  # beside them lies the same at other precisions
@@ -71,7 +74,9 @@ def seed_weights(module: nn.Module, seed: int = 0, inputs: Mapping[str, Tensor] 
 
     Matrices and kernels are full-rank with standard deviation 1 / sqrt(fan_in), norms 1 ± 0.1, biases 0 ± 0.1.
     Whatever is added to a residual stream is scaled down by the square root of the number of its additions,
-    so that every layer keeps a share of the result and rounding errors do not grow with depth.
+    so that every layer keeps a share of the result and rounding errors do not grow with depth. A U-Net's way up
+    joins the stream with skip connections a dozen times: with equal shares the lowest levels, those that join
+    first, would be lost among the others.
 
     Batch norm gets the statistics of one forward on noise. Its biases are then moved by at most a tenth of a
     standard deviation, so that no input of a ReLU is as near to zero as rounding errors reach: there the
@@ -92,6 +97,8 @@ def seed_weights(module: nn.Module, seed: int = 0, inputs: Mapping[str, Tensor] 
             owner = module.get_submodule(name.rpartition(".")[0])
             center, spread = _moments(name, parameter, owner, additions[_stream(name)])
             parameter.copy_(center + spread * _normal(seed, name, tuple(parameter.shape)))
+            if _JOIN.search(name):
+                _prefer_stream(parameter)
         if any(isinstance(child, _BatchNorm) for child in module.modules()):
             if inputs is None:
                 raise ValueError("The module has batch norm: pass inputs, which its statistics are calibrated with.")
@@ -181,6 +188,14 @@ def _moments(name: str, parameter: Tensor, owner: nn.Module, additions: int) -> 
     is_kernel = hasattr(owner, "kernel_size")  # (out, in, k, k); everything else is (…, in)
     fan_in = math.prod(parameter.shape[1:]) if is_kernel else parameter.shape[-1]
     return 0.0, (EMBEDDING_GAIN if isinstance(owner, nn.Embedding) else gain) / math.sqrt(fan_in)
+
+
+def _prefer_stream(kernel: Tensor) -> None:
+    """Scales a kernel (out, in, 1, 1) for the stream, which comes first, and for the skip connection behind it."""
+    out, both = kernel.shape[:2]
+    stream = max(both - out, out)  # the skip connection has `out` channels, or those of the level above
+    kernel[:, :stream] *= math.sqrt(STREAM_SHARE * both / stream)
+    kernel[:, stream:] *= math.sqrt((1 - STREAM_SHARE) * both / (both - stream))
 
 
 def _stream(name: str) -> str:
