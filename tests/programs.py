@@ -86,3 +86,13 @@ def golden(module: nn.Module, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]
     found = torch.autograd.grad(loss, list(trained.values()), allow_unused=True)
     named = {f"grad:{name}": grad for name, grad in zip(trained, found, strict=True) if grad is not None}
     return {"loss": loss.detach(), **named}
+
+
+def operators_behind(entry: Entry, output: str) -> str:
+    """The operators that one of an entry's outputs depends on, in order of execution."""
+    needed, found = {entry.outputs[output]}, list[str]()
+    for node in reversed(entry.nodes):
+        if needed.intersection(spec.name for spec in node.outputs):
+            needed.update(node.inputs())
+            found.append(node.operator)
+    return " ".join(found[::-1])

@@ -23,7 +23,9 @@ def _binary(operator: str) -> Rule:
     """Both operands in the result's dtype; a constant without dimensions is a number."""
 
     def rule(g: Graph, a: Arguments, out: Outputs) -> Ref:
-        first, second = (g.number(value) for value in list(a.values())[:2])
+        first, second = list(a.values())[:2]
+        if operator not in {"maximum", "minimum"}:  # ATen takes tensors alone there
+            first, second = g.number(first), g.number(second)
         if not isinstance(first, Ref) and not isinstance(second, Ref):
             first = next(iter(a.values()))
         if not isinstance(first, Ref) and operator in {"add", "mul"}:
@@ -123,6 +125,12 @@ def _reduce(operator: str) -> Rule:
     return rule
 
 
+def _any(g: Graph, a: Arguments, out: Outputs) -> Ref:
+    """Along one dimension; of all it stays as it is."""
+    dims = {"dim": _dims(g, a)[0]} if isinstance(a.get("dim"), int) else {}
+    return g.emit("any", a | dims, out[0])
+
+
 def _variance(g: Graph, a: Arguments, out: Outputs) -> Ref:
     """`var`: the sum of squares around the mean, over the count less the correction."""
     return _spread(g, a, out[0])
@@ -212,6 +220,7 @@ RULES: Mapping[str, Rule] = {
     "mean": _reduce("mean"),
     "sum": _reduce("sum"),
     "amax": _reduce("amax"),
+    "any": _any,
     "var": _variance,
     "var_mean": _variance_and_mean,
     "std": _deviation,

@@ -38,7 +38,8 @@ RMS_NORM = _whole(
     torch.nn.functional.rms_norm,
 )
 BATCH_NORM = _whole(
-    "batch_norm(Tensor input, Tensor weight, Tensor bias, Tensor running_mean, Tensor running_var, float eps) -> Tensor",
+    "batch_norm(Tensor input, Tensor weight, Tensor bias, Tensor running_mean, Tensor running_var, float eps)"
+    " -> Tensor",
     spelled.batch_norm,
 )
 

@@ -197,11 +197,11 @@ def _emit(
     operator_name = node.target._schema.name.split("::")[1]
     if operator_name.startswith("_assert"):
         return
-    arguments = {}
+    inline, arguments = operator_name not in {"maximum", "minimum"}, {}  # these take tensors alone
     for index, parameter in enumerate(node.target._schema.arguments):
         value = node.kwargs.get(parameter.name, parameter.default_value)
         value = node.args[index] if index < len(node.args) else value
-        arguments[parameter.name] = _argument(graph, value, names, folded, inline=parameter.name == "other")
+        arguments[parameter.name] = _argument(graph, value, names, folded, inline=inline and parameter.name == "other")
     name = names[node] = node.name + "_" * (node.name in graph.specs)  # a parameter may be called `mul`
     values = node.meta["val"]
     values = list(values) if isinstance(values, list | tuple) else [values]
@@ -253,4 +253,14 @@ def _constant(graph: Graph, name: str, array: np.ndarray[Any, Any]) -> Ref:
 
 
 def _spec(name: str, tensor: torch.Tensor) -> TensorSpec:
+    """Of an example.
+
+    Raises:
+        NotExportable: it is a number read from a tensor, or its shape depends on one.
+    """
+    if not isinstance(tensor, torch.Tensor) or not all(isinstance(size, int) for size in tensor.shape):
+        raise NotExportable(
+            f"{name} is a number, or has a shape, that depends on the values of tensors; compute with tensors of "
+            "fixed shape: torch.where instead of nonzero() or a mask as index, no .item()"
+        )
     return TensorSpec(name, tuple(map(int, tensor.shape)), str(tensor.dtype).removeprefix("torch."))

@@ -93,7 +93,8 @@ def _rotary_embedding(m: Matcher, node: Node) -> Node | None:
         rotated = m.either(m.made_by(node.arguments[turned], "mul"), "cat")
         if straight is None or rotated is None:
             continue
-        x, cos, sin = straight["self"], _half_table(m, straight["other"]), _half_table(m, rotated[1])
+        x = straight["self"]
+        cos, sin = (_half_table(m, table, m.graph.shape(x)) for table in (straight["other"], rotated[1]))
         if cos is None or sin is None or not _rotates_half(m, rotated[0], x):
             continue
         names = [value.name + ".half" for value in (straight["other"], rotated[1])]
@@ -102,10 +103,10 @@ def _rotary_embedding(m: Matcher, node: Node) -> Node | None:
     return None
 
 
-def _half_table(m: Matcher, value: Any) -> np.ndarray[Any, Any] | None:
+def _half_table(m: Matcher, value: Any, shape: tuple[int, ...]) -> np.ndarray[Any, Any] | None:
     """[sequence, half] of a constant [1, 1, sequence, 2 · half] whose halves are equal."""
     table = m.constant(value)
-    if table is None or table.ndim != 4 or table.shape[:2] != (1, 1) or table.shape[3] % 2:
+    if table is None or len(shape) != 4 or table.shape != (1, 1, *shape[2:]) or shape[3] % 2:
         return None
     first, second = np.split(table[0, 0], 2, axis=-1)
     return np.ascontiguousarray(first) if np.array_equal(first, second) else None

@@ -107,6 +107,11 @@ def _upsample(g: Graph, a: Arguments, out: Outputs) -> Ref:
     return g.emit("upsample_nearest2d", {"self": x, "output_size": list(out[0].shape[2:])}, out[0])
 
 
+def _gather(g: Graph, a: Arguments, out: Outputs) -> Ref:
+    dim = a["dim"] % max(1, len(out[0].shape))
+    return g.emit("gather", {"self": a["self"], "dim": dim, "index": a["index"]}, out[0])
+
+
 RULES: Mapping[str, Rule] = {
     "batch_norm": _batch_norm,
     "_native_batch_norm_legit_no_training": _batch_norm,
@@ -121,5 +126,5 @@ RULES: Mapping[str, Rule] = {
     "layer_norm": _keep("layer_norm", "input", "normalized_shape", "weight", "bias", "eps"),
     "group_norm": _keep("group_norm", "input", "num_groups", "weight", "bias", "eps"),
     "instance_norm": _instance_norm,
-    "gather": _keep("gather", "self", "dim", "index"),
+    "gather": _gather,
 }

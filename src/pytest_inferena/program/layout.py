@@ -79,6 +79,17 @@ def _broadcast(g: Graph, a: Arguments, out: Outputs) -> None:
             g.aliases[spec.name] = same.name
 
 
+def _copy(g: Graph, a: Arguments, out: Outputs) -> Ref | None:
+    return _expand(g, {"self": g.cast(a["src"], out[0])}, out)
+
+
+def _fill(g: Graph, a: Arguments, out: Outputs) -> Ref | None:
+    value = g.number(a["value"])
+    if isinstance(value, Ref):
+        return _copy(g, {"src": value}, out)
+    return g.emit("full", {"size": list(out[0].shape), "fill_value": value, "dtype": out[0].dtype}, out[0])
+
+
 def _cut(g: Graph, x: Any, dim: int, start: int, end: int, out: TensorSpec) -> Ref | None:
     """One piece of a tensor, as a new intermediate; None if it is empty."""
     shape = list(g.shape(x))
@@ -221,6 +232,8 @@ def _cast(g: Graph, a: Arguments, out: Outputs) -> Ref | None:
 
 def _embedding(g: Graph, a: Arguments, out: Outputs) -> Ref | None:
     """Rows of a table; the row of `padding_idx` gets no gradient, which matters where there is one."""
+    if g.trains and a.get("scale_grad_by_freq"):
+        raise NotExportable("the gradient of an embedding with scale_grad_by_freq")
     arguments = {"weight": a["weight"], "indices": a["indices"]}
     padding = a.get("padding_idx", -1)
     if not g.trains or padding < 0:
@@ -240,7 +253,9 @@ def _index(g: Graph, a: Arguments, out: Outputs) -> Ref | None:
     array = g.constants.get(indices.name) if isinstance(indices, Ref) else None
     if first and array is not None and array.dtype != bool and (array >= 0).all() and len(g.shape(a["self"])) == 2:
         return g.emit("embedding", {"weight": a["self"], "indices": indices}, out[0])
-    return g.emit("index_select" if "dim" in a else "index", a, out[0])
+    if "dim" in a:
+        return g.emit("index_select", a | {"dim": a["dim"] % len(out[0].shape)}, out[0])
+    return g.emit("index", a, out[0])
 
 
 RULES: Mapping[str, Rule] = {
@@ -254,6 +269,8 @@ RULES: Mapping[str, Rule] = {
     "t": _permute(lambda rank, _: list(range(rank))[::-1]),
     **dict.fromkeys(("expand", "expand_as"), _expand),
     "broadcast_tensors": _broadcast,
+    "copy": _copy,
+    "fill": _fill,
     "slice": _slice,
     "select": _select,
     **dict.fromkeys(("split", "split_with_sizes", "chunk", "unsafe_split", "unsafe_chunk"), _pieces),

@@ -260,6 +260,7 @@ def evaluate(entry: Entry, operators: Mapping[str, Callable[..., Any]], values: 
         for name in (*node.inputs(), *(spec.name for spec in node.outputs)):  # free what nobody reads any more
             if last.get(name, node.name) == node.name and name not in kept:
                 values.pop(name, None)
+        del result, results
     return {name: values[tensor] for name, tensor in entry.outputs.items()}
 
 
