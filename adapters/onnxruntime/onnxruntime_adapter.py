@@ -6,7 +6,10 @@ training step they are inputs that are bound once: they have to be free to chang
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 import onnxruntime as ort
 from pytest_inferena.worker import Adapter as Base
@@ -16,12 +19,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    import numpy as np
-
     from pytest_inferena.worker import Entry, Program
 
 PROVIDERS = {"cpu": "CPUExecutionProvider"}
 WEIGHTS_FOLDER = "session.model_external_initializers_file_folder_path"
+LACKS = re.compile(
+    r"implementation for (\w+)\(|No Op registered for (\w+)|error: (\S+)\(-?\d+\) is not a registered function"
+)
+"""What the runtime says of an operator that it does not know, or has no kernel of that version and dtype for."""
+NODE = re.compile(r"(?:with name '|In Node, \(\")([^'\"]+)")
 
 
 class Adapter(Base):
@@ -52,8 +58,7 @@ class Adapter(Base):
         """Make a session of the entry at the highest optimisation level."""
         if entry.name not in self.models:
             raise Unsupported(self.reasons[entry.name])
-        provider = PROVIDERS[self.setup.backend]
-        session = ort.InferenceSession(self.models[entry.name], self._options(), providers=[provider])
+        session = self._session(self.models[entry.name])
         self.sessions = (*self.sessions, session)
         arrays = {**entry.arrays("inputs")}
         for name in {value.name for value in session.get_inputs()} - set(arrays):
@@ -64,6 +69,20 @@ class Adapter(Base):
         """The providers that the last session really uses."""
         providers = self.sessions[-1].get_providers() if self.sessions else ["no session yet"]
         return f"ONNX Runtime, {', '.join(providers)}, {self.setup.threads} threads"
+
+    def _session(self, model: bytes) -> ort.InferenceSession:
+        provider = PROVIDERS[self.setup.backend]
+        try:
+            return ort.InferenceSession(model, self._options(), providers=[provider])
+        except Exception as error:  # the runtime's exceptions have no base of their own
+            if (lacking := LACKS.search(str(error))) is None:
+                raise
+            node = NODE.search(str(error))
+            where = f", node {node[1]}" if node else ""
+            name = next(filter(None, lacking.groups()))
+            raise Unsupported(
+                f"unsupported operator ONNX {name}{where}: {provider} has none for it; {error}"
+            ) from error
 
     def _options(self) -> ort.SessionOptions:
         options = ort.SessionOptions()
@@ -84,7 +103,7 @@ class Step:
         self.results: dict[str, ort.OrtValue] = {}
         for name, tensor in entry.outputs.items():
             spec = entry.specs[tensor]
-            self.results[name] = ort.OrtValue.ortvalue_from_shape_and_type(spec.shape, _type(spec.dtype))
+            self.results[name] = ort.OrtValue.ortvalue_from_shape_and_type(spec.shape, np.dtype(spec.dtype).type)
             self.binding.bind_ortvalue_output(name, self.results[name])
 
     def __call__(self) -> None:
@@ -98,10 +117,3 @@ class Step:
     def outputs(self) -> dict[str, np.ndarray[Any, Any]]:
         """Results by name."""
         return {name: value.numpy() for name, value in self.results.items()}
-
-
-def _type(dtype: str) -> Any:
-    """What ortvalue_from_shape_and_type takes for a dtype."""
-    import numpy as np
-
-    return np.dtype(dtype).type

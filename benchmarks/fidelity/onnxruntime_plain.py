@@ -68,9 +68,8 @@ def main() -> None:
                 print(f"\n{target.model.title}: left out, {error}")
                 continue
             ways = {"plain torch.onnx export": by_hand, "adapter": stepping(compiled(target, ready, "inference"))}
-            side_by_side(
-                f"{target.model.title}, inference ({'dynamo' if DYNAMO else 'torchscript'})", ways, options.rounds
-            )
+            title = f"{target.model.title}, inference ({'dynamo' if DYNAMO else 'torchscript'})"
+            side_by_side(title, ways, options.rounds)
 
 
 if __name__ == "__main__":

@@ -93,10 +93,10 @@ def _graph(entry: Entry, program: Program, fused: frozenset[str], *, as_inputs: 
 
 def _write(builder: Builder, node: Node, model: str) -> None:
     """Append the ONNX nodes of one node of the Program."""
+    builder.node = node
     if node.operator in STRETCHES:
         builder.wait(node)
         return
-    builder.node = node
     rule = OPERATORS.get(node.operator)
     where = f"node {node.name} of {model}.{builder.entry.name}"
     if rule is None:
