@@ -11,7 +11,7 @@ bench: setup ## SmolLM2-135M on every engine there is, with real weights
 	$(BIN)/pytest benchmarks -k smollm --inferena-weights=package --benchmark-quiet --benchmark-columns=median
 
 test: setup lint ## ruff, mypy, and the tests on the engines that are installed
-	$(BIN)/pytest tests --durations=10
+	$(BIN)/pytest tests -n 2 --dist loadfile --durations=10
 
 lint: setup
 	$(BIN)/ruff check .

@@ -58,7 +58,6 @@ def _binary() -> dict[str, tuple[str, dict[str, Any]]]:
         cases[f"{name}-integers"] = (name, {"self": _ints(9, 2, 5), "other": 6})
     cases |= {name: (name, {"self": X, "other": Y}) for name in ("maximum", "minimum")}
     return cases | {
-        "sub-from": ("rsub", {"self": X, "other": 1.5}),
         "logical_not": ("logical_not", {"self": _bools(2, 5)}),
         "bitwise_not": ("bitwise_not", {"self": _bools(2, 5)}),
         "bitwise_not-integers": ("bitwise_not", {"self": _ints(9, 2, 5)}),

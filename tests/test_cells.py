@@ -27,7 +27,8 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], d
     folder = tmp_path_factory.mktemp("cells")
     command = [
         sys.executable, "-m", "pytest", "benchmarks", "-p", "no:cacheprovider", "--inferena-size=tiny",
-        "--inferena-large", "--inferena-threads=1", "--benchmark-disable",
+        "--inferena-large", "-m", "not (large and inductor)",  # it compiles that one for minutes
+        "--inferena-threads=1", "--benchmark-disable",
         f"--inferena-results={folder / 'journal.jsonl'}", f"--inferena-report=json:{folder / 'cells.json'}",
     ]  # fmt: skip
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}

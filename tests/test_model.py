@@ -50,6 +50,7 @@ def test_large_and_annotations_are_understood(tmp_path: Path) -> None:
         ("128", "-3", r"ITEMS is -3; it has to be positive"),
         ('"A"', '""', r"TITLE is ''; it has to be some text"),
         ("1_000", "1_000\nLARGE = 1", r"LARGE is 1; write a literal bool"),
+        ("1_000", "1_000\nPACKAGES = 'weights'", r"PACKAGES is 'weights'; write a literal list"),
         ("1_000", "1_000\nNEEDS_GIB = 64", r"NEEDS_GIB is 64; write a literal dict"),
         ("1_000", '1_000\nNEEDS_GIB = {"joint": 64}', r"it maps entries \(inference, latency, training\) to whole GiB"),
         ("1_000", '1_000\nNEEDS_GIB = {"training": 0}', r"it maps entries"),

@@ -85,6 +85,7 @@ class Training(Inference):
         self.trained = list(trained.values())
 
     def __call__(self) -> None:
-        """Run forward and backward."""
+        """Run forward and backward; the last step's gradients are dropped first, as zero_grad() does."""
+        self.results = ()
         (loss,) = self.module(*self.inputs)
         self.results = (loss, *torch.autograd.grad(loss, self.trained))

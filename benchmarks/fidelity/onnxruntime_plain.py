@@ -1,12 +1,10 @@
 """Is a session on a plain torch.onnx export of the module faster than our adapter's?
 
-torch.onnx's exporter needs `pip install onnxscript`. Where that is absent its older one is used, which lacks
-operators of some models; they are left out with the reason.
+torch.onnx's exporter needs `pip install onnxscript`.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 MODELS = ("smollm2", "resnet50", "smolvla", "sd_unet", "whisper_tiny")
-DYNAMO = importlib.util.find_spec("onnxscript") is not None
 
 
 def plain(case: Any, folder: Path) -> Callable[[], None]:
@@ -32,7 +29,7 @@ def plain(case: Any, folder: Path) -> Callable[[], None]:
     file = folder / "plain.onnx"
     with torch.no_grad():
         outputs = case.module(**case.inputs)
-        torch.onnx.export(case.module, (), file, kwargs=case.inputs, dynamo=DYNAMO, external_data=True, verbose=False)
+        torch.onnx.export(case.module, (), file, kwargs=case.inputs, dynamo=True, external_data=True, verbose=False)
     options = ort.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = thread_budget(), 1
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
@@ -62,14 +59,9 @@ def main() -> None:
         case.module.load_state_dict(load_file(ready.program / "weights.safetensors"), strict=False)
         case.module.eval()
         with tempfile.TemporaryDirectory() as folder:
-            try:
-                by_hand = plain(case, Path(folder))
-            except torch.onnx.errors.UnsupportedOperatorError as error:
-                print(f"\n{target.model.title}: left out, {error}")
-                continue
+            by_hand = plain(case, Path(folder))
             ways = {"plain torch.onnx export": by_hand, "adapter": stepping(compiled(target, ready, "inference"))}
-            title = f"{target.model.title}, inference ({'dynamo' if DYNAMO else 'torchscript'})"
-            side_by_side(title, ways, options.rounds)
+            side_by_side(f"{target.model.title}, inference", ways, options.rounds)
 
 
 if __name__ == "__main__":

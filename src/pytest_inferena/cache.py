@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 SOURCES = (
-    "program",
+    "program/*.py",
     "worker/program.py",
     "worker/aten.py",
     "model.py",
@@ -39,7 +39,9 @@ SOURCES = (
     "tensors.py",
     "preparer.py",
 )
-"""What of this package decides the content of a part."""
+"""What of this package decides the content of a Program and of golden data."""
+EXCHANGE_SOURCES = ("program/*/*.py",)
+"""What of it writes exchange files, beside an engine's adapter."""
 DISTRIBUTIONS = ("torch", "transformers", "numpy", "safetensors", "gguf")
 
 
@@ -75,7 +77,7 @@ class Workload:
     def key(self) -> str:
         """A name for the folder: the model's, and a hash of all that decides its content."""
         parts: list[Any] = [self.model.name, self.size, self.weights, digest([self.model.source])]
-        parts += [digest(HERE / source for source in SOURCES)]
+        parts += [own(SOURCES)]
         parts += [(name, version(name)) for name in DISTRIBUTIONS]
         if self.weights not in {"seeded", "package", "hub"}:
             parts += [_stamp(path) for path in sorted(_files(Path(self.weights)))]
@@ -215,6 +217,11 @@ def digest(paths: Iterable[Path]) -> str:
             if file.suffix in {".py", ".toml", ".rs"}:
                 total.update(file.name.encode() + b"\0" + file.read_bytes())
     return total.hexdigest()[:16]
+
+
+def own(patterns: Iterable[str]) -> str:
+    """The digest of files of this package."""
+    return digest(path for pattern in patterns for path in sorted(HERE.glob(pattern)))
 
 
 def _is(path: Path, kept: dict[str, Any]) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_inferena.cache import FULL, CacheError, Folder, Workload, digest, is_full, version
+from pytest_inferena.cache import EXCHANGE_SOURCES, FULL, CacheError, Folder, Workload, digest, is_full, own, version
 from pytest_inferena.worker.client import THREADS, WorkerFailed, affinity, oom_kills
 
 if TYPE_CHECKING:
@@ -55,13 +55,12 @@ class Preparer:
         """
         folder = self._folders.setdefault(workload, Folder(workload))
         facts = self._part(folder, "base", {"part": "base"})
-        parts = [facts]
         absent: dict[str, str] = {}
         if too_big := workload.model.too_big("training", workload.size):
             absent |= dict.fromkeys(("training", "joint"), too_big)
         elif target.framework.training == "joint":
             try:
-                parts.append(self._part(folder, "joint", {"part": "joint"}))
+                self._part(folder, "joint", {"part": "joint"})
             except WorkerFailed as failure:
                 if failure.outcome != "unsupported":
                     raise
@@ -75,8 +74,7 @@ class Preparer:
             }  # fmt: skip
             self._part(folder, name, request)
             exchange = folder.path / name
-        files = {name: kept["sha256"] for part in parts for name, kept in part["files"].items()}
-        hashes = _hashes(files) | {"adapter": digest([target.framework.folder])}
+        hashes = _hashes(facts["files"]) | {"adapter": digest([target.framework.folder])}
         return Prepared(folder.path, exchange, facts["weights"], facts["golden"], hashes, absent)
 
     def take_notes(self) -> list[str]:
@@ -155,7 +153,8 @@ def _died(status: int, *, oom: bool, tail: str) -> WorkerFailed:
 
 def _exchange(framework: Framework) -> str:
     """Name of the part with an engine's files: they depend on its adapter and on what wrote them."""
-    made_by = [digest([framework.folder]), *(f"{name} {version(name)}" for name in framework.distributions)]
+    made_by = [digest([framework.folder]), own(EXCHANGE_SOURCES)]
+    made_by += [f"{name} {version(name)}" for name in framework.distributions]
     return f"exchange-{framework.name}-{hashlib.sha256(json.dumps(made_by).encode()).hexdigest()[:16]}"
 
 
@@ -164,15 +163,15 @@ def _path() -> str:
     return os.pathsep.join(filter(None, [str(PARENT), os.environ.get("PYTHONPATH")]))
 
 
-def _hashes(files: Mapping[str, str]) -> dict[str, str]:
-    """SHA-256 of the Program, the weights and the inputs, from those of their files."""
+def _hashes(files: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    """SHA-256 of the Program, the weights and the inputs, from those of the files of `base`: all engines share them."""
 
     def of(*endings: str) -> str:
-        chosen = sorted((name, sha) for name, sha in files.items() if name.endswith(endings))
+        chosen = sorted((name, kept["sha256"]) for name, kept in files.items() if name.endswith(endings))
         return hashlib.sha256(json.dumps(chosen).encode()).hexdigest()
 
     return {
         "program": of(".json", ".constants.safetensors"),
-        "weights": files["weights.safetensors"],
+        "weights": files["weights.safetensors"]["sha256"],
         "inputs": of(".inputs.safetensors"),
     }
