@@ -216,8 +216,6 @@ COMMON = [
     Mutant("fp16_weights", parameters(lambda p: p.half().float()), ("close", "fail")),
     Mutant("bf16_weights", parameters(lambda p: p.bfloat16().float()), ("close", "fail"), ("inference",)),
     Mutant("bf16_weights", parameters(lambda p: p.bfloat16().float()), entries=("training",)),
-    Mutant("all_bf16", _in(torch.bfloat16), ("close", "fail"), ("inference",)),  # 7e-3 to 4e-2, by the depth
-    Mutant("all_bf16", _in(torch.bfloat16), entries=("training",)),
     Mutant("summed_in_halves", _summed_in_halves, ("pass",)),
     Mutant("other_thread_count", _other_thread_count, ("pass",)),
     Mutant("double_precision", _in(torch.float64), ("pass",)),
@@ -249,3 +247,8 @@ def squares(name: str) -> list[Mutant]:
         Mutant("target_of_another_seed", target(name, another_noise), entries=("training",)),
         Mutant("target_zero", target(name, torch.zeros_like), entries=("training",)),
     ]
+
+
+ALL_BF16 = [Mutant("all_bf16", _in(torch.bfloat16))]
+NEARLY_BF16 = slight("all_bf16", _in(torch.bfloat16))
+"""For models so shallow that the error of their outputs, 7e-3 to 1e-2, stays below what CLOSE allows."""

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 import torch.nn.functional as F
 from tests.mutants import (
+    ALL_BF16,
     ATTENTION,
     CHANNELS_LAST,
     COMMON,
     LABELS,
+    NEARLY_BF16,
     Change,
     Forward,
     Mutant,
@@ -289,10 +291,10 @@ WHISPER_TINY = [
 ]
 
 PANEL = {
-    "resnet50": [*COMMON, *LABELS, *CHANNELS_LAST, *RESNET50],
-    "sd15_unet": [*COMMON, *squares("noise"), *ATTENTION, *CHANNELS_LAST, *SD15_UNET],
-    "sd_unet": [*COMMON, *squares("noise"), *CHANNELS_LAST, *SD_UNET],
-    "smollm2": [*COMMON, *LABELS, *ATTENTION, *SMOLLM2],
-    "smolvla": [*COMMON, *squares("target"), *ATTENTION, *SMOLVLA],
-    "whisper_tiny": [*COMMON, *LABELS, *ATTENTION, *WHISPER_TINY],
+    "resnet50": [*COMMON, *ALL_BF16, *LABELS, *CHANNELS_LAST, *RESNET50],
+    "sd15_unet": [*COMMON, *ALL_BF16, *squares("noise"), *ATTENTION, *CHANNELS_LAST, *SD15_UNET],
+    "sd_unet": [*COMMON, *NEARLY_BF16, *squares("noise"), *CHANNELS_LAST, *SD_UNET],
+    "smollm2": [*COMMON, *ALL_BF16, *LABELS, *ATTENTION, *SMOLLM2],
+    "smolvla": [*COMMON, *NEARLY_BF16, *squares("target"), *ATTENTION, *SMOLVLA],
+    "whisper_tiny": [*COMMON, *NEARLY_BF16, *LABELS, *ATTENTION, *WHISPER_TINY],
 }
