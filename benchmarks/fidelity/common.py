@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
     from pytest_inferena.worker import Step
 
+SETTLE = 0.1
+"""Seconds in which the threads of the way before go to sleep."""
+
 
 def arguments(description: str | None) -> argparse.Namespace:
     """The options of every script."""
@@ -70,13 +73,18 @@ def stepping(step: Step) -> Callable[[], Any]:
 
 
 def side_by_side(title: str, ways: Mapping[str, Callable[[], Any]], rounds: int) -> None:
-    """Time each way in turns, so that a slow spell of the machine meets all of them; print the medians."""
+    """Time each way in turns, so that a slow spell of the machine meets all of them; print the medians.
+
+    Threads of the way before wait for work by spinning; each turn begins with a pause and a step that is not timed.
+    """
     samples: dict[str, list[float]] = {name: [] for name in ways}
     for way in ways.values():
         for _ in range(3):
             way()
     for _ in range(rounds):
         for name, way in ways.items():
+            time.sleep(SETTLE)
+            way()
             start = time.perf_counter()
             way()
             samples[name].append(time.perf_counter() - start)

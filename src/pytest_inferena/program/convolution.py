@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import itertools
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from pytest_inferena.program.graph import NotExportable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 aten = torch.ops.aten
 
@@ -29,16 +33,9 @@ def convolution_backward(
 def _of_input(
     grad: Tensor, x: Tensor, weight: Tensor, stride: list[int], padding: list[int], dilation: list[int], groups: int
 ) -> Tensor:
-    """A convolution with the weight turned around; a transposed one where a stride has left gaps."""
+    """A transposed convolution: engines read the weight as it lies; turning it around would copy it every step."""
     kernel = weight.shape[2:]
     reach = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
-    around = [r - p for r, p in zip(reach, padding, strict=True)]
-    if set(stride) == {1} and min(around) >= 0:
-        outputs, inputs = weight.shape[0] // groups, weight.shape[1]
-        turned = weight.flip(list(range(2, weight.ndim))) if set(kernel) != {1} else weight
-        turned = turned.reshape(groups, outputs, inputs, *kernel).transpose(1, 2)
-        turned = turned.reshape(groups * inputs, outputs, *kernel)
-        return aten.convolution(grad, turned, None, stride, around, dilation, False, [0] * len(kernel), groups)
     left = [
         x.shape[2 + i] - ((grad.shape[2 + i] - 1) * stride[i] - 2 * padding[i] + reach[i] + 1)
         for i in range(len(kernel))
@@ -53,21 +50,47 @@ def _of_weight(
 
     As a convolution of swapped roles its kernel would be as large as an image, for which engines are slow.
     """
-    kernel, pixels = weight.shape[2:], grad.shape[2:]
+    kernel, inputs, outputs = weight.shape[2:], weight.shape[1], weight.shape[0] // groups
     seen = aten.constant_pad_nd(x.transpose(0, 1), [p for pad in reversed(padding) for p in (pad, pad)])  # (C, B, …)
-    taps = []
-    for tap in itertools.product(*map(range, kernel)):
-        part = seen
-        for i, at in enumerate(tap):
-            start = at * dilation[i]
-            part = aten.slice(part, 2 + i, start, start + (pixels[i] - 1) * stride[i] + 1, stride[i])
-        taps.append(part)
-    count, inputs, outputs = len(taps), weight.shape[1], weight.shape[0] // groups
-    columns = torch.cat(taps).reshape(count, groups, inputs, -1).transpose(0, 1)
-    columns = columns.reshape(groups, count * inputs, -1)
-    rows = grad.transpose(0, 1).reshape(groups, outputs, -1)
+    told = grad.transpose(0, 1)  # (O, B, …)
+    if set(stride) == {1} and kernel[-1] > 1:
+        told, taps = _shifted(told, seen, kernel, dilation)
+    else:
+        taps = [_window(seen, tap, told.shape[2:], stride, dilation) for tap in _taps(kernel)]
+    columns = torch.stack(taps, 1).reshape(groups, inputs * len(taps), -1)  # in the weight's order
+    rows = told.reshape(groups, outputs, -1)
     if groups == 1:
-        product = aten.mm(rows.reshape(outputs, -1), columns.reshape(count * inputs, -1).t())
+        product = aten.mm(rows.reshape(outputs, -1), columns.reshape(inputs * len(taps), -1).t())
     else:
         product = aten.bmm(rows, columns.transpose(1, 2))
-    return product.reshape(groups * outputs, count, inputs).transpose(1, 2).reshape(weight.shape)
+    return product.reshape(weight.shape)
+
+
+def _taps(kernel: Sequence[int]) -> Iterator[tuple[int, ...]]:
+    return itertools.product(*map(range, kernel))
+
+
+def _window(
+    seen: Tensor, tap: tuple[int, ...], pixels: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
+) -> Tensor:
+    """What one tap saw, for as many dimensions as it has numbers."""
+    for i, at in enumerate(tap):
+        start = at * dilation[i]
+        seen = aten.slice(seen, 2 + i, start, start + (pixels[i] - 1) * stride[i] + 1, stride[i])
+    return seen
+
+
+def _shifted(told: Tensor, seen: Tensor, kernel: Sequence[int], dilation: Sequence[int]) -> tuple[Tensor, list[Tensor]]:
+    """The gradient (O, n) and what each tap saw (C, n), in long runs that are quick to copy.
+
+    The gradient's lines are filled up with zeros to the length of the padded image's; a tap's place in the line
+    is then a shift of the whole image: what runs over into the next line meets a zero.
+    """
+    reach = dilation[-1] * (kernel[-1] - 1)
+    told = aten.constant_pad_nd(told, [0, reach])
+    length, taps = told[0].numel() - reach, []
+    for tap in _taps(kernel[:-1]):
+        lines = _window(seen, tap, told.shape[2:], [1] * len(tap), dilation).reshape(seen.shape[0], -1)
+        shifts = (at * dilation[-1] for at in range(kernel[-1]))
+        taps += [aten.slice(lines, 1, shift, shift + length) for shift in shifts]
+    return aten.slice(told.reshape(told.shape[0], -1), 1, 0, length), taps

@@ -49,8 +49,9 @@ def _permute(dims: Callable[[int, Arguments], list[int]]) -> Rule:
         x, order = a["self"], [dim % rank for dim in dims(rank, a)] if rank else []
         if (before := g.behind(x, "permute")) is not None:
             x, order = before["self"], [before["dims"][dim] for dim in order]
-        if order == list(range(rank)):
-            return Ref(x.name)
+        long = [dim for dim in order if g.shape(x)[dim] != 1]
+        if long == sorted(long):  # nothing moves in memory
+            return _reshape(g, {"self": x}, out)
         return g.emit("permute", {"self": x, "dims": order}, out[0])
 
     return rule
