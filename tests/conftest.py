@@ -1,4 +1,4 @@
-"""What tests share: a cache that is filled once, and a user's project."""
+"""What tests share: a cache that is filled once, a user's project, and workers that are killed at the end."""
 
 from __future__ import annotations
 
@@ -6,9 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.projects import Project
+from tests.workers import Workers
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from pytest_inferena.worker.client import Worker
 
 
 @pytest.fixture(autouse=True)
@@ -28,3 +32,11 @@ def project(pytester: pytest.Pytester, cache: Path, monkeypatch: pytest.MonkeyPa
     """A project of a user; its preparers and workers use the tests' cache."""
     monkeypatch.setenv("INFERENA_CACHE", str(cache))
     return Project(pytester)
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Worker]]:
+    """Starts a worker that runs some Python after its first request has come."""
+    workers = Workers(tmp_path)
+    yield workers.start
+    workers.kill()

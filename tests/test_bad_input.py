@@ -34,12 +34,12 @@ def said(result: pytest.RunResult) -> str:
         ),
         (
             ("--inferena-report=pdf:x.pdf",),
-            "--inferena-report: unknown report format 'pdf'; known are csv, json, md, terminal",
+            "--inferena-report: unknown report format 'pdf'; known are coverage, csv, json, md, terminal",
         ),
         (
             ("--inferena-report=report.md",),
             (
-                "--inferena-report: unknown report format 'report.md'; known are csv, json, md, terminal; "
+                "--inferena-report: unknown report format 'report.md'; known are coverage, csv, json, md, terminal; "
                 "did you mean md:report.md?"
             ),
         ),
@@ -59,6 +59,11 @@ def said(result: pytest.RunResult) -> str:
         (("--inferena-timeout=load=soon",), "--inferena-timeout=load=soon: not a number of seconds"),
         (("--inferena-timeout=load",), "--inferena-timeout=load: NAME=VALUE is expected"),
         (("--inferena-python=fake",), "--inferena-python=fake: NAME=VALUE is expected"),
+        (("--inferena-python=faek=python3",), "inferena: faek is no framework; there are fake"),
+        (
+            ("--inferena-python=fake=/no/python",),
+            "inferena: /no/python is no interpreter; 'inferena setup --isolated fake' makes one",
+        ),
     ],
 )
 def test_options(project: Project, option: Sequence[str], message: str) -> None:
@@ -74,7 +79,7 @@ TOML = (MODEL.parent / "fake" / "adapter.toml").read_text(encoding="utf-8")
     [
         (TOML.replace("language", "langauge"), ": unknown field 'langauge'; did you mean 'language'?"),
         (TOML.replace('"python"', "3"), ": language is an integer, not a string"),
-        (TOML.replace('["numpy"]', '"numpy"'), ": distributions is a string, not an array"),
+        (TOML.replace('["numpy"]', '"numpy"'), ": requires is a string, not an array"),
         (TOML.replace('device = "cpu"', ""), ": [[backends]]: missing device"),
         (TOML.replace('name = "fake"', ""), ": missing name"),
         (
@@ -90,8 +95,12 @@ TOML = (MODEL.parent / "fake" / "adapter.toml").read_text(encoding="utf-8")
             TOML + "[timeouts]\nlunch = 3\n",
             ": timeouts: lunch is no phase; one of hello, load, compile, measure, outputs",
         ),
-        (TOML.replace('["numpy"]', "[1]"), ": distributions: an item is an integer, not a string"),
-        (TOML + "[broken\n", ": Expected ']' at the end of a table declaration (at line 10, column 8)"),
+        (TOML.replace('["numpy"]', "[1]"), ": requires: an item is an integer, not a string"),
+        (
+            TOML.replace('["numpy"]', '["numpy > new"]'),
+            ": requires: Expected semicolon (after name with no version specifier) or end",
+        ),
+        (TOML + "[broken\n", ": Expected ']' at the end of a table declaration (at line 9, column 8)"),
         (TOML + '[[absent]]\nmetric = "speed"\nreason = ""\n', ": metric 'speed'; one of " + ", ".join(METRICS)),
     ],
 )

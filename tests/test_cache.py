@@ -181,6 +181,20 @@ def test_damaged_file_is_noticed(folder: Folder, how: str) -> None:
     assert f"{folder.path / 'weights.safetensors'} was damaged, so base was prepared again" == seen.notes[0]
 
 
+@pytest.mark.parametrize("name", ["weights.safetensors", "base.manifest.json"])
+def test_folder_in_the_place_of_a_file_is_removed(folder: Folder, model: Model, name: str) -> None:
+    """It is damage like any other: it is told, and the part can be made again."""
+    file = folder.path / name
+    file.unlink()
+    (file / "inside").mkdir(parents=True)
+    seen = _again(folder)
+    found = seen.manifest("base")
+    _publish(seen, "base", {"program.json": "{}", "weights.safetensors": "1234"}, model.source)
+
+    assert (None, [f"{file} was damaged, so base was prepared again"]) == (found, seen.notes)
+    assert None is not _again(folder).manifest("base")
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"files": 3}', '{"files": {"x": 1}, "sources": {}}'])
 def test_broken_manifest_is_noticed(folder: Folder, text: str) -> None:
     """It is a damaged file like any other."""

@@ -171,7 +171,7 @@ def test_hello_comes_first_and_in_the_workers_version(fresh: Client) -> None:
     reply = fresh.hello()
 
     assert ["error"] * 4 == early
-    assert set(fresh.engine.framework.distributions) <= set(reply["versions"])
+    assert set(fresh.engine.framework.requirements) <= set(reply["versions"])
     assert reply["ran"]
 
 

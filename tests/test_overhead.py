@@ -66,7 +66,6 @@ ADAPTER = """\
 name = "f{index}"
 title = "F"
 language = "python"
-install = "pip install f"
 [[backends]]
 name = "b{index}"
 device = "cpu"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -183,8 +184,31 @@ def test_missing_engine_is_skipped(project: Project) -> None:
 
     assert 0 == result.ret
     result.assert_outcomes(skipped=1)
-    result.stdout.fnmatch_lines(["SKIPPED * no-such-engine not installed: pip install numpy"])
+    result.stdout.fnmatch_lines(["SKIPPED * no-such-engine not installed: inferena setup fake"])
     assert {"latency": "not_installed"} == project.outcomes()
+
+
+def test_engine_of_another_version_is_skipped(project: Project) -> None:
+    """Cells of an engine of a version that nobody tested skip, with both versions and the remedy."""
+    toml = (project.folder / "adapter.toml").read_text().replace('["numpy"]', '["numpy<1"]')
+    project.write("fake/adapter.toml", toml)
+    result = project.run("-rs", "-m", "latency")
+
+    result.assert_outcomes(skipped=1)
+    result.stdout.fnmatch_lines(["SKIPPED * numpy * is installed, <1 was tested: inferena setup fake"])
+    assert {"latency": "not_installed"} == project.outcomes()
+
+
+def test_interpreter_of_its_own(project: Project) -> None:
+    """A worker runs in the interpreter that is named, and its versions are asked of that one."""
+    other = project.path / "python"
+    other.write_text(f'#!/bin/sh\nINFERENA_OTHER=1 exec {sys.executable} "$@"\n')
+    other.chmod(0o755)
+    project.append("fake/fake_adapter.py", "\nimport os\n\nassert os.environ['INFERENA_OTHER'] == '1'\n")
+    project.run("-m", "latency", f"--inferena-python=fake={other}")
+
+    assert {"latency": "pass"} == project.outcomes()
+    assert {"numpy"} == {*project.records()["latency"]["versions"]}
 
 
 def test_metric_that_an_engine_lacks_is_skipped(project: Project) -> None:

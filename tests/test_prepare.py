@@ -78,7 +78,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def target(source: Path = SOURCE, training: str = "autograd", *, exchange: bool = False) -> Target:
     """An engine of a kind with the model."""
-    framework = Framework("fake", "Fake", "python", "", SOURCE.parent / "fake", training=training, exchange=exchange)
+    framework = Framework("fake", "Fake", "python", SOURCE.parent / "fake", training=training, exchange=exchange)
     return Target(Model.from_file(source), framework, Backend("cpu", "cpu"))
 
 

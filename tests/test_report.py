@@ -29,18 +29,16 @@ MARKDOWN = """\
 
 | Platform           | Framework   |   Compile (s) |       Inference (ms) |        Latency (ms) |    Training (ms) |   Loss |
 |:-------------------|:------------|--------------:|---------------------:|--------------------:|-----------------:|-------:|
-| Acme One @ 2.10GHz | Zeta        |         — [1] |                — [1] |               — [1] |                · |      · |
-| Acme One @ 2.10GHz | Alpha       |          1.23 |           232 ±0.9 % |         9.12 ±1.1 % | 1 208 ±1.0 % [2] | 0.1235 |
-| Acme One @ 2.10GHz | Mu (fast)   |             · |                ✗ [3] |                   · |            — [4] |  — [4] |
-| Acme One @ 2.10GHz | Mu (main)   |         0.500 | **≈ 100 ±0.5 %** [5] | ~~1.00 ±0.0 %~~ [6] |            ✗ [7] |  — [7] |
+| Acme One @ 2.10GHz | Alpha       |          1.23 |           232 ±0.9 % |         9.12 ±1.1 % | 1 208 ±1.0 % [1] | 0.1235 |
+| Acme One @ 2.10GHz | Mu (fast)   |             · |                ✗ [2] |                   · |            — [3] |  — [3] |
+| Acme One @ 2.10GHz | Mu (main)   |         0.500 | **≈ 100 ±0.5 %** [4] | ~~1.00 ±0.0 %~~ [5] |            ✗ [6] |  — [6] |
 
-1. Zeta, compile, inference, latency: NOT INSTALLED: needs zeta: pip install zeta
-2. Alpha, training: few: only 3 samples
-3. Mu (fast), inference: TIMEOUT: compile took over 900 s
-4. Mu (fast), training: UNSUPPORTED: operator aten.foo
-5. Mu (main), inference: CLOSE: output is near (NRMSE 1.2e-3 of limit 1e-5 on output)
-6. Mu (main), latency: FAIL: output is all zeros; NRMSE 1.0 of limit 1e-5
-7. Mu (main), training: CRASH: killed by SIGSEGV
+1. Alpha, training: few: only 3 samples
+2. Mu (fast), inference: TIMEOUT: compile took over 900 s
+3. Mu (fast), training: UNSUPPORTED: operator aten.foo
+4. Mu (main), inference: CLOSE: output is near (NRMSE 1.2e-3 of limit 1e-5 on output)
+5. Mu (main), latency: FAIL: output is all zeros; NRMSE 1.0 of limit 1e-5
+6. Mu (main), training: CRASH: killed by SIGSEGV
 
 - Verdict: 5 of 9 cells PASS, 1 CLOSE, 1 FAIL, 1 CRASH, 1 TIMEOUT; worst NRMSE 1 of limit 1e-5 on output (Mu (main), latency); golden loss 0.1235
 - Weights: seeded
@@ -49,6 +47,7 @@ MARKDOWN = """\
 - Versions: Alpha: alpha 1.2.3, ran alpha cpu; Mu (fast): mu 1.2.3, ran mu cpu; Mu (main): mu 1.2.3, ran mu cpu; Zeta: zeta 1.2.3, ran zeta cpu
 - Hashes: program aaaa1111; weights bbbb2222
 - Flags: resumed (Alpha inference); few (Alpha training)
+- Not installed: Zeta (needs zeta: pip install zeta)
 - Platform: Acme One @ 2.10GHz, 8192 MiB, Acme Linux 1 (Linux 6.8 x86_64), Acme G1, driver 570.1, Python 3.11.9
 - Date: 2026-11-21T12:00:00Z
 - Commit: 1a2b3c4
@@ -58,6 +57,7 @@ MARKDOWN = """\
 
 - **bold**: best of its column; all of those whose 95 % intervals overlap with the best
 - ≈: CLOSE: right, but at reduced precision
+- †: the engine ran the baseline's graph of forward and backward; the others differentiate by themselves
 - ~~struck~~: FAIL: the result is wrong, so the figure does not count
 - ✗: it broke
 - —: unsupported or not installed
@@ -72,20 +72,17 @@ Small U-Net
 Framework      Compile       Inference          Latency        Training    Loss
                    (s)            (ms)             (ms)            (ms)
 -----------  ---------  --------------  ---------------  --------------  ------
-Zeta              —[1]            —[1]             —[1]               ·       ·
-Alpha             1.23       232 ±0.9%       9.12 ±1.1%  1 208 ±1.0%[2]  0.1235
-Mu (fast)            ·            ✗[3]                ·            —[4]    —[4]
-Mu (main)        0.500  *≈100 ±0.5%[5]  (1.00 ±0.0%)[6]            ✗[7]    —[7]
+Alpha             1.23       232 ±0.9%       9.12 ±1.1%  1 208 ±1.0%[1]  0.1235
+Mu (fast)            ·            ✗[2]                ·            —[3]    —[3]
+Mu (main)        0.500  *≈100 ±0.5%[4]  (1.00 ±0.0%)[5]            ✗[6]    —[6]
 
-[1] Zeta, compile, inference, latency: NOT INSTALLED: needs zeta: pip install
-    zeta
-[2] Alpha, training: few: only 3 samples
-[3] Mu (fast), inference: TIMEOUT: compile took over 900 s
-[4] Mu (fast), training: UNSUPPORTED: operator aten.foo
-[5] Mu (main), inference: CLOSE: output is near (NRMSE 1.2e-3 of limit 1e-5 on
+[1] Alpha, training: few: only 3 samples
+[2] Mu (fast), inference: TIMEOUT: compile took over 900 s
+[3] Mu (fast), training: UNSUPPORTED: operator aten.foo
+[4] Mu (main), inference: CLOSE: output is near (NRMSE 1.2e-3 of limit 1e-5 on
     output)
-[6] Mu (main), latency: FAIL: output is all zeros; NRMSE 1.0 of limit 1e-5
-[7] Mu (main), training: CRASH: killed by SIGSEGV
+[5] Mu (main), latency: FAIL: output is all zeros; NRMSE 1.0 of limit 1e-5
+[6] Mu (main), training: CRASH: killed by SIGSEGV
 
 Verdict: 5 of 9 cells PASS, 1 CLOSE, 1 FAIL, 1 CRASH, 1 TIMEOUT; worst NRMSE 1
     of limit 1e-5 on output (Mu (main), latency); golden loss 0.1235
@@ -96,6 +93,7 @@ Versions: Alpha: alpha 1.2.3, ran alpha cpu; Mu (fast): mu 1.2.3, ran mu cpu; Mu
     (main): mu 1.2.3, ran mu cpu; Zeta: zeta 1.2.3, ran zeta cpu
 Hashes: program aaaa1111; weights bbbb2222
 Flags: resumed (Alpha inference); few (Alpha training)
+Not installed: Zeta (needs zeta: pip install zeta)
 
 Platform: Acme One @ 2.10GHz, 8192 MiB, Acme Linux 1 (Linux 6.8 x86_64), Acme
     G1, driver 570.1, Python 3.11.9
@@ -106,6 +104,8 @@ Command: pytest benchmarks --inferena-report=md:report.md
 *figure: best of its column; all of those whose 95 % intervals overlap with the
     best
 ≈: CLOSE: right, but at reduced precision
+†: the engine ran the baseline's graph of forward and backward; the others
+    differentiate by themselves
 (figure): FAIL: the result is wrong, so the figure does not count
 ✗: it broke
 —: unsupported or not installed
@@ -234,16 +234,16 @@ def test_options_are_parsed(option: str, expected: ReportTarget) -> None:
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ("jsn:x", "unknown report format 'jsn'; known are csv, json, md, terminal; did you mean json:x?"),
+        ("jsn:x", "unknown report format 'jsn'; known are coverage, csv, json, md, terminal; did you mean json:x?"),
         (
             "markdown:x",
-            "unknown report format 'markdown'; known are csv, json, md, terminal; did you mean md:x?",
+            "unknown report format 'markdown'; known are coverage, csv, json, md, terminal; did you mean md:x?",
         ),
         (
             "out/report.md",
-            "unknown report format 'out/report.md'; known are csv, json, md, terminal; did you mean md:out/report.md?",
+            "unknown report format 'out/report.md'; known are coverage, csv, json, md, terminal; did you mean md:out/report.md?",
         ),
-        ("q", "unknown report format 'q'; known are csv, json, md, terminal"),
+        ("q", "unknown report format 'q'; known are coverage, csv, json, md, terminal"),
         ("md:", "report 'md:' names no file; write md:FILE, or md for standard output"),
     ],
 )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import re
 import sys
 import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "pytest_inferena"
@@ -23,7 +25,7 @@ ALLOWED = {
     "preparer.py": BASELINE,
     "model.py": BASELINE,
     "worker/aten.py": BASELINE,
-    "cache.py": {"torch"},  # its version decides what is prepared
+    "cache.py": {"torch", "gguf"},  # their versions decide what is prepared
     "gate.py": {"pytorch"},  # messages that show the baseline's figures
     "registry.py": {"torch"},  # adapter.toml's field needs_torch
 }
@@ -76,8 +78,9 @@ def names() -> dict[str, str]:
     found = {}
     for file in sorted(ROOT.glob("adapters/*/adapter.toml")):
         document = tomllib.loads(file.read_text(encoding="utf-8"))
-        for name in (document["name"], *document.get("distributions", ())):
+        for name in (document["name"], *(Requirement(text).name for text in document.get("requires", ()))):
             found[name.lower()] = file.parent.name
+    found = {name: place for name, place in found.items() if not hasattr(builtins, name)}  # an engine is called max
     return found | {file.stem: "models" for file in ROOT.glob("benchmarks/models/[a-z]*.py")}
 
 

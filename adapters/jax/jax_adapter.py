@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jax.numpy as jnp
@@ -12,6 +13,7 @@ import jax
 from jax import lax
 from pytest_inferena.worker import Adapter as Base
 from pytest_inferena.worker import Unsupported, evaluate
+from pytest_inferena.worker.server import load_adapter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -20,29 +22,7 @@ if TYPE_CHECKING:
     from pytest_inferena.worker import Entry, Program
 
 jax.config.update("jax_enable_x64", val=False)
-
-
-def convolution(rank: int) -> Callable[..., Array]:
-    """conv1d, conv2d: (B, C, …) with weights (O, C / groups, …)."""
-    spatial = "HW"[-rank:] if rank > 1 else "W"
-    layout = (f"NC{spatial}", f"OI{spatial}", f"NC{spatial}")
-
-    def conv(
-        x: Array,
-        weight: Array,
-        bias: Array | None,
-        stride: list[int],
-        padding: list[int],
-        dilation: list[int],
-        groups: int,
-    ) -> Array:
-        result = lax.conv_general_dilated(
-            x, weight, stride, [(p, p) for p in padding], rhs_dilation=dilation,
-            dimension_numbers=layout, feature_group_count=groups,
-        )  # fmt: skip
-        return result if bias is None else result + bias.reshape(1, -1, *(1,) * rank)
-
-    return conv
+windows = load_adapter("jax_windows", Path(__file__).with_name("jax_windows.py"))
 
 
 def channels(values: Array, like: Array) -> Array:
@@ -110,53 +90,28 @@ def attention(
     return result.swapaxes(1, 2)
 
 
-def max_pool2d(
-    x: Array, kernel: list[int], stride: list[int], padding: list[int], dilation: list[int], ceil_mode: bool
-) -> Array:
-    """(B, C, H, W)."""
-    if ceil_mode:
-        raise Unsupported("max_pool2d with ceil_mode")
-    pads = [(0, 0), (0, 0), *((p, p) for p in padding)]
-    return lax.reduce_window(
-        x, -jnp.inf, lax.max, (1, 1, *kernel), (1, 1, *stride), pads, window_dilation=(1, 1, *dilation)
-    )
-
-
-def avg_pool2d(
-    x: Array,
-    kernel: list[int],
-    stride: list[int],
-    padding: list[int],
-    ceil_mode: bool,
-    count_include_pad: bool,
-    divisor_override: int | None,
-) -> Array:
-    """(B, C, H, W); every window is divided by its size, padding included."""
-    if ceil_mode or divisor_override or (any(padding) and not count_include_pad):
-        raise Unsupported("avg_pool2d with ceil_mode, a divisor of its own, or padding that does not count")
-    pads = [(0, 0), (0, 0), *((p, p) for p in padding)]
-    total = lax.reduce_window(x, 0.0, lax.add, (1, 1, *kernel), (1, 1, *stride), pads)
-    return total / (kernel[0] * kernel[1])
-
-
-def upsample_nearest2d(x: Array, size: list[int]) -> Array:
-    """To (B, C, *size)."""
-    rows, columns = size[0] // x.shape[2], size[1] // x.shape[3]
-    if (rows * x.shape[2], columns * x.shape[3]) != tuple(size):
-        raise Unsupported("upsample_nearest2d by a fraction")
-    return x.repeat(rows, 2).repeat(columns, 3)
-
-
 def cross_entropy_loss(
-    x: Array, target: Array, weight: Array | None, reduction: int, ignore_index: int, label_smoothing: float
+    x: Array, target: Array, weight: Array | None, reduction: int, ignore_index: int, smoothing: float
 ) -> Array:
-    """Of (N, classes) and class numbers (N,), the mean of those that are not ignored."""
-    if weight is not None or reduction != 1 or label_smoothing or x.ndim != 2 or target.ndim != 1:
-        raise Unsupported("cross_entropy_loss other than the mean over (N, classes) and class numbers")
+    """Of (N, classes) and class numbers (N,)."""
+    if x.ndim != 2 or target.ndim != 1:
+        raise Unsupported(f"cross_entropy_loss of {x.ndim} and {target.ndim} dimensions")
     kept = target != ignore_index
-    chosen = jnp.take_along_axis(x, jnp.where(kept, target, 0)[:, None], 1)[:, 0]
-    losses = jax.nn.logsumexp(x, 1) - chosen
-    return jnp.where(kept, losses, 0).sum() / kept.sum()
+    classes = jnp.where(kept, target, 0)
+    total = jax.nn.logsumexp(x, 1)
+    share = kept if weight is None else jnp.where(kept, jnp.asarray(weight)[classes], 0)
+    losses = (total - jnp.take_along_axis(x, classes[:, None], 1)[:, 0]) * share
+    if smoothing:
+        every = (total[:, None] - x) * (1 if weight is None else weight)
+        losses = losses * (1 - smoothing) + jnp.where(kept, every.mean(1), 0) * smoothing
+    if reduction == 0:
+        return losses
+    return losses.sum() / (share.sum() if reduction == 1 else 1)
+
+
+def slice_scatter(x: Array, values: Array, dim: int, start: int, end: int, step: int) -> Array:
+    """A copy of x with `values` in place of a slice."""
+    return jnp.asarray(x).at[(slice(None),) * dim + (slice(start, end, step),)].set(values)
 
 
 def mse_loss(x: Array, target: Array, reduction: int) -> Array:
@@ -173,19 +128,22 @@ def linear(x: Array, weight: Array, bias: Array | None) -> Array:
 
 
 NUMPY = (
-    "abs cos cumsum exp full log log1p logical_and logical_not logical_or matmul maximum minimum sin sqrt tanh where"
+    "abs bitwise_and bitwise_not bitwise_or cos cumsum exp floor_divide full log log1p logical_and logical_not "
+    "logical_or matmul maximum minimum roll sin sqrt tanh where"
 )
 """Operators that jax.numpy has under the same name."""
 
 OPERATORS: dict[str, Callable[..., Any]] = {
     **{name: getattr(operator, name) for name in ("add", "sub", "mul", "eq", "ne", "lt", "le", "gt", "ge")},
     **{name: getattr(jnp, name) for name in NUMPY.split()},
+    "adaptive_avg_pool1d": windows.adaptive_avg_pool,
+    "adaptive_avg_pool2d": windows.adaptive_avg_pool,
     "amax": lambda x, dims, keepdim: x.max(tuple(dims), keepdims=keepdim),
-    "avg_pool2d": avg_pool2d,
+    "avg_pool2d": windows.avg_pool2d,
     "cat": jnp.concatenate,
     "clamp": jnp.clip,
-    "conv1d": convolution(1),
-    "conv2d": convolution(2),
+    "conv1d": windows.convolution(1),
+    "conv2d": windows.convolution(2),
     "batch_norm": batch_norm,
     "cross_entropy_loss": cross_entropy_loss,
     "detach": lax.stop_gradient,
@@ -196,14 +154,16 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "gather": lambda x, dim, index: jnp.take_along_axis(x, index, dim),
     "gelu": lambda x, approximate: jax.nn.gelu(x, approximate=approximate == "tanh"),
     "group_norm": group_norm,
+    "index": lambda x, indices: jnp.asarray(x)[tuple(slice(None) if index is None else index for index in indices)],
     "index_select": lambda x, dim, index: jnp.take(x, index, dim),
     "layer_norm": layer_norm,
     "linear": linear,
     "log_softmax": jax.nn.log_softmax,
-    "max_pool2d": max_pool2d,
+    "max_pool2d": windows.max_pool2d,
     "mean": lambda x, dims, keepdim: x.mean(tuple(dims), keepdims=keepdim),
     "mse_loss": mse_loss,
     "neg": jnp.negative,
+    "pad": windows.pad,
     "permute": jnp.transpose,
     "pow": lambda a, b: a**b,
     "relu": jax.nn.relu,
@@ -215,10 +175,11 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "sigmoid": jax.nn.sigmoid,
     "silu": jax.nn.silu,
     "slice": lambda x, dim, start, end, step: lax.slice_in_dim(x, start, end, step, dim),
+    "slice_scatter": slice_scatter,
     "softmax": jax.nn.softmax,
     "sum": lambda x, dims, keepdim: x.sum(tuple(dims), keepdims=keepdim),
     "to": lambda x, dtype: x.astype(dtype),
-    "upsample_nearest2d": upsample_nearest2d,
+    "upsample_nearest2d": windows.upsample_nearest2d,
 }
 
 

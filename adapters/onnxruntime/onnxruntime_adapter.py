@@ -38,13 +38,9 @@ class Adapter(Base):
     @classmethod
     def prepare(cls, program: Program, folder: Path) -> None:
         """Write ENTRY.onnx, or ENTRY.unsupported with the reason why there is none."""
-        from pytest_inferena.program.onnx import to_onnx
+        from pytest_inferena.program.onnx import write_entries
 
-        for name in ("inference", "latency", "joint"):
-            try:
-                to_onnx(program.entry(name), program, folder)
-            except Unsupported as error:
-                (folder / f"{name}.unsupported").write_text(str(error))
+        write_entries(program, folder)
 
     def load(self, program: Program, weights: Mapping[str, np.ndarray[Any, Any]]) -> None:
         """Read the exchange files; the weights they point to are read by the sessions."""

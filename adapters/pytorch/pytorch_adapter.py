@@ -1,4 +1,4 @@
-"""PyTorch: the Program as a torch module, under torch.compile (`inductor`) or as it is (`eager`)."""
+"""PyTorch: the Program as a torch module, compiled just in time (`inductor`), ahead (`aot`) or not (`eager`)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from pytest_inferena.worker import Adapter as Base
-from pytest_inferena.worker import aten
+from pytest_inferena.worker import Unsupported, aten
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -35,16 +35,30 @@ class Adapter(Base):
         return torch.from_numpy(array).to(self.setup.device)
 
     def compile(self, entry: Entry) -> Inference | Training:
-        """Hand the entry to torch.compile, or take it as it is."""
+        """Hand the entry to torch.compile or to AOTInductor, or take it as it is."""
+        arrays = entry.arrays("inputs")
+        inputs = [self.tensor(arrays[spec.name]) for spec in entry.inputs]
         module: Callable[..., Any] = aten.to_module(entry, self.parameters).to(self.setup.device)
         if self.setup.backend == "inductor":
             module = torch.compile(module, fullgraph=True, dynamic=False)
-        arrays = entry.arrays("inputs")
-        inputs = [self.tensor(arrays[spec.name]) for spec in entry.inputs]
+        elif self.setup.backend == "aot":
+            module = self._ahead(module, inputs, entry.name)
         if entry.name != "training":
             return Inference(module, inputs, list(entry.outputs))
         trained = {name: self.parameters[name] for name in entry.parameters if self.parameters[name].requires_grad}
         return Training(module, inputs, trained)
+
+    def _ahead(self, module: torch.nn.Module, inputs: list[torch.Tensor], name: str) -> Callable[..., Any]:
+        """Export, compile to a library that holds the weights, and load it again, as a deployment would."""
+        if name == "training":
+            raise Unsupported("AOTInductor compiles exported programs for inference; torch.export has no backward pass")
+        with torch.no_grad():
+            exported = torch.export.export(module, tuple(inputs))
+        package = torch._inductor.aoti_compile_and_package(  # noqa: SLF001 - documented under this name
+            exported, package_path=str(self.setup.scratch / f"{name}.pt2")
+        )
+        loaded: Callable[..., Any] = torch._inductor.aoti_load_package(package)  # noqa: SLF001
+        return loaded
 
     def describe(self) -> str:
         """The backend, and what PyTorch says of the processor or the device."""

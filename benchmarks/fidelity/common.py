@@ -31,11 +31,13 @@ SETTLE = 0.1
 """Seconds in which the threads of the way before go to sleep."""
 
 
-def arguments(description: str | None) -> argparse.Namespace:
-    """The options of every script."""
+def arguments(description: str | None, *others: str) -> argparse.Namespace:
+    """The options of every script, and the arguments that one of them needs beside them."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--size", choices=("full", "tiny"), default="full")
     parser.add_argument("--rounds", type=int, default=15, help="how often each way is timed, in turns")
+    for name in others:
+        parser.add_argument(name)
     return parser.parse_args()
 
 

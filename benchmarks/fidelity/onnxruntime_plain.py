@@ -1,6 +1,6 @@
 """Is a session on a plain torch.onnx export of the module faster than our adapter's?
 
-torch.onnx's exporter needs `pip install onnxscript`.
+torch.onnx's exporter is in the dependency group `fidelity`.
 """
 
 from __future__ import annotations

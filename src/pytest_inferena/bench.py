@@ -6,7 +6,6 @@ import contextlib
 import datetime as dt
 import shutil
 import statistics
-import sys
 import tempfile
 import time
 from dataclasses import dataclass, field
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
 
     from pytest_inferena.cell import Target
     from pytest_inferena.prepare import Prepared
+    from pytest_inferena.registry import Backend, Framework
     from pytest_inferena.settings import Settings
 
 WORKER = Path(__file__).parent / "worker" / "__main__.py"
@@ -119,6 +119,7 @@ class Bench:
         compiled = self._compiled(entry, fresh=metric == "compile")
         extra: dict[str, Any] = {
             "compile_s": compiled["ns"] * NS,
+            "entry": entry,
             "workload": self.harness.workload(self.target).key(),
         }
         flags: list[str] = []
@@ -150,27 +151,13 @@ class Bench:
     def _start(self) -> None:
         """Start a worker and let it load the parameters."""
         assert self.prepared is not None  # noqa: S101 - `_measure` has prepared
-        target, threads = self.target, self.settings.threads
+        target = self.target
         folder = Path(tempfile.mkdtemp(prefix=f"{target.id}-", dir=self.harness.scratch))
-        (folder / "scratch").mkdir()
-        filled = {"scratch": str(folder / "scratch"), "threads": str(threads)}
-        env = {name: value.format_map(filled) for name, value in target.framework.env.items()}
-        self.worker = Worker(Launch(self._command(), threads, env, folder))
-        backend = target.backend
+        self.worker, greeting = start(target.framework, target.backend, self.settings.threads, folder)
         exchange = self.prepared.exchange
-        self.hello = self._ask(
-            "hello", protocol=VERSION, backend=backend.name, device=backend.device, threads=threads,
-            scratch=filled["scratch"], exchange=str(exchange) if exchange else None,
-        )  # fmt: skip
+        self.hello = self._ask("hello", **greeting, exchange=str(exchange) if exchange else None)
         entries = [entry for entry in target.entries() if entry not in self.prepared.absent]
         self._ask("load", program=str(self.prepared.program), entries=entries)
-
-    def _command(self) -> tuple[str, ...]:
-        framework = self.target.framework
-        if framework.executable:
-            return (str(framework.folder / framework.executable),)
-        python = self.settings.pythons.get(framework.name, sys.executable)
-        return (python, str(WORKER), framework.name, str(framework.adapter), *framework.distributions)
 
     def _ask(self, request: str, **fields: Any) -> dict[str, Any]:
         assert self.worker is not None  # noqa: S101 - `_compiled` has started it
@@ -192,6 +179,23 @@ class Bench:
             raise WorkerFailed("error", f"outputs: {error}") from error
         finally:
             file.unlink(missing_ok=True)
+
+
+def start(framework: Framework, backend: Backend, threads: int, folder: Path) -> tuple[Worker, dict[str, Any]]:
+    """Start a backend's worker in a folder of its own; also the fields of the `hello` it waits for.
+
+    Raises:
+        WorkerFailed: its program cannot be started.
+    """
+    scratch = folder / "scratch"
+    scratch.mkdir(parents=True)
+    filled = {"scratch": str(scratch), "threads": str(threads)}
+    env = {name: value.format_map(filled) for name, value in framework.env.items()}
+    command = (framework.python, str(WORKER), framework.name, str(framework.adapter), *framework.requirements)
+    if framework.executable:
+        command = (str(framework.folder / framework.executable),)
+    greeting = {"protocol": VERSION, "backend": backend.name, "device": backend.device, "threads": threads}
+    return Worker(Launch(command, threads, env, folder)), {**greeting, "scratch": filled["scratch"]}
 
 
 @contextlib.contextmanager

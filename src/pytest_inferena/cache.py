@@ -154,10 +154,10 @@ class Folder:
         manifest["program"] = self._program(part)
         draft, final = made / "manifest.json", self.path / f"{part}.manifest.json"
         draft.write_text(json.dumps(manifest))
+        _remove_folder(final)
         final.unlink(missing_ok=True)
-        for child in made.iterdir():
-            if child.is_dir():  # an engine's own: what an older adapter left there goes
-                shutil.rmtree(self.path / child.name, ignore_errors=True)
+        for child in made.iterdir():  # a folder is an engine's own, with what an older adapter left there, or damage
+            _remove_folder(self.path / child.name)
         for name in files:
             (self.path / name).parent.mkdir(parents=True, exist_ok=True)
             (made / name).replace(self.path / name)
@@ -229,6 +229,12 @@ def _is(path: Path, kept: dict[str, Any]) -> bool:
     if not path.is_file() or path.stat().st_size != kept.get("size", path.stat().st_size):
         return False
     return sha256(path) == str(kept["sha256"])
+
+
+def _remove_folder(path: Path) -> None:
+    """Remove a folder; a file stays until another replaces it, so that who reads it always finds one."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _files(path: Path) -> list[Path]:

@@ -50,11 +50,11 @@ class Target:
 
     def absent(self, metric: str) -> str:
         """Why the engine does not have a metric; "" if it has."""
-        if metric == "training" and self.framework.training == "none":
-            return f"{self.framework.title} does not train"
         for item in self.framework.absent:
             if item.metric == metric and item.model in {None, self.model.name}:
                 return item.reason
+        if metric == "training" and self.framework.training == "none":
+            return f"{self.framework.title} does not train"
         return ""
 
     def known_issue(self, metric: str) -> KnownIssue | None:
@@ -65,7 +65,7 @@ class Target:
         for issue in self.framework.known_issues:
             if issue.metric != metric or issue.model not in {None, self.model.name}:
                 continue
-            distribution = issue.distribution or next(iter(self.framework.distributions), "")
+            distribution = issue.distribution or next(iter(self.framework.requirements), "")
             if not issue.versions or versions.get(distribution, "") in SpecifierSet(issue.versions, prereleases=True):
                 return issue
         return None

@@ -5,16 +5,19 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
-import shutil
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_inferena import cache
+from pytest_inferena.install import SetupError, setup
 from pytest_inferena.registry import Registry, RegistryError, collect
+from pytest_inferena.results import ResultsError, read
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from pytest_inferena.registry import Framework
 
 HERE = Path(__file__).parent
 
@@ -24,15 +27,25 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="inferena", description="Which ML framework runs this model best?")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     doctor = commands.add_parser("doctor", help="what is installed, which devices, what is missing and how to get it")
+    doctor.add_argument("engine", nargs="*", help="these alone; each that is installed is started once")
     doctor.add_argument("--json", action="store_true", help="as JSON")
     doctor.set_defaults(run=_doctor)
+    setup = commands.add_parser("setup", help="install an engine, or build it")
+    setup.add_argument("engine", nargs="*", help="its name, as in -m")
+    setup.add_argument("--all", action="store_true", help="every engine that is registered")
+    setup.add_argument("--isolated", action="store_true", help="into an environment of its own")
+    setup.set_defaults(run=_setup)
+    covered = commands.add_parser("coverage", help="engine × model × metric with verdict or reason")
+    covered.add_argument("results", nargs="+", type=Path, help="result files (--inferena-report=json:FILE) or journals")
+    covered.add_argument("--json", action="store_true", help="as JSON")
+    covered.set_defaults(run=_coverage)
     store = commands.add_parser("cache", help="programs, weights and golden data that were prepared")
     store.add_argument("what", choices=("size", "clear"))
     store.set_defaults(run=_cache)
     options = parser.parse_args(arguments)
     try:
         options.run(options)
-    except (RegistryError, OSError) as error:
+    except (RegistryError, SetupError, ResultsError, OSError) as error:
         print(f"inferena: {error}", file=sys.stderr)
         return 1
     return 0
@@ -66,7 +79,10 @@ def _conftests() -> Iterator[Path]:
 
 
 def _doctor(options: argparse.Namespace) -> None:
-    report = examine(registry())
+    from pytest_inferena.doctor import examine
+
+    known = registry()
+    report = examine(Registry(known.models, _chosen(known, options.engine)) if options.engine else known)
     if options.json:
         print(json.dumps(report, indent=2))
         return
@@ -85,37 +101,41 @@ def _doctor(options: argparse.Namespace) -> None:
         print(f"  {model['title']:<32} {model['parameters'] / 1e6:.1f} M parameters")
 
 
-def examine(registry: Registry) -> dict[str, Any]:
-    """What doctor says, as data."""
-    from pytest_inferena import platform
+def _chosen(known: Registry, names: list[str]) -> dict[str, Framework]:
+    """Engines by name.
 
-    folder = cache.root()
-    folder.mkdir(parents=True, exist_ok=True)
-    return {
-        "platform": platform.describe(),
-        "threads": platform.thread_budget(),
-        "cache": {
-            "folder": str(folder),
-            "mib": cache.size() >> 20,
-            "free_mib": shutil.disk_usage(folder).free >> 20,
-        },
-        "frameworks": [
-            {
-                "name": engine.name,
-                "title": engine.title,
-                "versions": engine.installed()[0],
-                "backends": [
-                    {"name": backend.name, "device": backend.device, "missing": engine.missing(backend)}
-                    for backend in engine.backends
-                ],
-            }
-            for engine in registry.frameworks.values()
-        ],
-        "models": [
-            {"name": model.name, "title": model.title, "parameters": model.parameters, "large": model.large}
-            for model in registry.models.values()
-        ],
-    }
+    Raises:
+        RegistryError: there is none of a name.
+    """
+    if unknown := [name for name in names if name not in known.frameworks]:
+        raise RegistryError(f"{unknown[0]} is no engine; there are {', '.join(known.frameworks)}")
+    return {name: known.frameworks[name] for name in names}
+
+
+def _setup(options: argparse.Namespace) -> None:
+    known = registry()
+    engines = known.frameworks if options.all else _chosen(known, options.engine)
+    if not engines:
+        raise SetupError(f"name an engine, or say --all; there are {', '.join(known.frameworks)}")
+    failures = []
+    for engine in engines.values():
+        try:
+            python = setup(engine, isolated=options.isolated)
+        except SetupError as error:
+            failures.append(str(error))
+            continue
+        chosen = f", --inferena-python={engine.name}={python}" if options.isolated else ""
+        print(f"{engine.title}: installed{chosen}", flush=True)
+    if failures:
+        raise SetupError("\n".join(failures))
+
+
+def _coverage(options: argparse.Namespace) -> None:
+    from pytest_inferena.report import coverage
+
+    found = coverage.combined([read(path) for path in options.results])
+    text = json.dumps(coverage.cells(found), indent=2) if options.json else coverage.render(found).rstrip()
+    print(text)
 
 
 def _cache(options: argparse.Namespace) -> None:

@@ -86,16 +86,16 @@ def pytest_configure(config: pytest.Config) -> None:
     """Read the registry and declare a marker for everything in it."""
     from pytest_inferena.registry import RegistryError, collect
     from pytest_inferena.selection import declare_markers
+    from pytest_inferena.settings import Settings, pairs
 
     try:
-        registry = collect(config.hook)
+        registry = collect(config.hook).with_interpreters(pairs("python", config))
     except RegistryError as error:
         raise pytest.UsageError(f"inferena: {error}") from error
     config.stash[REGISTRY] = registry
     declare_markers(config, registry)
     if registry.models and registry.frameworks:
         from pytest_inferena.session import Session
-        from pytest_inferena.settings import Settings
 
         session = config.stash[SESSION] = Session(config, Settings.from_config(config), registry)
         config.pluginmanager.register(session, "inferena-session")

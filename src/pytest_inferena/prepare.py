@@ -154,7 +154,7 @@ def _died(status: int, *, oom: bool, tail: str) -> WorkerFailed:
 def _exchange(framework: Framework) -> str:
     """Name of the part with an engine's files: they depend on its adapter and on what wrote them."""
     made_by = [digest([framework.folder]), own(EXCHANGE_SOURCES)]
-    made_by += [f"{name} {version(name)}" for name in framework.distributions]
+    made_by += [f"{name} {version(name)}" for name in framework.requirements]
     return f"exchange-{framework.name}-{hashlib.sha256(json.dumps(made_by).encode()).hexdigest()[:16]}"
 
 

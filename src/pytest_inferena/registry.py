@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
+import json
 import re
 import shutil
+import subprocess
+import sys
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from packaging.requirements import InvalidRequirement, Requirement
 
 from pytest_inferena.fields import FieldError, build
 from pytest_inferena.model import Model
@@ -16,10 +23,18 @@ from pytest_inferena.model import Model
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from packaging.specifiers import SpecifierSet
+
 METRICS = ("compile", "inference", "latency", "training")
 PHASES = ("hello", "load", "compile", "measure", "outputs")
 """Requests to a worker; each has its deadline."""
 NAME = re.compile(r"[a-z0-9_.]+")
+_ASK = """
+import importlib.metadata, json, sys
+names = {one.metadata["Name"].lower().replace("_", "-"): one.version for one in importlib.metadata.distributions()}
+print(json.dumps({name: names[name.lower()] for name in sys.argv[1:] if name.lower() in names}))
+"""
+"""Asks an interpreter for its distributions."""
 
 
 class RegistryError(ValueError):
@@ -34,6 +49,8 @@ class Backend:
     device: str
     tools: tuple[str, ...] = ()
     """Programs that have to be on PATH, such as a compiler."""
+    platforms: tuple[str, ...] = ()
+    """Where it exists at all, as `sys.platform` names it; empty: everywhere."""
 
 
 @dataclass(frozen=True)
@@ -65,11 +82,15 @@ class Framework:
     name: str
     title: str
     language: str
-    install: str
-    """The command that installs what is missing."""
     folder: Path
-    distributions: tuple[str, ...] = ()
-    """Python distributions whose versions are reported; one missing means not installed."""
+    requires: tuple[str, ...] = ()
+    """Python distributions with the range of versions that was tested, as pip takes them (`jax>=0.10,<1`)."""
+    install: str = ""
+    """The command that installs what is missing; empty: `inferena setup NAME`, which installs `requires`."""
+    build: Mapping[str, str] = field(default_factory=dict)
+    """Distributions that `inferena setup` builds on this machine, with the CMAKE_ARGS to do it by."""
+    debian: tuple[str, ...] = ()
+    """Packages of Debian and its kin that `inferena setup` installs where it may."""
     backends: tuple[Backend, ...] = ()
     training: str = "autograd"
     """`autograd`: its own; `joint`: it runs PyTorch's gradient graph; `none`."""
@@ -84,25 +105,53 @@ class Framework:
     timeouts: Mapping[str, float] = field(default_factory=dict)
     absent: tuple[Absent, ...] = ()
     known_issues: tuple[KnownIssue, ...] = ()
+    python: str = sys.executable
+    """The interpreter of its worker: this one, or what --inferena-python names."""
 
     @property
     def adapter(self) -> Path:
         """The Python adapter."""
         return self.folder / f"{self.name}_adapter.py"
 
+    @property
+    def remedy(self) -> str:
+        """The command that installs it."""
+        return self.install or f"inferena setup {self.name}"
+
+    @cached_property
+    def requirements(self) -> Mapping[str, SpecifierSet]:
+        """Name → versions that were tested, of what this platform needs."""
+        parsed = [Requirement(text) for text in self.requires]
+        return {one.name: one.specifier for one in parsed if one.marker is None or one.marker.evaluate()}
+
+    @cached_property
+    def versions(self) -> Mapping[str, str]:
+        """Versions of the required distributions that its interpreter has."""
+        if self.python == sys.executable:
+            return found_versions(self.requirements)
+        command = [self.python, "-c", _ASK, *self.requirements]
+        try:
+            answer = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+            versions: dict[str, str] = json.loads(answer)
+        except (OSError, subprocess.SubprocessError, ValueError) as error:
+            raise RegistryError(f"{self.python}, the interpreter of {self.name}, does not answer: {error}") from error
+        return versions
+
     def installed(self) -> tuple[dict[str, str], str]:
         """Versions of the distributions there are, and the reason why it cannot run ("" if it can)."""
-        versions, missing = {}, []
-        for name in self.distributions:
-            try:
-                versions[name] = importlib.metadata.version(name)
-            except importlib.metadata.PackageNotFoundError:
-                missing.append(name)
-        reason = f"{' and '.join(missing)} not installed: {self.install}" if missing else ""
-        return versions, reason
+        versions = dict(self.versions)
+        if missing := [name for name in self.requirements if name not in versions]:
+            return versions, f"{' and '.join(missing)} not installed: {self.remedy}"
+        for name, tested in self.requirements.items():
+            if not tested.contains(versions[name], prereleases=True):
+                reason = f"{name} {versions[name]} is installed, {tested} was tested: {self.remedy}"
+                return versions, reason
+        return versions, ""
 
     def missing(self, backend: Backend) -> str:
         """Why a backend cannot run here, with the remedy; "" if it can."""
+        if backend.platforms and sys.platform not in backend.platforms:
+            return f"{backend.name} is for {' and '.join(backend.platforms)} only"
         absent = [tool for tool in backend.tools if shutil.which(tool) is None]
         tools = f"{' and '.join(absent)} not found on PATH: install it" if absent else ""
         return self.installed()[1] or tools
@@ -127,7 +176,7 @@ class Framework:
                 for key, item in (("backends", Backend), ("absent", Absent), ("known_issues", KnownIssue))
                 if key in document
             }
-            framework = build(cls, document, folder=folder, **parts)
+            framework = build(cls, document, folder=folder, python=sys.executable, **parts)
         except FieldError as error:
             raise RegistryError(f"{file}: {error}") from error
         framework.check(file)
@@ -135,10 +184,7 @@ class Framework:
 
     def check(self, file: Path) -> None:
         """Raise RegistryError for values that no field's type rules out."""
-        parts = (part for backend in self.backends for part in (backend.name, backend.device))
-        for name in (self.name, self.language, *parts):
-            if not NAME.fullmatch(name):
-                raise RegistryError(f"{file}: name {name!r}: only a-z, 0-9, _ and . (it is a marker and part of ids)")
+        self._check_names(file)
         if not self.backends:
             raise RegistryError(f"{file}: no [[backends]]; one with name and device is needed")
         if self.training not in {"autograd", "joint", "none"}:
@@ -149,8 +195,27 @@ class Framework:
         for phase in self.timeouts:
             if phase not in PHASES:
                 raise RegistryError(f"{file}: timeouts: {phase} is no phase; one of {', '.join(PHASES)}")
+        try:
+            _ = self.requirements
+        except InvalidRequirement as error:
+            raise RegistryError(f"{file}: requires: {str(error).splitlines()[0]}") from error
         if not self.executable and not self.adapter.exists():
             raise RegistryError(f"{file}: {self.adapter.name} is missing beside it, and no executable is named")
+
+    def _check_names(self, file: Path) -> None:
+        parts = (part for backend in self.backends for part in (backend.name, backend.device))
+        for name in (self.name, self.language, *parts):
+            if not NAME.fullmatch(name):
+                raise RegistryError(f"{file}: name {name!r}: only a-z, 0-9, _ and . (it is a marker and part of ids)")
+
+
+def found_versions(names: Iterable[str]) -> dict[str, str]:
+    """Versions of those distributions that this interpreter has."""
+    versions = {}
+    for name in names:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[name] = importlib.metadata.version(name)
+    return versions
 
 
 def _entries(key: str, kind: Any, tables: Any) -> Iterator[Any]:
@@ -168,6 +233,23 @@ class Registry:
 
     models: Mapping[str, Model]
     frameworks: Mapping[str, Framework]
+
+    def with_interpreters(self, pythons: Mapping[str, str]) -> Registry:
+        """The same, with workers of some frameworks in interpreters of their own.
+
+        Raises:
+            RegistryError: there is no such framework, it is no Python one, or no such program.
+        """
+        named = dict(self.frameworks)
+        for name, python in pythons.items():
+            if name not in named:
+                raise RegistryError(f"{name} is no framework; there are {', '.join(named)}")
+            if named[name].executable:
+                raise RegistryError(f"{name} runs {named[name].executable}, not Python")
+            if (found := shutil.which(python)) is None:
+                raise RegistryError(f"{python} is no interpreter; 'inferena setup --isolated {name}' makes one")
+            named[name] = replace(named[name], python=str(Path(found).absolute()))
+        return Registry(self.models, named)
 
 
 def collect(hook: Any) -> Registry:

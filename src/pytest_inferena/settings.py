@@ -45,7 +45,6 @@ class Settings:
     results: Path | None
     reports: tuple[ReportTarget, ...]
     timeouts: Mapping[str, float]
-    pythons: Mapping[str, str]
     loop: Mapping[str, Any]
     """Fields of `worker.timing.Loop`; `max_rounds` 1 measures nothing, it only judges."""
     command: str = field(default="pytest", compare=False)
@@ -107,8 +106,7 @@ class Settings:
             resume=config.getoption("inferena_resume"),
             results=Path(results) if results else None,
             reports=reports,
-            timeouts={key: _seconds(key, value) for key, value in _pairs("timeout", config).items()},
-            pythons=_pairs("python", config),
+            timeouts={key: _seconds(key, value) for key, value in pairs("timeout", config).items()},
             loop=_loop(config),
             command=shlex.join(["pytest", *config.invocation_params.args]),
             root=os.path.relpath(config.rootpath, config.invocation_params.dir),
@@ -124,7 +122,12 @@ def _threads(given: int | None) -> int:
     return given
 
 
-def _pairs(name: str, config: pytest.Config) -> dict[str, str]:
+def pairs(name: str, config: pytest.Config) -> dict[str, str]:
+    """An option of the kind --inferena-NAME=KEY=VALUE, which may be given several times.
+
+    Raises:
+        pytest.UsageError: a value is not of that form.
+    """
     pairs = {}
     for option in config.getoption(f"inferena_{name}"):
         key, equals, value = option.partition("=")

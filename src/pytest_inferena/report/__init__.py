@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from pytest_inferena.report import csv_, json_, markdown, terminal
+from pytest_inferena.report import coverage, csv_, json_, markdown, terminal
 from pytest_inferena.results import Results
 
 __all__ = ["FORMATS", "ReportError", "ReportTarget", "parse_report_option", "render", "write"]
 
 Format: TypeAlias = Callable[[Results], str]
 FORMATS: dict[str, Format] = {
+    "coverage": coverage.render,
     "csv": csv_.render,
     "json": json_.render,
     "md": markdown.render,

@@ -14,6 +14,7 @@ MISSING = "·"
 ABSENT = "—"
 BROKEN = "✗"
 CLOSE = "≈"
+JOINT = "†"
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,7 @@ def cell_text(record: Record | None) -> str:
         return ABSENT
     if outcome in ("pass", "close"):
         shown = figure(record) or "ok"  # judged without timing
+        shown += JOINT if record["extra"].get("entry") == "joint" else ""
         return f"{CLOSE} {shown}" if outcome == "close" else shown
     return (outcome == "fail" and figure(record)) or BROKEN
 
@@ -92,6 +94,11 @@ def cell_text(record: Record | None) -> str:
 def is_struck(record: Record) -> bool:
     """Tell whether a figure is there that does not count, because the result is wrong."""
     return record["outcome"] == "fail" and record["median"] is not None
+
+
+def is_there(record: Record) -> bool:
+    """Tell whether the engine is installed; one that is not has no row, but a line with the remedy."""
+    return record["outcome"] != "not_installed"
 
 
 def competes(record: Record) -> bool:

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias, cast
 
-from pytest_inferena.report.cells import clean, scientific
+from pytest_inferena.report.cells import clean, is_there, scientific
 from pytest_inferena.report.names import engine_of
 from pytest_inferena.results import OUTCOMES, Record, Run
 
@@ -21,6 +21,7 @@ def table_facts(run: Run, records: Sequence[Record], labels: Mapping[Any, str]) 
         ("Versions", _versions(records, labels)),
         ("Hashes", _hashes(records)),
         ("Flags", _flags(records, labels)),
+        ("Not installed", _missing(records, labels)),
     )
     return tuple((name, clean(text)) for name, text in facts if text)
 
@@ -98,6 +99,11 @@ def _hashes(records: Sequence[Record]) -> str:
         elif names:
             texts.append(f"{kind} {', '.join(names)}")
     return "; ".join(texts)
+
+
+def _missing(records: Iterable[Record], labels: Mapping[Any, str]) -> str:
+    reasons = {labels[engine_of(record)]: record["reason"] for record in records if not is_there(record)}
+    return "; ".join(f"{label} ({reason})" for label, reason in reasons.items())
 
 
 def _flags(records: Sequence[Record], labels: Mapping[Any, str]) -> str:

@@ -11,6 +11,7 @@ from pytest_inferena.report.cells import (
     competes,
     heading,
     is_struck,
+    is_there,
     loss_text,
     note_text,
 )
@@ -30,6 +31,7 @@ from pytest_inferena.results import METRICS, Record, Results, Run
 LEGEND = (
     ("best", "best of its column; all of those whose 95 % intervals overlap with the best"),
     ("≈", "CLOSE: right, but at reduced precision"),
+    ("†", "the engine ran the baseline's graph of forward and backward; the others differentiate by themselves"),
     ("struck", "FAIL: the result is wrong, so the figure does not count"),
     ("✗", "it broke"),
     ("—", "unsupported or not installed"),
@@ -81,7 +83,7 @@ def tables(results: Results) -> list[Table]:
 
 def _table(run: Run, work: Mapping[str, Any], records: Sequence[Record], labels: Mapping[Any, str]) -> Table:
     order = [*run["titles"]["frameworks"]]
-    engines = grouped(records, ENGINE)
+    engines = {engine: cells for engine, cells in grouped(records, ENGINE).items() if any(map(is_there, cells))}
     names = sorted(engines, key=lambda engine: (place(order, engine[0]), labels[engine]))
     units = {record["metric"]: record["unit"] for record in records}
     metrics = [*METRICS, *sorted(units.keys() - set(METRICS))]

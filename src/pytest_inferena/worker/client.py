@@ -164,6 +164,8 @@ def _found(command: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _signal(number: int) -> str:
+    if number == signal.SIGILL:
+        return "SIGILL: it was built for instructions that this processor lacks"
     try:
         return signal.Signals(number).name
     except ValueError:  # most real-time signals have no name

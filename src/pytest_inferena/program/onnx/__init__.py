@@ -8,11 +8,11 @@ far as the engine has them; the others are spelled by small ones.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from onnx import OperatorSetIdProto, helper
 
-from pytest_inferena.program.onnx import attention, elementwise, layers, shapes
+from pytest_inferena.program.onnx import attention, elementwise, layers, shapes, windows
 from pytest_inferena.program.onnx.builder import DTYPES, STRETCHES, Builder
 from pytest_inferena.program.onnx.external import external, link
 from pytest_inferena.worker import Unsupported
@@ -24,14 +24,20 @@ if TYPE_CHECKING:
 
     from pytest_inferena.worker.program import Entry, Node, Program, TensorSpec
 
-__all__ = ["FUSED", "OPERATORS", "OPSET", "link", "to_onnx"]
+__all__ = ["FUSED", "OPERATORS", "OPSET", "link", "to_onnx", "write_entries"]
 
 OPSET = 23
 """Has Attention, RMSNormalization and RotaryEmbedding."""
 FUSED = frozenset({"Attention", "Gelu", "LayerNormalization", "RMSNormalization", "RotaryEmbedding"})
 """ONNX operators that are written as such; GroupNormalization and, from opset 24, Swish can be asked for too."""
 
-OPERATORS = {**elementwise.OPERATORS, **shapes.OPERATORS, **layers.OPERATORS, **attention.OPERATORS}
+OPERATORS = {
+    **elementwise.OPERATORS,
+    **shapes.OPERATORS,
+    **layers.OPERATORS,
+    **windows.OPERATORS,
+    **attention.OPERATORS,
+}
 
 
 def to_onnx(
@@ -72,6 +78,25 @@ def to_onnx(
     path = folder / f"{entry.name}.onnx"
     path.write_bytes(model.SerializeToString())
     return path
+
+
+def write_entries(program: Program, folder: Path, *, linked: bool = False, **options: Any) -> None:
+    """Write ENTRY.onnx of every entry an engine can run, or ENTRY.unsupported with the reason why there is none.
+
+    Args:
+        program: whose entries they are.
+        folder: where to write them.
+        linked: put the external data beside them, for engines that open no other folder.
+        options: of `to_onnx`.
+    """
+    for name in ("inference", "latency", "joint"):
+        try:
+            to_onnx(program.entry(name), program, folder, **options)
+        except Unsupported as error:
+            (folder / f"{name}.unsupported").write_text(str(error))
+            continue
+        for file in ("weights.safetensors", f"{name}.constants.safetensors") if linked else ():
+            link(program.folder / file, folder)
 
 
 def _graph(entry: Entry, program: Program, fused: frozenset[str], *, as_inputs: bool) -> GraphProto:

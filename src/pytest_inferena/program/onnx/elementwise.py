@@ -71,6 +71,24 @@ def rsqrt(b: Builder, x: Any) -> Any:
     return b.op("Reciprocal", b.op("Sqrt", b.tensor(x)))
 
 
+def log1p(b: Builder, x: Any) -> Any:
+    """Log(1 + x), right for small x as well: log(u) · x / (u - 1) with u = 1 + x, which corrects u's rounding."""
+    name, one = b.tensor(x), b.constant(1, b.out.dtype)
+    u = b.op("Add", name, one)
+    log, left = b.op("Log", u), b.op("Sub", u, one)
+    nothing = b.op("Equal", left, b.constant(0, b.out.dtype))
+    mended = b.op("Where", b.op("Equal", left, name), log, b.op("Mul", log, b.op("Div", name, left)))
+    return b.op("Where", nothing, name, mended)
+
+
+def floor_divide(b: Builder, x: Any, y: Any) -> Any:
+    """Rounded down; ONNX's quotient of integers is cut off towards zero."""
+    x, y = b.broadcast((x, y), (b.out.dtype, b.out.dtype))
+    if b.out.dtype in FLOATING:
+        return b.op("Floor", b.op("Div", x, y))
+    return b.op("Div", b.op("Sub", x, b.op("Mod", x, y)), y)
+
+
 def silu(b: Builder, x: Any) -> Any:
     """X · sigmoid(x)."""
     name = b.tensor(x)
@@ -123,11 +141,13 @@ OPERATORS: dict[str, Rule] = {
     "eq": comparison("Equal"),
     "erf": unary("Erf"),
     "exp": unary("Exp"),
+    "floor_divide": floor_divide,
     "ge": comparison("GreaterOrEqual"),
     "gelu": gelu,
     "gt": comparison("Greater"),
     "le": comparison("LessOrEqual"),
     "log": unary("Log"),
+    "log1p": log1p,
     "logical_and": logical("And"),
     "logical_not": logical("Not"),
     "logical_or": logical("Or"),

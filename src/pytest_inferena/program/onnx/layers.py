@@ -1,4 +1,4 @@
-"""Operators of neural networks: products, convolutions, pooling, norms, attention, losses."""
+"""Operators of neural networks: products, convolutions, norms, attention, losses."""
 
 from __future__ import annotations
 
@@ -59,43 +59,6 @@ def forward_convolution(
 ) -> Any:
     """conv1d, conv2d, conv3d."""
     return convolution(b, x, weight, bias, stride, padding, dilation, False, [], groups)
-
-
-def max_pool2d(
-    b: Builder, x: Any, kernel: list[int], stride: list[int], padding: list[int], dilation: list[int], ceil_mode: bool
-) -> Any:
-    """(B, C, H, W)."""
-    return b.op("MaxPool", b.tensor(x), **_window(kernel, stride, padding, dilation, ceil_mode))
-
-
-def max_pool2d_with_indices(
-    b: Builder, x: Any, kernel: list[int], stride: list[int], padding: list[int], dilation: list[int], ceil_mode: bool
-) -> Any:
-    """Also where the maximum lies in its image; ONNX counts through the whole tensor."""
-    window = _window(kernel, stride, padding, dilation, ceil_mode)
-    values, at = b.op("MaxPool", b.tensor(x), outputs=2, **window)
-    return values, b.op("Mod", at, b.constant(math.prod(b.shape(x)[2:]), "int64"))
-
-
-def _window(
-    kernel: list[int], stride: list[int], padding: list[int], dilation: list[int], ceil_mode: bool
-) -> dict[str, Any]:
-    pairs = [[*value] * (2 if len(value) == 1 else 1) for value in (kernel, stride or kernel, padding, dilation)]
-    names = {"kernel_shape": pairs[0], "strides": pairs[1], "pads": [*pairs[2], *pairs[2]], "dilations": pairs[3]}
-    return names | {"ceil_mode": int(ceil_mode)}
-
-
-def upsample_nearest2d(b: Builder, x: Any, size: list[int]) -> Any:
-    """To (B, C, *size)."""
-    settings: dict[str, Any] = {
-        "mode": "nearest",
-        "coordinate_transformation_mode": "asymmetric",
-        "nearest_mode": "floor",
-    }
-    scales = [after / before for after, before in zip(b.out.shape, b.shape(x), strict=True)]
-    if all(scale == int(scale) for scale in scales):
-        return b.op("Resize", b.tensor(x), "", b.constant(scales, "float32"), **settings)
-    return b.op("Resize", b.tensor(x), "", "", b.ints([*b.shape(x)[:2], *size]), **settings)
 
 
 def batch_norm(b: Builder, x: Any, weight: Any, bias: Any, mean: Any, var: Any, eps: float) -> Any:
@@ -221,12 +184,9 @@ OPERATORS: dict[str, Rule] = {
     "linear": linear,
     "log_softmax": lambda b, x, dim: b.op("LogSoftmax", b.tensor(x), axis=dim),
     "matmul": matmul,
-    "max_pool2d": max_pool2d,
-    "max_pool2d_with_indices": max_pool2d_with_indices,
     "mse_loss": mse_loss,
     "native_layer_norm": native_layer_norm,
     "rms_norm": rms_norm,
     "rotary_embedding": rotary_embedding,
     "softmax": lambda b, x, dim: b.op("Softmax", b.tensor(x), axis=dim),
-    "upsample_nearest2d": upsample_nearest2d,
 }

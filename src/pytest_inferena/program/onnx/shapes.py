@@ -46,6 +46,16 @@ def flip(b: Builder, x: Any, dims: list[int]) -> Any:
     return b.op("Slice", b.tensor(x), *map(b.ints, (starts, ends, dims, steps)))
 
 
+def roll(b: Builder, x: Any, shifts: list[int], dims: list[int]) -> Any:
+    """What falls off one end comes in at the other."""
+    name = b.tensor(x)
+    for shift, dim in zip(shifts, dims, strict=True):
+        size = b.shape(x)[dim]
+        split = -shift % size
+        name = b.op("Concat", cut(b, name, dim, split, size), cut(b, name, dim, 0, split), axis=dim)
+    return name
+
+
 def reduction(kind: str) -> Rule:
     """Along the dimensions of a list, in the result's dtype."""
     return lambda b, x, dims, keepdim: b.op(kind, b.cast(x, b.out.dtype), b.ints(dims), keepdims=int(keepdim))
@@ -165,6 +175,7 @@ OPERATORS: dict[str, Rule] = {
     "cat": cat,
     "detach": lambda b, x: b.tensor(x),
     "embedding": lambda b, weight, indices: b.op("Gather", b.tensor(weight), b.tensor(indices), axis=0),
+    "cumsum": lambda b, x, dim: b.op("CumSum", b.cast(x, b.out.dtype), b.constant(dim, "int64")),
     "flip": flip,
     "gather": lambda b, x, dim, at: b.op("GatherElements", b.tensor(x), b.tensor(at), axis=dim % len(b.out.shape)),
     "index": index,
@@ -173,6 +184,7 @@ OPERATORS: dict[str, Rule] = {
     "mean": reduction("ReduceMean"),
     "permute": permute,
     "reshape": reshape,
+    "roll": roll,
     "scatter": scatter("none"),
     "scatter_add": scatter("add"),
     "slice": lambda b, x, dim, start, end, step: cut(b, b.tensor(x), dim, start, end, step),

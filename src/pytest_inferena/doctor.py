@@ -1,0 +1,65 @@
+"""What is there and what is missing: the machine, the cache, every engine's state."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_inferena import cache, platform
+from pytest_inferena.bench import start
+from pytest_inferena.settings import DEADLINES
+from pytest_inferena.worker.client import WorkerFailed
+
+if TYPE_CHECKING:
+    from pytest_inferena.registry import Backend, Framework, Registry
+
+
+def examine(registry: Registry) -> dict[str, Any]:
+    """All of it as data; every engine that is installed is started and greeted once."""
+    folder = cache.root()
+    folder.mkdir(parents=True, exist_ok=True)
+    return {
+        "platform": platform.describe(),
+        "threads": platform.thread_budget(),
+        "cache": {
+            "folder": str(folder),
+            "mib": cache.size() >> 20,
+            "free_mib": shutil.disk_usage(folder).free >> 20,
+        },
+        "frameworks": [
+            {
+                "name": engine.name,
+                "title": engine.title,
+                "versions": dict(engine.versions),
+                "backends": [
+                    {"name": backend.name, "device": backend.device, **state(engine, backend)}
+                    for backend in engine.backends
+                ],
+            }
+            for engine in registry.frameworks.values()
+        ],
+        "models": [
+            {"name": model.name, "title": model.title, "parameters": model.parameters, "large": model.large}
+            for model in registry.models.values()
+        ],
+    }
+
+
+def state(engine: Framework, backend: Backend) -> dict[str, str]:
+    """`missing`: why a backend cannot run, "" if it can; `ran`: what its worker says of itself."""
+    if reason := engine.missing(backend):
+        return {"missing": reason, "ran": ""}
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            worker, greeting = start(engine, backend, platform.thread_budget(), Path(folder) / "worker")
+        except WorkerFailed as failure:
+            return {"missing": str(failure), "ran": ""}
+        try:
+            reply = worker.ask("hello", engine.timeouts.get("hello", DEADLINES["hello"]), **greeting, exchange=None)
+        except WorkerFailed as failure:
+            return {"missing": f"installed, but broken: {failure}; {engine.remedy}", "ran": ""}
+        finally:
+            worker.close()
+    return {"missing": "", "ran": reply["ran"]}

@@ -1,0 +1,136 @@
+"""`inferena setup`: installs what an engine requires, and builds what is best built on the machine it runs on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import venv
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from packaging.requirements import Requirement
+
+from pytest_inferena import cache
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_inferena.registry import Framework
+
+CONSTRAINTS = Path(__file__).parents[2] / "constraints.txt"
+"""A checkout's tested versions; a wheel has none."""
+WORKER = ("numpy", "safetensors")
+"""What a worker needs beside its engine."""
+
+
+class SetupError(Exception):
+    """An engine could not be installed; the message says at which step and what to do."""
+
+
+def setup(engine: Framework, *, isolated: bool) -> Path:
+    """Install an engine; progress goes to stdout.
+
+    Args:
+        engine: what to install; one that is there already is left alone.
+        isolated: into an environment of its own, where its requirements clash with others'.
+
+    Returns:
+        the interpreter that has it now, for --inferena-python.
+
+    Raises:
+        SetupError: a step failed.
+    """
+    _system(engine)
+    if engine.executable:
+        raise SetupError(f"{engine.title} runs {engine.executable}: {engine.remedy}")
+    python = _environment(engine) if isolated else Path(sys.executable)
+    wanted = [*engine.requires, *(WORKER if isolated else ())]
+    built = [
+        str(_wheel(engine, requirement)) for requirement in wanted if Requirement(requirement).name in engine.build
+    ]
+    plain = [requirement for requirement in wanted if Requirement(requirement).name not in engine.build]
+    tested = ["--constraint", str(CONSTRAINTS)] if CONSTRAINTS.exists() and not isolated else []
+    _run([*_pip(python), "install", *_target(python), *tested, *built, *plain], engine)
+    return python
+
+
+def _environment(engine: Framework) -> Path:
+    folder = cache.root() / "engines" / engine.name
+    python = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
+    if not python.exists():
+        print(f"{engine.title}: an environment of its own in {folder}", flush=True)
+        venv.create(folder, with_pip=True)
+    return python
+
+
+def _pip(python: Path) -> list[str]:
+    """uv, which is quicker, where it lies beside the interpreter or on PATH; else pip."""
+    uv = shutil.which("uv", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
+    return [uv, "pip"] if uv else [str(python), "-m", "pip"]
+
+
+def _target(python: Path) -> list[str]:
+    return ["--python", str(python)] if Path(_pip(python)[0]).stem == "uv" else []
+
+
+def _wheel(engine: Framework, requirement: str) -> Path:
+    """A distribution built on this machine; once for each version, way to build it, processor and Python."""
+    name, arguments = Requirement(requirement).name, engine.build[Requirement(requirement).name]
+    pinned = [line for line in _constraints() if Requirement(line).name == name]
+    key = [pinned or requirement, arguments, _processor(), sys.version_info[:2], sys.platform]
+    folder = cache.root() / "wheels" / f"{name}-{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]}"
+    if not (kept := list(folder.glob("*.whl"))):
+        print(f"{engine.title}: building {name} takes some minutes", flush=True)
+        making = folder.with_suffix(".making")
+        shutil.rmtree(making, ignore_errors=True)
+        command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-binary", name, "--no-cache-dir",
+                   "--wheel-dir", str(making), *(pinned or [requirement])]  # fmt: skip
+        _run(command, engine, CMAKE_ARGS=arguments, CMAKE_BUILD_PARALLEL_LEVEL=str(os.cpu_count() or 1))
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        making.rename(folder)
+        kept = list(folder.glob("*.whl"))
+    return kept[0]
+
+
+def _constraints() -> list[str]:
+    lines = CONSTRAINTS.read_text().splitlines() if CONSTRAINTS.exists() else []
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def _processor() -> str:
+    """What a build for this machine alone depends on: its instruction sets, where the system tells them."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return f"{platform.machine()} {platform.processor()}"
+    return next((line for line in lines if line.startswith(("flags", "Features"))), platform.machine())
+
+
+def _system(engine: Framework) -> None:
+    """Packages of the operating system, where it is Debian's kin and we may."""
+    dpkg = shutil.which("dpkg-query")
+    if dpkg is None or not engine.debian:
+        return
+    listed = subprocess.run([dpkg, "-W", "-f", "${Package} ${db:Status-Status}\n", *engine.debian],
+                            capture_output=True, text=True, check=False).stdout.splitlines()  # fmt: skip
+    missing = [name for name in engine.debian if f"{name} installed" not in listed]
+    if not missing:
+        return
+    if os.geteuid() != 0:
+        raise SetupError(f"{engine.title} needs 'sudo apt-get install {' '.join(missing)}'; run that, then this again")
+    _run(["apt-get", "update", "-q"], engine)
+    _run(["apt-get", "install", "-q", "-y", "--no-install-recommends", *missing], engine)
+
+
+def _run(command: Sequence[str], engine: Framework, **environment: str) -> None:
+    done = subprocess.run(command, env=os.environ | environment, check=False)
+    if done.returncode:
+        raise SetupError(
+            f"{engine.title}: '{' '.join(command)}' exited with status {done.returncode}; its own words stand above"
+        )

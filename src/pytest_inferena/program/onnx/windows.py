@@ -1,0 +1,102 @@
+"""Operators that look at windows of an image: pools, resizing, padding."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pytest_inferena.worker.windows import counts, overhang, shares
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pytest_inferena.program.onnx.builder import Builder
+
+    Rule = Callable[..., Any]
+
+PADDING = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+
+
+def max_pool2d(
+    b: Builder, x: Any, kernel: list[int], stride: list[int], padding: list[int], dilation: list[int], ceil_mode: bool
+) -> Any:
+    """(B, C, H, W)."""
+    return b.op("MaxPool", b.tensor(x), **_window(kernel, stride, padding, dilation, ceil_mode))
+
+
+def max_pool2d_with_indices(
+    b: Builder, x: Any, kernel: list[int], stride: list[int], padding: list[int], dilation: list[int], ceil_mode: bool
+) -> Any:
+    """Also where the maximum lies in its image; ONNX counts through the whole tensor."""
+    window = _window(kernel, stride, padding, dilation, ceil_mode)
+    values, at = b.op("MaxPool", b.tensor(x), outputs=2, **window)
+    return values, b.op("Mod", at, b.constant(math.prod(b.shape(x)[2:]), "int64"))
+
+
+def _window(
+    kernel: list[int], stride: list[int], padding: list[int], dilation: list[int], ceil_mode: bool
+) -> dict[str, Any]:
+    pairs = [[*value] * (2 if len(value) == 1 else 1) for value in (kernel, stride or kernel, padding, dilation)]
+    names = {"kernel_shape": pairs[0], "strides": pairs[1], "pads": [*pairs[2], *pairs[2]], "dilations": pairs[3]}
+    return names | {"ceil_mode": int(ceil_mode)}
+
+
+def upsample_nearest2d(b: Builder, x: Any, size: list[int]) -> Any:
+    """To (B, C, *size)."""
+    settings: dict[str, Any] = {
+        "mode": "nearest",
+        "coordinate_transformation_mode": "asymmetric",
+        "nearest_mode": "floor",
+    }
+    scales = [after / before for after, before in zip(b.out.shape, b.shape(x), strict=True)]
+    if all(scale == int(scale) for scale in scales):
+        return b.op("Resize", b.tensor(x), "", b.constant(scales, "float32"), **settings)
+    return b.op("Resize", b.tensor(x), "", "", b.ints([*b.shape(x)[:2], *size]), **settings)
+
+
+def avg_pool2d(
+    b: Builder, x: Any, kernel: list[int], stride: list[int], padding: list[int], ceil_mode: bool,
+    count_include_pad: bool, divisor_override: int | None,
+) -> Any:  # fmt: skip
+    """(B, C, H, W). ONNX divides by the window's size; where PyTorch divides by another number, that is mended."""
+    stride = stride or kernel
+    lines = list(zip(b.shape(x)[2:], kernel, stride, padding, strict=True))
+    ends = [max(overhang(*line, ceil_mode=ceil_mode), 0) if ceil_mode else 0 for line in lines]
+    pads = [*padding, *(pad + end for pad, end in zip(padding, ends, strict=True))]
+    settings: dict[str, Any] = {"kernel_shape": kernel, "strides": stride, "pads": pads, "count_include_pad": 1}
+    pooled = b.op("AveragePool", b.tensor(x), **settings)
+    told = [counts(*line, ceil_mode=ceil_mode, count_include_pad=count_include_pad) for line in lines]
+    divisor = np.full(b.out.shape[2:], divisor_override) if divisor_override else np.outer(*told)
+    scale = math.prod(kernel) / divisor
+    return pooled if (scale == 1).all() else b.op("Mul", pooled, b.constant(scale, b.out.dtype))
+
+
+def adaptive_avg_pool(b: Builder, x: Any, output_size: list[int]) -> Any:
+    """(B, C, …) to (B, C, *output_size), where the sizes do not divide: a product with the mean's matrix."""
+    name, sizes = b.tensor(x), b.shape(x)[2:]
+    columns = b.constant(shares(sizes[-1], output_size[-1]).T, b.out.dtype)
+    name = b.op("MatMul", name, columns)
+    if len(sizes) == 1:
+        return name
+    return b.op("MatMul", b.constant(shares(sizes[0], output_size[0]), b.out.dtype), name)
+
+
+def pad(b: Builder, x: Any, sides: list[int], mode: str, value: float | None) -> Any:
+    """By what lies inside: the last dimension's sides come first."""
+    del value  # constant padding is spelled by cat
+    begins, ends = ([0] * len(b.out.shape) for _ in range(2))
+    for index in range(0, len(sides), 2):
+        begins[-1 - index // 2], ends[-1 - index // 2] = sides[index : index + 2]
+    return b.op("Pad", b.tensor(x), b.ints([*begins, *ends]), mode=PADDING[mode])
+
+
+OPERATORS: dict[str, Rule] = {
+    **dict.fromkeys(("adaptive_avg_pool1d", "adaptive_avg_pool2d"), adaptive_avg_pool),
+    "avg_pool2d": avg_pool2d,
+    "max_pool2d": max_pool2d,
+    "max_pool2d_with_indices": max_pool2d_with_indices,
+    "pad": pad,
+    "upsample_nearest2d": upsample_nearest2d,
+}

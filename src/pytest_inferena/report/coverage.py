@@ -1,0 +1,104 @@
+"""What works at all: engine × model × metric with its verdict, and the reason for every cell that has none."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from tabulate import tabulate
+
+from pytest_inferena.report.cells import clean, note_text
+from pytest_inferena.report.markdown import escape
+from pytest_inferena.report.names import ENGINE, engine_of, grouped, labels_of, place
+from pytest_inferena.results import METRICS, Record, Results, key_of
+
+MARKS = {"pass": "✓", "close": "≈", "unsupported": "—", "not_installed": "—"}
+BROKEN, MISSING = "✗", "·"
+LEGEND = "✓ PASS, ≈ CLOSE, ✗ FAIL or broken, — unsupported or not installed, · not part of this run"
+
+
+def combined(found: Sequence[Results]) -> Results:
+    """Several runs as one: of cells with the same key the one of the latest run.
+
+    Args:
+        found: at least one; the header is the latest run's, with the titles of all.
+    """
+    ordered = sorted(found, key=lambda results: results.run["date"])
+    records = {key_of(record): record for results in ordered for record in results.records}
+    titles: dict[str, Any] = {}
+    for results in ordered:
+        for kind, names in results.run["titles"].items():
+            titles[kind] = {**titles.get(kind, {}), **names}  # type: ignore[dict-item]
+    run = {**ordered[-1].run, "titles": titles}
+    return Results(run, tuple(records.values()))  # type: ignore[arg-type]
+
+
+def cells(results: Results) -> list[dict[str, Any]]:
+    """Every cell with its verdict and, where it is not a plain PASS, the reason."""
+    labels = labels_of(results)
+    return [
+        {
+            "model": record["model"],
+            **dict(zip(ENGINE, engine_of(record), strict=True)),
+            "metric": record["metric"],
+            "size": record["size"],
+            "title": f"{labels[engine_of(record)]}, {_title(results, record)}",
+            "outcome": record["outcome"],
+            "reason": clean(record["reason"]),
+        }
+        for record in results.records
+    ]
+
+
+def render(results: Results) -> str:
+    """Render a page in Markdown: a grid of engines and models with a mark for each metric, counts, reasons."""
+    labels, run = labels_of(results), results.run
+    known = [*run["titles"]["models"]]
+    models = {record["model"]: _title(results, record) for record in results.records}
+    models = dict(sorted(models.items(), key=lambda item: place(known, item[0])))
+    engines = grouped(results.records, ENGINE)
+    order = [*run["titles"]["frameworks"]]
+    names = sorted(engines, key=lambda engine: (place(order, engine[0]), labels[engine]))
+    rows = []
+    for name in names:
+        by_model = grouped(engines[name], ("model",))
+        rows.append([escape(labels[name]), *(_marks(by_model.get((model,), [])) for model in models)])
+    heads = ["Engine", *(escape(clean(title)) for title in models.values())]
+    title = f"# Coverage on {escape(clean(run['platform']['cpu']))}"
+    if not results.records:
+        return f"{title}\n\nNo cell was recorded.\n"
+    blocks = [
+        title,
+        f"{_counts(results.records)} Marks stand for {', '.join(METRICS)}, in this order: {LEGEND}.",
+        tabulate(rows, heads, tablefmt="pipe", disable_numparse=True),
+        *_reasons(results, labels),
+    ]
+    return "\n\n".join(filter(None, blocks)) + "\n"
+
+
+def _title(results: Results, record: Record) -> str:
+    return results.run["titles"]["models"].get(record["model"], record["model"])
+
+
+def _marks(records: Iterable[Record]) -> str:
+    """One mark for each metric; of several sizes or weights the last."""
+    marks = {record["metric"]: MARKS.get(record["outcome"], BROKEN) for record in records}
+    return " ".join(marks.get(metric, MISSING) for metric in METRICS)
+
+
+def _counts(records: Sequence[Record]) -> str:
+    good = sum(record["outcome"] in ("pass", "close") for record in records)
+    wrong = sum(record["outcome"] not in MARKS for record in records)
+    text = f"{good} of {len(records)} cells PASS or are CLOSE"
+    return f"{text}, {wrong} FAIL or broke." if wrong else f"{text}, none is wrong."
+
+
+def _reasons(results: Results, labels: Mapping[Any, str]) -> list[str]:
+    """For every engine what it lacks and why; cells with the same words share a line."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for record in results.records:
+        if record["outcome"] != "pass":
+            cell = f"{_title(results, record)} {record['metric']}"
+            found.setdefault((labels[engine_of(record)], note_text(record)), []).append(cell)
+    lines = [
+        f"- {escape(label)}: {escape(text)} ({escape(', '.join(where))})" for (label, text), where in found.items()
+    ]
+    return ["## Reasons", "\n".join(lines)] if lines else []

@@ -1,0 +1,51 @@
+"""What sizes of pools and resizings come to, as PyTorch counts: for operator tables whose engine counts otherwise.
+
+All is done along one dimension, from sizes alone; engines get plain integers and constants.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def overhang(  # noqa: PLR0913 - a pool has as many numbers
+    size: int, kernel: int, stride: int, padding: int, dilation: int = 1, *, ceil_mode: bool = False
+) -> int:
+    """How many cells behind the right padding the last window reads; negative where it ends before them.
+
+    With `ceil_mode` a window more is made where cells are left over, if it begins inside of the input or of its
+    left padding (https://docs.pytorch.org/docs/stable/generated/torch.nn.MaxPool2d.html).
+    """
+    span = dilation * (kernel - 1) + 1
+    room = size + 2 * padding - span
+    windows = -(-room // stride) if ceil_mode else room // stride
+    if ceil_mode and windows * stride >= size + padding:
+        windows -= 1
+    return windows * stride - room
+
+
+def counts(  # noqa: PLR0913 - the same
+    size: int, kernel: int, stride: int, padding: int, *, ceil_mode: bool, count_include_pad: bool
+) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+    """How many cells of each window a mean divides by: those of the input, and of the padding where it counts."""
+    extra = overhang(size, kernel, stride, padding, ceil_mode=ceil_mode)
+    windows = (size + 2 * padding + extra - kernel) // stride + 1
+    starts = np.arange(windows) * stride - padding
+    low, high = (-padding, size + padding) if count_include_pad else (0, size)
+    ends = np.minimum(starts + kernel, high)
+    return (ends - np.maximum(starts, low)).astype(np.float32)
+
+
+def shares(size: int, output: int) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+    """An adaptive mean as a matrix (output, size): row i is the mean of cells ⌊i·n/o⌋ to ⌈(i+1)·n/o⌉."""
+    matrix = np.zeros((output, size), np.float32)
+    for row in range(output):
+        start, end = row * size // output, -(-(row + 1) * size // output)
+        matrix[row, start:end] = 1 / (end - start)
+    return matrix
+
+
+def nearest(size: int, output: int) -> list[int]:
+    """Which cell of the input each cell of a nearest-neighbour resizing shows; PyTorch scales in float32."""
+    scale = np.float32(size) / np.float32(output)
+    return [min(int(np.float32(cell) * scale), size - 1) for cell in range(output)]

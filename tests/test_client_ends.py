@@ -1,0 +1,124 @@
+"""Chaos at a worker's end: however it dies, hangs or is let go, the parent types it and keeps nothing of it."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.workers import alive, failure, open_files
+
+from pytest_inferena.worker import client
+from pytest_inferena.worker.client import Worker, WorkerFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("os.kill(os.getpid(), signal.SIGSEGV)", ("crash", "load: killed by SIGSEGV")),
+        ("os.kill(os.getpid(), signal.SIGKILL)", ("crash", "load: killed by SIGKILL")),
+        ("os.kill(os.getpid(), 40)", ("crash", "load: killed by signal 40")),
+        ("os._exit(3)", ("crash", "load: exited with status 3")),
+        ("os._exit(0)", ("crash", "load: exited with status 0")),
+        ("say(b'{\"ok\": true'); os._exit(3)", ("crash", "load: exited with status 3")),
+        ("os.set_inheritable(writes, True); subprocess.Popen(['sleep', '60'], close_fds=False); os._exit(3)",
+         ("crash", "load: exited with status 3")),
+    ],
+)  # fmt: skip
+def test_death_is_a_crash(start: Callable[..., Worker], body: str, expected: tuple[str, str]) -> None:
+    """Signals and statuses are named, also where half an answer or a child with the pipe is left behind."""
+    worker = start(body)
+
+    assert expected == failure(worker)
+    assert ("crash", "compile: the worker has ended") == failure(worker, "compile")
+
+
+def test_death_before_the_request_is_a_crash(start: Callable[..., Worker]) -> None:
+    """A worker that is gone before it is asked is no broken pipe of ours."""
+    worker = start("", early="sys.exit(4)")
+    worker.process.wait()
+
+    assert ("crash", "load: exited with status 4") == failure(worker)
+
+
+def test_closing_the_pipe_and_going_on_is_an_error(
+    start: Callable[..., Worker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that can no longer answer is ended after a grace."""
+    monkeypatch.setattr(client, "GRACE", 0.2)
+    worker = start("os.close(writes); time.sleep(600)")
+
+    assert ("error", "load: broke the protocol: closed its pipe and went on") == failure(worker)
+    assert not alive(worker.process.pid)
+
+
+@pytest.mark.parametrize("trick", ["", "say(b'{');", "print('x' * 1000, flush=True);"], ids=["quiet", "half", "log"])
+def test_hanging_is_a_timeout_that_ends_all(start: Callable[..., Worker], tmp_path: Path, trick: str) -> None:
+    """Past the deadline the message names the option, and child and grandchild are gone."""
+    note = tmp_path / "grandchild"
+    worker = start(
+        f"{trick} child = subprocess.Popen(['sleep', '600'])\n"
+        f"open({str(note)!r}, 'w').write(str(child.pid))\ntime.sleep(600)"
+    )
+    message = "load: no answer in 1.5 s; --inferena-timeout=load=SECONDS gives it longer"
+
+    assert ("timeout", message) == failure(worker, deadline=1.5)
+    deadline = time.monotonic() + 5
+    while alive(int(note.read_text())) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert [False, False] == [alive(worker.process.pid), alive(int(note.read_text()))]
+
+
+def test_printing_for_ever_is_a_timeout(start: Callable[..., Worker]) -> None:
+    """A log that never ends does not keep the parent from its deadline."""
+    worker = start("while True: os.write(1, b'x' * 65536)")
+
+    assert "timeout" == failure(worker, deadline=1)[0]
+
+
+def test_request_that_nobody_reads_is_a_timeout(start: Callable[..., Worker]) -> None:
+    """A request larger than a pipe does not block the parent."""
+    worker = start("", early="time.sleep(600)")
+    with pytest.raises(WorkerFailed, match=r"load: no answer in 0\.5 s"):
+        worker.ask("load", 0.5, program="x" * 500_000)
+
+    assert not alive(worker.process.pid)
+
+
+def test_fifty_workers_leave_no_file_open(start: Callable[..., Worker]) -> None:
+    """However they end, the parent has as many open files as before."""
+    before = open_files()
+    for body in ["answer(ok=True, ns=5)", "os._exit(1)", "say(b'nonsense\\n')", "pass", "sys.exit()"] * 10:
+        worker = start(body)
+        if body == "pass":
+            worker.kill()
+        elif body.startswith("answer"):
+            worker.ask("load", 30)
+            worker.kill()
+        else:
+            failure(worker)
+        worker.close()
+
+    assert before == open_files()
+
+
+def test_quit_lets_the_worker_end(start: Callable[..., Worker], tmp_path: Path) -> None:
+    """A worker that answers `quit` has time to clean up before it ends."""
+    note = tmp_path / "clean"
+    worker = start(f"answer(ok=True); time.sleep(0.3); open({str(note)!r}, 'w'); break")
+    worker.close()
+
+    assert (True, 0) == (note.exists(), worker.process.returncode)
+
+
+def test_worker_that_does_not_quit_is_ended(start: Callable[..., Worker], monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a grace a worker that ignores `quit` is killed, without an error."""
+    monkeypatch.setattr(client, "GRACE", 0.2)
+    worker = start("signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)")
+    worker.close()
+
+    assert -9 == worker.process.returncode

@@ -1,0 +1,223 @@
+"""Tests of the engines' operator tables: through the adapter, each operator computes what PyTorch's does.
+
+An engine is one line in `ENGINES`. What it lacks stands there too, and has to be refused by name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+from tests.operator_cases import CASES
+from tests.programs import golden, inference, run
+from tests.programs import training as training_of
+from tests.small_entries import differentiable, forward, spec, training
+from tests.test_program_page import FIRST, SECOND
+from tests.zoo import model
+
+from pytest_inferena.registry import Framework
+from pytest_inferena.worker import Program, Setup, Unsupported
+from pytest_inferena.worker.server import load_adapter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from torch import Tensor
+
+    from pytest_inferena.worker import Adapter, Entry
+
+pytestmark = pytest.mark.filterwarnings("default")  # what an engine warns of is its own affair
+ZOO = ("bert", "convnet", "llama", "resnet", "unet", "whisper")
+ADAPTERS = Path(__file__).parents[1] / "adapters"
+JOINT_ONLY = SECOND.keys()
+
+
+@dataclass(frozen=True)
+class Engine:
+    """An adapter whose table is tested."""
+
+    name: str
+    backend: str
+    lacks: frozenset[str] = frozenset()
+    """Operators, or cases of them, that it has to refuse."""
+    together: bool = False
+    """All operators in one entry: for engines that take seconds for each that they compile."""
+    zoo: bool = True
+    """Whether small networks are run as well."""
+    share: float = 1e-5
+    """How far a result may be off, as a share of its largest element."""
+
+    def framework(self) -> Framework:
+        """What adapter.toml says."""
+        return _framework(self.name)
+
+    def cases(self) -> dict[str, tuple[str, dict[str, Any]]]:
+        """Those it is asked for: the operators of joint entries only where it runs them."""
+        joint = self.framework().training == "joint"
+        return {name: case for name, case in CASES.items() if joint or case[0] not in JOINT_ONLY}
+
+    def has(self, name: str) -> bool:
+        """Whether it is expected to do a case."""
+        return not {name, CASES[name][0]} & self.lacks
+
+
+GGML_LACKS = (
+    *(f"{name}-{kind}" for name in ("add", "sub", "mul") for kind in ("integer", "integers")),
+    *(f"{name}-integers" for name in ("bitwise_and", "bitwise_or", "bitwise_not", "clamp", "cumsum", "sum")),
+    *("floor_divide", "log1p", "pad", "pow-tensor", "slice_scatter", "index-pairs", "index-grid"),
+    *("adaptive_avg_pool1d", "adaptive_avg_pool2d", "avg_pool2d-uncounted", "avg_pool2d-ceil"),
+    *("max_pool2d-spread", "max_pool2d-ceil", "upsample_nearest2d-uneven"),
+    *("cross_entropy_loss", "mse_loss"),  # it trains by joint entries, which have no loss as one operator
+)
+ENGINES = (
+    Engine("ggml", "cpu", lacks=frozenset(GGML_LACKS)),
+    Engine("jax", "xla"),
+    Engine("mlx", "cpu"),
+    Engine("tinygrad", "cpu", lacks=frozenset({"floor_divide"})),
+)  # fmt: skip
+
+
+@cache
+def _framework(name: str) -> Framework:
+    return Framework.read(ADAPTERS / name)
+
+
+@cache
+def _differentiable() -> frozenset[str]:
+    return frozenset(differentiable({name: case for name, case in CASES.items() if case[0] not in JOINT_ONLY}))
+
+
+def _forward() -> Iterator[Any]:
+    """Parameters of a test: an engine with one case, or with all it does."""
+    for engine in ENGINES:
+        names = [name for name in engine.cases() if engine.has(name)]
+        for group in [names] if engine.together else [[name] for name in names]:
+            yield pytest.param(engine, group, id=f"{engine.name}-{'all' if engine.together else group[0]}")
+
+
+BACKWARD = [engine for engine in ENGINES if engine.framework().training == "autograd"]
+REFUSED = [
+    pytest.param(engine, name, id=f"{engine.name}-{name}")
+    for engine in ENGINES
+    for name in engine.cases()
+    if not engine.has(name)
+]
+
+
+@pytest.fixture
+def adapter(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Adapter:
+    """The engine's adapter in this process, or a skip that says how to install it."""
+    torch.set_num_threads(1)
+    framework = engine.framework()
+    backend = next(way for way in framework.backends if way.name == engine.backend)
+    if reason := framework.missing(backend):
+        pytest.skip(reason)
+    for name, value in framework.env.items():
+        monkeypatch.setenv(name, value.format(scratch=tmp_path, threads=1))
+    made: Adapter = _module(engine.name).Adapter(Setup(backend.name, backend.device, 1, tmp_path))
+    return made
+
+
+@cache
+def _module(name: str) -> Any:
+    return load_adapter(name, _framework(name).adapter)
+
+
+def _computed(adapter: Adapter, entry: Entry, parameters: Mapping[str, Tensor]) -> Mapping[str, Any]:
+    """What the adapter makes of an entry, in a step that follows another."""
+    specs = {name: spec(name, value) for name, value in parameters.items()}
+    trainable = frozenset(name for name, value in parameters.items() if value.requires_grad)
+    program = Program(adapter.setup.scratch, "small", specs, trainable)
+    adapter.load(program, {name: value.detach().numpy() for name, value in parameters.items()})
+    step = adapter.compile(entry)
+    for _ in range(2):
+        step()
+        step.synchronize()
+    return step.outputs()
+
+
+def _differences(expected: Mapping[str, Tensor], actual: Mapping[str, Any], share: float) -> dict[str, str]:
+    """What is not as expected; kinds of numbers have to be equal, their widths need not."""
+    found = dict.fromkeys(expected.keys() ^ actual.keys(), "is on one side only")
+    for name in expected.keys() & actual.keys():
+        right, result = expected[name].detach().numpy(), np.asarray(actual[name])
+        scale = max(float(np.abs(right.astype(float)).max()), 1e-3)
+        if (right.shape, right.dtype.kind) != (result.shape, result.dtype.kind):
+            found[name] = f"{result.dtype}{result.shape} in place of {right.dtype}{right.shape}"
+        elif not np.allclose(right.astype(float), result.astype(float), 0, share * scale):
+            found[name] = f"{result.ravel()[:4]} in place of {right.ravel()[:4]}"
+    return found
+
+
+@pytest.mark.parametrize(("engine", "names"), [*_forward()])
+def test_operator(engine: Engine, names: list[str], adapter: Adapter) -> None:
+    """The same as PyTorch, for every way of calling it."""
+    made, entry, expected = forward({name: CASES[name] for name in names})
+
+    assert {} == _differences(expected, _computed(adapter, entry, made.parameters), engine.share)
+
+
+@pytest.mark.parametrize("engine", BACKWARD, ids=lambda engine: engine.name)
+def test_gradients(engine: Engine, adapter: Adapter) -> None:
+    """Its own autograd finds what PyTorch's does, for every floating argument of every case."""
+    made, entry, expected = training({name: CASES[name] for name in sorted(_differentiable()) if engine.has(name)})
+    actual = dict(_computed(adapter, entry, made.parameters))
+    found = {key: actual.pop(f"grad:{key.partition(':')[2]}", None) for key in expected if key != "loss"}
+    found["loss"] = actual.pop("loss")
+
+    assert {} == {key: "is not zero" for key, value in actual.items() if np.any(value)}
+    assert {} == _differences(expected, found, 3 * engine.share)
+
+
+@pytest.mark.parametrize(
+    ("engine", "name"),
+    [pytest.param(engine, name, id=f"{engine.name}-{name}") for engine in ENGINES if engine.zoo for name in ZOO],
+)
+def test_zoo(engine: Engine, name: str, adapter: Adapter) -> None:
+    """Operators in the combinations of real models; engines with autograd are asked for gradients."""
+    module, inputs = model(name)
+    autograd = engine.framework().training == "autograd"
+    entry = training_of(name) if autograd else inference(name)
+    entry._arrays["inputs"] = {key: value.numpy() for key, value in inputs.items()}
+    expected = golden(module, inputs) if autograd else run(entry, module, inputs)
+    actual = dict(_computed(adapter, entry, dict(module.named_parameters())))
+    largest = max(float(value.detach().abs().max()) for value in expected.values())
+    nothing = [key for key, value in expected.items() if float(value.detach().abs().max()) < 1e-5 * largest]
+
+    assert {} == {key: "is not zero" for key in nothing if np.abs(actual.pop(key)).max() > 1e-5 * largest}
+    assert {} == _differences(
+        {key: value for key, value in expected.items() if key not in nothing}, actual, 10 * engine.share
+    )
+
+
+@pytest.mark.parametrize(("engine", "name"), REFUSED)
+def test_what_it_lacks_is_refused(engine: Engine, name: str, adapter: Adapter) -> None:
+    """It says so by the operator's name before anything is computed, and computes nothing wrong."""
+    made, entry, _ = forward({name: CASES[name]})
+
+    with pytest.raises(Unsupported, match=rf"\b{CASES[name][0]}\b"):
+        _computed(adapter, entry, made.parameters)
+    assert engine.lacks
+
+
+@pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: engine.name)
+def test_the_table_is_documented(engine: Engine, adapter: Adapter) -> None:
+    """Every operator it has stands on the page of the format; what it is said to lack are cases that there are."""
+    del adapter
+    table = getattr(_module(engine.name), "OPERATORS", {})
+
+    assert set() == table.keys() - FIRST.keys() - SECOND.keys()
+    assert set() == engine.lacks - CASES.keys() - {operator for operator, _ in CASES.values()}
+
+
+def test_every_operator_has_a_case() -> None:
+    """The page's operators are all tried, each with as many arguments, in this order."""
+    page = {**FIRST, **SECOND}
+
+    assert page.keys() == {operator for operator, _ in CASES.values()}
+    assert {} == {name: tuple(given) for name, (operator, given) in CASES.items() if tuple(given) != page[operator]}
