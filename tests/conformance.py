@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 PYTHON_WORKER = ROOT / "src" / "pytest_inferena" / "worker" / "__main__.py"
 MODEL = ROOT / "tests" / "project" / "mlp.py"
+KNOWN = dict.fromkeys(("ctranslate2", "llamacpp"), ROOT / "benchmarks" / "models" / "smollm2.py")
+"""Engines that run architectures they know, not graphs: with a model that they do know."""
 SLOW = frozenset({"inductor"})
 """Backends that compile for minutes what another backend of the same adapter runs at once."""
 DEADLINE = 180.0
@@ -56,8 +58,8 @@ class Engine:
         return str(PYTHON_WORKER) in self.command
 
     def target(self) -> Target:
-        """The engine with the suite's model."""
-        return Target(Model.from_file(MODEL), self.framework, self.backend)
+        """The engine with the suite's model, or with one that it knows."""
+        return Target(Model.from_file(KNOWN.get(self.framework.name, MODEL)), self.framework, self.backend)
 
 
 def engines() -> dict[str, Engine]:
