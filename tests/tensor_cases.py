@@ -60,7 +60,7 @@ def _arithmetic() -> dict[str, Case]:
     return cases | {
         "sub-from": ("sub", {"self": 1.5, "other": X}),
         "div-into": ("div", {"self": 1.5, "other": P}),
-        "floor_divide": ("floor_divide", {"self": X * 5, "other": P}),
+        "floor_divide-floats": ("floor_divide", {"self": X * 5, "other": P}),
         "floor_divide-integers": ("floor_divide", {"self": N - 2, "other": N[:1] % 3 + 1}),
         "floor_divide-integer": ("floor_divide", {"self": N - 2, "other": 2}),
         "maximum": ("maximum", {"self": X, "other": Y}),

@@ -111,7 +111,7 @@ def test_llamas_that_are_different(settings: dict[str, Any], message: str) -> No
 
 
 ATTENTION, ROTARY = "scaled_dot_product_attention", "rotary_embedding"
-LLAMA_CHANGES = {
+LLAMA_CHANGES: dict[str, tuple[str, int, dict[str, Any], str]] = {
     "no causal mask": (ATTENTION, 0, {"is_causal": False}, "is not causal"),
     "a mask": (ATTENTION, 0, {"attn_mask": Ref("x")}, "has a mask of its own"),
     "scores' scale": (ATTENTION, 1, {"scale": 0.2}, "has scale 0.2, not 1 / √16"),
@@ -127,6 +127,10 @@ LLAMA_CHANGES = {
     "attention's residual": ("add", 0, {"self": Ref("mul_4")}, "does not add attention to its input"),
     "silu left out": ("mul", 0, {"self": Ref("linear_4")}, "does not have one operand made by aten.silu"),
     "sine for cosine": (ROTARY, 0, {"cos": Ref("const.unsqueeze_15.half")}, "has tables that are not of angles"),
+    "norm over two dimensions": ("rms_norm", 0, {"normalized_shape": [32, 48]}, "is over several dimensions"),
+    "a weight that is computed": ("linear", 6, {"weight": Ref("linear_3")}, "has no parameter as weight"),
+    "a number for a tensor": ("add", 0, {"other": 1.0}, "has no tensor as other"),
+    "tokens that are no input": ("embedding", 0, {"indices": Ref("x")}, "does not read the only input"),
     "tables that are an input": (ROTARY, 0, {"cos": Ref("input_ids")}, "has tables that are not constant"),
 }
 
@@ -200,7 +204,7 @@ def test_the_whisper_of_the_benchmark() -> None:
     assert found.encoder.layers[0].cross is None
 
 
-WHISPER_CHANGES = {
+WHISPER_CHANGES: dict[str, tuple[str, int, dict[str, Any], str]] = {
     "another GELU": ("gelu", 0, {"approximate": "tanh"}, "is approximate"),
     "another stride": ("conv1d", 1, {"stride": [1]}, "is not of size 3 and stride 2"),
     "eps of one norm": ("layer_norm", 3, {"eps": 1e-6}, "has an eps that is not 1e-05"),
@@ -211,6 +215,8 @@ WHISPER_CHANGES = {
     "keys of the decoder": ("linear", 17, {"input": Ref("layer_norm_6")}, "is not|queries and|has keys and values of"),
     "no residual": ("add", 2, {"self": Ref("add")}, "does not add a feed-forward network to its input"),
     "attention's residual": ("add", 1, {"self": Ref("layer_norm")}, "is not added to its input"),
+    "a head with a bias": ("linear", 32, {"bias": Ref("model.decoder.layer_norm.bias")}, "has a bias"),
+    "tokens that are no input": ("embedding", 1, {"indices": Ref("const.arange")}, "does not read an input"),
     "channels before time": ("permute", 0, {"dims": [0, 1, 2]}, "does not put time before channels"),
     "no positions": ("add", 0, {"other": Ref("gelu_1")}, "does not add rows of a table of positions"),
 }

@@ -56,6 +56,9 @@ def test_extras_are_what_adapters_require(engine: Framework) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extra = project["optional-dependencies"].get(engine.name, ())
     always = {Requirement(text).name for text in project["dependencies"]}
+    if engine.alone:  # an extra cannot say --no-deps
+        assert extra == ()
+        return
 
     assert {*engine.requires} == {*extra} | {one for one in engine.requires if Requirement(one).name in always}
 
@@ -108,6 +111,14 @@ def test_setup_installs_what_is_required(ran: list[list[str]]) -> None:
     assert Path(sys.executable) == python
     assert ["--constraint", str(ROOT / "constraints.txt"), "numpy"] == ran[0][-3:]
     assert 1 == len(ran)
+
+
+def test_setup_leaves_out_what_is_not_needed(ran: list[list[str]]) -> None:
+    """A distribution whose own requirements would do harm is installed without them, after the others."""
+    engine = replace(Framework.read(FAKE), requires=("numpy", "greedy"), alone=("greedy",))
+    install.setup(engine, isolated=False)
+
+    assert [["numpy"], ["--no-deps", "greedy"]] == [ran[0][-1:], ran[1][-2:]]
 
 
 def test_setup_builds_once(ran: list[list[str]]) -> None:

@@ -50,12 +50,14 @@ def setup(engine: Framework, *, isolated: bool) -> Path:
         raise SetupError(f"{engine.title} runs {engine.executable}: {engine.remedy}")
     python = _environment(engine) if isolated else Path(sys.executable)
     wanted = [*engine.requires, *(WORKER if isolated else ())]
-    built = [
-        str(_wheel(engine, requirement)) for requirement in wanted if Requirement(requirement).name in engine.build
-    ]
-    plain = [requirement for requirement in wanted if Requirement(requirement).name not in engine.build]
+    built = [str(_wheel(engine, text)) for text in wanted if Requirement(text).name in engine.build]
+    alone = [text for text in wanted if Requirement(text).name in engine.alone]
+    plain = [text for text in wanted if Requirement(text).name not in {*engine.build, *engine.alone}]
     tested = ["--constraint", str(CONSTRAINTS)] if CONSTRAINTS.exists() and not isolated else []
-    _run([*_pip(python), "install", *_target(python), *tested, *built, *plain], engine)
+    install = [*_pip(python), "install", *_target(python), *tested]
+    _run([*install, *built, *plain], engine)
+    if alone:
+        _run([*install, "--no-deps", *alone], engine)
     return python
 
 

@@ -87,6 +87,8 @@ class Framework:
     """Python distributions with the range of versions that was tested, as pip takes them (`jax>=0.10,<1`)."""
     install: str = ""
     """The command that installs what is missing; empty: `inferena setup NAME`, which installs `requires`."""
+    alone: tuple[str, ...] = ()
+    """Those of them that are installed without what they ask for themselves: `requires` has what is needed of it."""
     build: Mapping[str, str] = field(default_factory=dict)
     """Distributions that `inferena setup` builds on this machine, with the CMAKE_ARGS to do it by."""
     debian: tuple[str, ...] = ()

@@ -1,0 +1,135 @@
+"""GGML: an operator table that builds one graph per entry, in memory that is planned once.
+
+Parameters and inputs lie in buffers of the backend; a step computes the graph. ggml differentiates too few
+operators, see adapter.toml: a training step is the joint entry.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ggml import ggml
+from pytest_inferena.worker import Adapter as Base
+from pytest_inferena.worker import Unsupported
+from pytest_inferena.worker.program import substitute
+from pytest_inferena.worker.server import load_adapter
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from adapters.ggml.ggml_graph import Graph, Value
+
+    from pytest_inferena.worker import Entry, Node, Program
+
+
+def _part(name: str) -> Any:
+    return load_adapter(name, Path(__file__).with_name(f"{name}.py"))
+
+
+parts = _part("ggml_graph")
+OPERATORS: dict[str, Any] = {
+    **_part("ggml_elementwise").OPERATORS,
+    **_part("ggml_moves").OPERATORS,
+    **_part("ggml_layers").OPERATORS,
+    **_part("ggml_windows").OPERATORS,
+}
+FEATURES = ("avx2", "fma", "f16c", "avx512", "neon", "dotprod", "sve", "llamafile")
+
+
+class Adapter(Base):
+    """One backend, and one buffer of parameters that all entries read."""
+
+    backend: Any = None
+
+    def load(self, program: Program, weights: Mapping[str, np.ndarray[Any, Any]]) -> None:
+        """Copy the parameters into a buffer of the backend."""
+        self.backend = ggml.ggml_backend_cpu_init()
+        ggml.ggml_backend_cpu_set_n_threads(self.backend, self.setup.threads)
+        specs = program.parameters.values()
+        self.memory = parts.Context(len(specs))
+        self.parameters: dict[str, Value] = {}
+        for spec in specs:
+            parts.check(spec.shape, spec.dtype)
+            self.parameters[spec.name] = parts.Value(spec.shape, spec.dtype, self.memory.leaf(spec.shape, spec.dtype))
+        self.memory.allocate(self.backend)
+        for name, value in self.parameters.items():
+            parts.fill(value.tensor, weights[name])
+
+    def compile(self, entry: Entry) -> Step:
+        """Build the graph, and plan its memory."""
+        graph: Graph = parts.Graph(len(entry.nodes))
+        inputs = entry.arrays("inputs")
+        values = {name: parts.Value(x.shape, x.dtype, x.tensor) for name, x in self.parameters.items()}
+        values |= {spec.name: graph.given(inputs[spec.name]) for spec in entry.inputs}
+        values |= {name: graph.constant(array) for name, array in entry.arrays("constants").items()}
+        read = {*entry.outputs.values(), *(name for node in entry.nodes for name in node.inputs())}
+        for node in entry.nodes:
+            if node.operator not in OPERATORS:
+                raise Unsupported(f"unsupported operator aten.{node.operator}, node {node.name}")
+            try:
+                values |= applied(graph, node, values)
+            except Unsupported as error:
+                raise Unsupported(f"unsupported operator aten.{node.operator}, node {node.name}: {error}") from error
+            graph.expand(*(values[spec.name] for spec in node.outputs if spec.name in read))
+        return Step(self.backend, graph, {name: values[tensor] for name, tensor in entry.outputs.items()})
+
+    def describe(self) -> str:
+        """The library's version and what its kernels were built with, by its own account."""
+        built = [name for name in FEATURES if getattr(ggml, f"ggml_cpu_has_{name}")()]
+        version = ggml.ggml_version().decode()
+        return f"ggml {version} on CPU, built with {' '.join(built)}, {self.setup.threads} threads"
+
+
+def applied(graph: Graph, node: Node, values: Mapping[str, Value]) -> dict[str, Value]:
+    """What a node makes, by name."""
+    for spec in node.outputs:
+        parts.check(spec.shape, spec.dtype)
+    result = OPERATORS[node.operator](graph, *(substitute(x, values.__getitem__) for x in node.arguments.values()))
+    results = result if isinstance(result, tuple) else (result,)
+    return dict(zip((spec.name for spec in node.outputs), results, strict=True))
+
+
+class Step:
+    """One graph whose tensors all have their places."""
+
+    def __init__(self, backend: Any, graph: Graph, outputs: dict[str, Value]) -> None:
+        self.backend, self.graph, self.outputs_ = backend, graph, outputs
+        for value in outputs.values():
+            tensor = graph.packed(value)
+            ggml.ggml_set_output(tensor)
+            if tensor.contents.view_src:
+                ggml.ggml_set_output(tensor.contents.view_src)
+            graph.expand(value)
+        graph.leaves.allocate(backend)
+        for tensor, array in graph.known:
+            parts.fill(tensor, array)
+        graph.known.clear()
+        # ggml_backend_cpu_buffer_type() comes back as 32 bits from ggml-python 0.0.45: its type is no ctypes type.
+        self.planned = ggml.ggml_gallocr_new(ggml.ggml_backend_get_default_buffer_type(backend))
+        if not ggml.ggml_gallocr_alloc_graph(self.planned, graph.graph):
+            raise MemoryError("ggml could not allocate the graph")
+
+    def __call__(self) -> None:
+        """Compute the graph."""
+        status = ggml.ggml_backend_graph_compute(self.backend, self.graph.graph)
+        if status != ggml.GGML_STATUS_SUCCESS:
+            raise RuntimeError(f"ggml_backend_graph_compute returned {status}")
+
+    def synchronize(self) -> None:
+        """The call returns when the CPU is done."""
+
+    def outputs(self) -> dict[str, np.ndarray[Any, Any]]:
+        """Copies of the outputs, in the Program's dtypes."""
+        return {name: _array(value) for name, value in self.outputs_.items()}
+
+
+def _array(value: Value) -> np.ndarray[Any, Any]:
+    tensor = value.tensor
+    kind = np.int32 if tensor.contents.type == ggml.GGML_TYPE_I32 else np.float32
+    found = np.empty(value.shape, kind)
+    ggml.ggml_backend_tensor_get(tensor, ctypes.c_void_p(found.ctypes.data), 0, found.nbytes)
+    return found.astype(value.dtype)

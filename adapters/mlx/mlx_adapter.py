@@ -1,0 +1,300 @@
+"""MLX: an operator table, images with channels last, mx.compile where it gains; gradients by mx.value_and_grad."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.metadata
+import operator
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pytest_inferena.worker import Adapter as Base
+from pytest_inferena.worker import Unsupported, evaluate
+from pytest_inferena.worker.channels_last import CONVOLUTIONS, channels_last
+from pytest_inferena.worker.server import load_adapter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from pytest_inferena.worker import Entry, Program, Setup
+    from pytest_inferena.worker.channels_last import ChannelsLast
+
+
+def _candidates() -> Iterator[str]:
+    """Libraries with a fast BLAS: OpenBLAS by the name that Debian, Fedora and others give it, Intel's from pip."""
+    yield "libopenblas.so.0"
+    try:
+        files = importlib.metadata.files("mkl") or []
+    except importlib.metadata.PackageNotFoundError:
+        return
+    yield from (str(file.locate()) for file in files if file.name.startswith("libmkl_rt.so"))
+
+
+def _preload() -> str:
+    """Load a fast BLAS before MLX, whose own is the reference's on Linux: the first definition of a symbol wins."""
+    if sys.platform != "linux":
+        return ""  # Accelerate
+    for name in _candidates():
+        try:
+            library = ctypes.CDLL(name, mode=ctypes.RTLD_GLOBAL)
+        except OSError:
+            continue
+        if hasattr(library, "openblas_get_config"):
+            library.openblas_get_config.restype = ctypes.c_char_p
+            return str(library.openblas_get_config().decode())
+        return Path(name).name
+    return "the reference BLAS"
+
+
+BLAS = _preload()
+import mlx.core as mx  # noqa: E402 - after its BLAS
+
+if TYPE_CHECKING:
+    from mlx.core import array
+
+windows = load_adapter("mlx_windows", Path(__file__).with_name("mlx_windows.py"))
+
+
+def linear(x: array, weight: array, bias: array | None) -> array:
+    """Weights (out, in)."""
+    return x @ weight.T if bias is None else mx.addmm(bias, x, weight.T)
+
+
+def layer_norm(x: array, shape: list[int], weight: array | None, bias: array | None, eps: float) -> array:
+    """Over the last dimensions."""
+    weight, bias = (None if value is None else value.reshape(-1) for value in (weight, bias))
+    return mx.fast.layer_norm(x.reshape(*x.shape[: -len(shape)], -1), weight, bias, eps).reshape(x.shape)
+
+
+def rms_norm(x: array, shape: list[int], weight: array, eps: float) -> array:
+    """Over the last dimensions."""
+    return mx.fast.rms_norm(x.reshape(*x.shape[: -len(shape)], -1), weight.reshape(-1), eps).reshape(x.shape)
+
+
+def batch_norm(x: array, weight: array, bias: array, mean: array, var: array, eps: float) -> array:
+    """Of (B, C, …), on stored statistics."""
+    result: array = mx.moveaxis(windows.batch_norm(mx.moveaxis(x, 1, -1), weight, bias, mean, var, eps), -1, 1)
+    return result
+
+
+def rotary_embedding(x: array, cos: array, sin: array) -> array:
+    """Pairs (i, i + half) of (B, H, S, D) by tables (S, D / 2); mx.fast.rope makes its own, by its own rounding."""
+    first, second = mx.split(x, 2, -1)
+    return mx.concatenate([first * cos - second * sin, second * cos + first * sin], -1)
+
+
+def attention(
+    query: array, key: array, value: array, mask: array | None, is_causal: bool, scale: float, enable_gqa: bool
+) -> array:
+    """(B, H, S, D); key and value may have fewer heads. MLX's own causal mask begins at the last key, not the first."""
+    del enable_gqa  # MLX looks at the heads
+    rows, columns = query.shape[2], key.shape[2]
+    given: Any = mask
+    if is_causal:
+        given = "causal" if rows == columns else mx.tri(rows, columns, dtype=mx.bool_)
+    return mx.fast.scaled_dot_product_attention(query, key, value, scale=scale, mask=given)
+
+
+def gelu(x: array, approximate: str) -> array:
+    """As mlx.nn has it."""
+    if approximate == "tanh":
+        return 0.5 * x * (1 + mx.tanh((2 / np.pi) ** 0.5 * (x + 0.044715 * x**3)))
+    return x * (1 + mx.erf(x / 2**0.5)) / 2
+
+
+def cross_entropy_loss(
+    x: array, target: array, weight: array | None, reduction: int, ignore_index: int, smoothing: float
+) -> array:
+    """Of (N, classes) and class numbers (N,)."""
+    if x.ndim != 2 or target.ndim != 1:
+        raise Unsupported(f"cross_entropy_loss of {x.ndim} and {target.ndim} dimensions")
+    kept = target != ignore_index
+    classes = mx.where(kept, target, 0)
+    total = mx.logsumexp(x, 1)
+    share = kept.astype(x.dtype) if weight is None else mx.where(kept, weight[classes], 0)
+    losses = (total - mx.take_along_axis(x, classes[:, None], 1)[:, 0]) * share
+    if smoothing:
+        every = (total[:, None] - x) * (1 if weight is None else weight)
+        losses = losses * (1 - smoothing) + mx.where(kept, every.mean(1), 0) * smoothing
+    if reduction == 0:
+        return losses
+    return losses.sum() / (share.sum() if reduction == 1 else 1)
+
+
+def mse_loss(x: array, target: array, reduction: int) -> array:
+    """The mean, the sum or each square."""
+    squares = mx.square(x - target)
+    return (lambda y: y, mx.mean, mx.sum)[reduction](squares)
+
+
+def index(x: array, indices: list[array | None]) -> array:
+    """As NumPy."""
+    return x[tuple(slice(None) if at is None else at for at in indices)]
+
+
+def cut(x: array, dim: int, start: int, end: int, step: int) -> array:
+    """A slice."""
+    return x[(slice(None),) * dim + (slice(start, end, step),)]
+
+
+def slice_scatter(x: array, values: array, dim: int, start: int, end: int, step: int) -> array:
+    """A copy of x with `values` in place of a slice."""
+    copy = mx.array(x)
+    copy[(slice(None),) * dim + (slice(start, end, step),)] = values
+    return copy
+
+
+def cast(x: array, dtype: str) -> array:
+    """To a type by NumPy's name."""
+    return x.astype(DTYPES[dtype])
+
+
+DTYPES = {
+    name: getattr(mx, name) for name in ("float32", "float16", "bfloat16", "int8", "uint8", "int16", "int32", "int64")
+}
+DTYPES["bool"] = mx.bool_
+SAME = (
+    "abs cos erf exp floor_divide log log1p logical_and logical_not logical_or matmul maximum minimum rsqrt sigmoid "
+    "sin sqrt tanh where"
+)
+"""Operators that MLX has under the same name."""
+OPERATORS: dict[str, Callable[..., Any]] = {
+    **{name: getattr(operator, name) for name in ("add", "sub", "mul", "eq", "ne", "lt", "le", "gt", "ge", "neg")},
+    **{name: getattr(mx, name) for name in SAME.split()},
+    "adaptive_avg_pool1d": windows.adaptive_avg_pool(2),
+    "adaptive_avg_pool2d_channels_last": windows.adaptive_avg_pool(1),
+    "amax": lambda x, dims, keepdim: mx.max(x, dims, keepdims=keepdim),
+    "avg_pool2d_channels_last": windows.avg_pool2d,
+    "batch_norm": batch_norm,
+    "batch_norm_channels_last": windows.batch_norm,
+    "bitwise_and": operator.and_,
+    "bitwise_not": lambda x: mx.logical_not(x) if x.dtype == mx.bool_ else ~x,
+    "bitwise_or": operator.or_,
+    "cat": mx.concatenate,
+    "clamp": mx.clip,
+    "conv1d_channels_last": windows.convolution,
+    "conv2d_channels_last": windows.convolution,
+    "cross_entropy_loss": cross_entropy_loss,
+    "cumsum": lambda x, dim: mx.cumsum(x, axis=dim),
+    "detach": mx.stop_gradient,
+    "div": operator.truediv,
+    "embedding": lambda weight, indices: weight[indices],
+    "expand": mx.broadcast_to,
+    "full": lambda size, value, dtype: mx.full(size, value, dtype=DTYPES[dtype]),
+    "gather": lambda x, dim, index: mx.take_along_axis(x, index, dim),
+    "gelu": gelu,
+    "group_norm": windows.group_norm_first,
+    "group_norm_channels_last": windows.group_norm,
+    "index": index,
+    "index_select": lambda x, dim, index: mx.take(x, index, dim),
+    "layer_norm": layer_norm,
+    "linear": linear,
+    "log_softmax": lambda x, dim: x - mx.logsumexp(x, dim, keepdims=True),
+    "max_pool2d_channels_last": windows.max_pool2d,
+    "mean": lambda x, dims, keepdim: mx.mean(x, dims, keepdims=keepdim),
+    "mse_loss": mse_loss,
+    "pad": windows.pad,
+    "permute": mx.transpose,
+    "pow": lambda a, b: a * a if b is not a and isinstance(b, int | float) and b == 2 else a**b,
+    "relu": lambda x: mx.maximum(x, 0),
+    "reshape": mx.reshape,
+    "rms_norm": rms_norm,
+    "roll": mx.roll,
+    "rotary_embedding": rotary_embedding,
+    "scaled_dot_product_attention": attention,
+    "silu": lambda x: x * mx.sigmoid(x),
+    "slice": cut,
+    "slice_scatter": slice_scatter,
+    "softmax": mx.softmax,
+    "sum": lambda x, dims, keepdim: mx.sum(x, dims, keepdims=keepdim),
+    "to": cast,
+    "upsample_nearest2d_channels_last": windows.upsample_nearest2d,
+}
+
+
+def gains(entry: Entry) -> bool:
+    """Whether mx.compile makes an entry faster on the CPU.
+
+    Its fused kernels count indices where operands broadcast, as norms of images do: ResNet-50 takes 0.66 s with it and
+    0.39 s without, inference of SmolLM2 0.47 s either way, training 1.62 s and 1.75 s (benchmarks/fidelity/mlx_layers).
+    """
+    return entry.name == "training" and not entry.operators() & CONVOLUTIONS
+
+
+class Adapter(Base):
+    """Parameters and inputs are arguments of the function; constants are part of it."""
+
+    parameters: dict[str, array]
+    trainable: frozenset[str]
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        if setup.device == "metal" and not mx.metal.is_available():
+            raise Unsupported("MLX finds no Metal on this machine: it needs a Mac with an Apple GPU")
+        mx.set_default_device(mx.gpu if setup.device == "metal" else mx.cpu)
+
+    def load(self, program: Program, weights: Mapping[str, np.ndarray[Any, Any]]) -> None:
+        """Put the parameters on the device."""
+        self.parameters = {name: mx.array(weights[name]) for name in program.parameters}
+        mx.eval(self.parameters)
+        self.trainable = program.trainable
+
+    def compile(self, entry: Entry) -> Step:
+        """Wrap the entry; MLX traces it when it is first run."""
+        made = channels_last(entry)
+        constants = {name: mx.array(value) for name, value in made.entry.arrays("constants").items()}
+        inputs = {spec.name: mx.array(entry.arrays("inputs")[spec.name]) for spec in entry.inputs}
+
+        def forward(parameters: dict[str, array], inputs: dict[str, array]) -> dict[str, array]:
+            return evaluate(made.entry, OPERATORS, {**constants, **parameters, **inputs})
+
+        def loss(trained: dict[str, array], fixed: dict[str, array], inputs: dict[str, array]) -> array:
+            return forward({**fixed, **trained}, inputs)["loss"]
+
+        used = {name: mx.contiguous(made.permute(name, self.parameters[name])) for name in entry.parameters}
+        mx.eval(used)
+        arguments: tuple[dict[str, array], ...] = (used, inputs)
+        function: Any = forward
+        if entry.name == "training":
+            trained = {name: value for name, value in used.items() if name in self.trainable}
+            fixed = {name: value for name, value in used.items() if name not in self.trainable}
+            function, arguments = mx.value_and_grad(loss), (trained, fixed, inputs)
+        compiles = self.setup.device == "metal" or gains(entry)
+        return Step(mx.compile(function) if compiles else function, arguments, made)
+
+    def describe(self) -> str:
+        """MLX's default device, and the BLAS on the CPU."""
+        device = mx.default_device()
+        name = mx.device_info(device).get("device_name", "")
+        return f"MLX on {device.type.name}: {name}" + (f", {BLAS}" if device.type == mx.cpu and BLAS else "")
+
+
+class Step:
+    """One function and its arguments."""
+
+    def __init__(
+        self, function: Callable[..., Any], arguments: tuple[dict[str, array], ...], made: ChannelsLast
+    ) -> None:
+        self.function, self.arguments, self.made = function, arguments, made
+        self.results: Any = None
+
+    def __call__(self) -> None:
+        """Start it; the last step's results go first, so that there is room for these where they were."""
+        self.results = None
+        self.results = self.function(*self.arguments)
+        mx.async_eval(self.results)
+
+    def synchronize(self) -> None:
+        """Wait for its results."""
+        mx.eval(self.results)
+
+    def outputs(self) -> dict[str, np.ndarray[Any, Any]]:
+        """Outputs by name, or loss and gradients."""
+        if not isinstance(self.results, tuple):
+            return {name: np.array(value) for name, value in self.results.items()}
+        loss, gradients = self.results
+        found = {f"grad:{name}": self.made.restore(name, np.array(value)) for name, value in gradients.items()}
+        return {"loss": np.array(loss), **found}

@@ -1,0 +1,179 @@
+"""ncnn: the Program as TorchScript, lowered to ncnn's layers by its converter pnnx, which folds and fuses them.
+
+Converting is part of `compile`, as it optimises. Everything that would calculate or store numbers with fewer bits
+than float32 is off; by default ncnn would use 16.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import ncnn
+from pytest_inferena.worker import Adapter as Base
+from pytest_inferena.worker import Unsupported
+from pytest_inferena.worker.program import Ref
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pytest_inferena.worker import Entry, Program
+
+NARROW = (
+    "use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic", "use_bf16_packed", "use_bf16_storage",
+    "use_int8_packed", "use_int8_storage", "use_int8_arithmetic",
+)  # fmt: skip
+"""Options that take accuracy away."""
+DTYPES = {"float32": "f32", "int64": "i64"}
+"""pnnx's names of the dtypes that an input may have."""
+ATTENTION = "scaled_dot_product_attention"
+
+
+class Adapter(Base):
+    """Parameters become the layers' own, packed as each kernel wants them: there is no load apart from compiling."""
+
+    net: ncnn.Net | None = None
+
+    @classmethod
+    def prepare(cls, program: Program, folder: Path) -> None:
+        """Write ENTRY.pt, or ENTRY.unsupported with the reason why there is none."""
+        import torch
+        from safetensors.torch import load_file
+
+        from pytest_inferena.worker.aten import to_module
+
+        weights = load_file(program.folder / "weights.safetensors")
+        parameters = {name: torch.nn.Parameter(weight, requires_grad=False) for name, weight in weights.items()}
+        for name in ("inference", "latency"):
+            entry = program.entry(name)
+            arrays = entry.arrays("inputs")
+            inputs = tuple(torch.from_numpy(arrays[spec.name]) for spec in entry.inputs)
+            try:
+                module = to_module(masked(entry), parameters)
+            except Unsupported as error:
+                (folder / f"{name}.unsupported").write_text(str(error))
+                continue
+            with torch.no_grad():
+                torch.jit.trace(module, inputs, check_trace=False).save(folder / f"{name}.pt")
+
+    def load(self, program: Program, weights: Mapping[str, np.ndarray[Any, Any]]) -> None:
+        """Find the exchange files, which hold the weights; they are read by `compile`."""
+        del program, weights
+        if self.setup.exchange is None:
+            raise ValueError("ncnn runs exchange files and none were prepared")
+        self.exchange = self.setup.exchange
+
+    def compile(self, entry: Entry) -> Step:
+        """Convert the entry and read the result into a net."""
+        reason = self.exchange / f"{entry.name}.unsupported"
+        if reason.exists():
+            raise Unsupported(reason.read_text())
+        for spec in entry.inputs:
+            if spec.dtype not in DTYPES:
+                raise Unsupported(f"an input of {spec.dtype}, {spec.name}: ncnn takes {' and '.join(DTYPES)}")
+        for spec in map(entry.specs.__getitem__, entry.outputs.values()):
+            if spec.dtype != "float32":
+                raise Unsupported(f"an output of {spec.dtype}, {spec.name}: ncnn makes float32")
+        files = convert(self.exchange / f"{entry.name}.pt", entry, self.setup.scratch)
+        self.net = net = ncnn.Net()
+        net.opt.num_threads = self.setup.threads
+        for option in NARROW:
+            setattr(net.opt, option, False)
+        if net.load_param(str(files["param"])) or net.load_model(str(files["bin"])):
+            raise RuntimeError(f"ncnn does not read what pnnx made of {entry.name}; the log says why")
+        return Step(net, entry, files["py"].read_text())
+
+    def describe(self) -> str:
+        """Version, threads and precision, as the options of the last net have them."""
+        if self.net is None:
+            return f"ncnn {ncnn.__version__}, nothing compiled yet"
+        narrow = [option for option in NARROW if getattr(self.net.opt, option)]
+        return f"ncnn {ncnn.__version__}, CPU, {', '.join(narrow) or 'float32'}, {self.net.opt.num_threads} threads"
+
+
+class Step:
+    """A new extractor for every run, as ncnn wants it, with inputs that lie in ncnn's own tensors."""
+
+    def __init__(self, net: ncnn.Net, entry: Entry, script: str) -> None:
+        self.net, self.entry = net, entry
+        axes = {name: int(axis) for name, axis in re.findall(r"\((in\d+)\.numpy\(\), batch_index=(\d+)\)", script)}
+        self.axes = [int(axis) for axis in re.findall(r"out\d+\.numpy\(batch_index=(\d+)\)", script)]
+        arrays = entry.arrays("inputs")
+        self.inputs = {}
+        for index, spec in enumerate(entry.inputs):
+            array = arrays[spec.name].astype("int32" if spec.dtype == "int64" else "float32")
+            if f"in{index}" in axes:  # what pnnx found to be unused is no input of the net
+                self.inputs[f"in{index}"] = ncnn.Mat(array, batch_index=axes[f"in{index}"]).clone()
+        self.results: list[ncnn.Mat] = []
+
+    def __call__(self) -> None:
+        """Run the net."""
+        self.results.clear()
+        extractor = self.net.create_extractor()
+        for name, value in self.inputs.items():
+            extractor.input(name, value)
+        for index in range(len(self.axes)):
+            status, result = extractor.extract(f"out{index}")
+            if status:
+                raise RuntimeError(f"ncnn's extractor ended with {status}; the log says why")
+            self.results.append(result)
+
+    def synchronize(self) -> None:
+        """Nothing is left to wait for."""
+
+    def outputs(self) -> dict[str, np.ndarray[Any, Any]]:
+        """Results by name, in the shapes that the entry gives them."""
+        found = {}
+        for (name, tensor), result, axis in zip(self.entry.outputs.items(), self.results, self.axes, strict=True):
+            spec = self.entry.specs[tensor]
+            found[name] = np.array(result.numpy(batch_index=axis)).reshape(spec.shape)
+        return found
+
+
+def masked(entry: Entry) -> Entry:
+    """The entry with causal masks written out: pnnx has no rule for `is_causal`."""
+    nodes, masks = [], {}
+    for node in entry.nodes:
+        arguments = node.arguments
+        if node.operator == ATTENTION and arguments["is_causal"]:
+            rows, columns = (entry.specs[arguments[name].name].shape[2] for name in ("query", "key"))
+            mask = np.where(np.tri(rows, columns, dtype=bool), 0, np.finfo("float32").min).astype("float32")
+            masks[f"causal mask {rows}, {columns}"] = mask
+            arguments = arguments | {"attn_mask": Ref(f"causal mask {rows}, {columns}"), "is_causal": False}
+        nodes.append(replace(node, arguments=arguments))
+    return replace(entry, nodes=tuple(nodes), _arrays={"constants": {**entry.arrays("constants"), **masks}})
+
+
+def convert(script: Path, entry: Entry, folder: Path) -> dict[str, Path]:
+    """Run pnnx on TorchScript.
+
+    Returns:
+        its results: `param`, the layers; `bin`, the weights; `py`, which says where the batch lies.
+
+    Raises:
+        Unsupported: an operator has no ncnn layer.
+    """
+    package = importlib.util.find_spec("pnnx")  # not imported: it would import torch
+    if package is None or package.origin is None:
+        raise ImportError("pnnx is not installed: pip install pnnx")
+    files = {kind: folder / f"{entry.name}.{kind}" for kind in ("param", "bin", "py")}
+    unread = {f"pnnx{kind}": folder / f"{entry.name}.pnnx.{kind}" for kind in ("param", "bin", "py", "onnx")}
+    shapes = ",".join(f"[{','.join(map(str, spec.shape))}]{DTYPES[spec.dtype]}" for spec in entry.inputs)
+    where = [f"{name}={path}" for name, path in unread.items()]
+    where += [f"ncnn{kind}={path}" for kind, path in files.items()]
+    command = [str(Path(package.origin).parent / "pnnx"), str(script), f"inputshape={shapes}", "fp16=0", *where]
+    subprocess.run(command, check=True)
+    for path in unread.values():
+        path.unlink(missing_ok=True)
+    layers = [line.split()[:2] for line in files["param"].read_text().splitlines()[2:]]
+    left = {kind: name for kind, name in layers if not re.fullmatch(r"\w+", kind)}
+    if left:
+        named = ", ".join(f"unsupported operator {kind}, node {name}" for kind, name in left.items())
+        raise Unsupported(f"{named}: pnnx has no ncnn layer for it")
+    return files
