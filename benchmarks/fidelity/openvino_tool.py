@@ -29,8 +29,8 @@ PRECISE = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
 def tool(file: Path) -> float:
     """Median milliseconds that benchmark_app reports of two seconds of synchronous inference with a model."""
     command = [
-        str(Path(sys.executable).with_name("benchmark_app")), "-m", str(file), "-d", "CPU", "-api", "sync", "-hint", "none",
-        "-nstreams", "1", "-nthreads", str(thread_budget()), "-infer_precision", "f32", "-t", "2",
+        str(Path(sys.executable).with_name("benchmark_app")), "-m", str(file), "-d", "CPU", "-api", "sync",
+        "-hint", "none", "-nstreams", "1", "-nthreads", str(thread_budget()), "-infer_precision", "f32", "-t", "2",
     ]  # fmt: skip
     report = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     ((median, unit),) = re.findall(r"Median: +([\d.]+) (ms|us)", report.stdout)
