@@ -38,7 +38,7 @@ PYTHON_WORKER = ROOT / "src" / "pytest_inferena" / "worker" / "__main__.py"
 MODEL = ROOT / "tests" / "project" / "mlp.py"
 KNOWN = dict.fromkeys(("ctranslate2", "llamacpp"), ROOT / "benchmarks" / "models" / "smollm2.py")
 """Engines that run architectures they know, not graphs: with a model that they do know."""
-SLOW = frozenset({"inductor"})
+SLOW = frozenset({"aot", "inductor"})
 """Backends that compile for minutes what another backend of the same adapter runs at once."""
 DEADLINE = 180.0
 QUICK = {"min_rounds": 3, "max_rounds": 3, "warmup": False}

@@ -140,10 +140,3 @@ def test_an_executable_that_cannot_be_started(project: Project) -> None:
     result = project.run("-m", "latency")
 
     result.stdout.fnmatch_lines(["error: cannot start */fake/engine: Permission denied"])
-
-
-def test_an_interpreter_that_is_not_there(project: Project) -> None:
-    """--inferena-python with a wrong path is an error that names the path."""
-    result = project.run("-m", "latency", "--inferena-python=fake=/nowhere/python")
-
-    assert "error: cannot start /nowhere/python: No such file or directory" in result.outlines

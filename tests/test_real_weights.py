@@ -19,7 +19,7 @@ from tests.checkpoints import engine, write_program
 from tests.conformance import ROOT
 from tests.test_cells import expected
 
-from pytest_inferena.bench import start
+from pytest_inferena.bench import greet, start
 from pytest_inferena.model import load_case
 from pytest_inferena.platform import thread_budget
 from pytest_inferena.registry import Framework
@@ -99,9 +99,9 @@ def test_the_likeliest_tokens(real: Real, target: str, tmp_path: Path) -> None:
     if not ALL and (reason := "CI=1 runs it" if target in SLOW else framework.missing(backend)):
         pytest.skip(reason)
     made = exchange(framework, real.program)
-    worker, greeting = start(framework, backend, thread_budget(), tmp_path / "worker")
+    worker = start(framework, thread_budget(), tmp_path / "worker")
     try:
-        worker.ask("hello", 60, **greeting, exchange=str(made) if made else None)
+        greet(worker, backend, thread_budget(), 60, made)
         worker.ask("load", 120, program=str(real.program.folder), entries=["inference"])
         worker.ask("compile", 900, entry="inference")
         worker.ask("outputs", 60, entry="inference", file=str(tmp_path / "outputs"))

@@ -153,9 +153,9 @@ class Bench:
         assert self.prepared is not None  # noqa: S101 - `_measure` has prepared
         target = self.target
         folder = Path(tempfile.mkdtemp(prefix=f"{target.id}-", dir=self.harness.scratch))
-        self.worker, greeting = start(target.framework, target.backend, self.settings.threads, folder)
-        exchange = self.prepared.exchange
-        self.hello = self._ask("hello", **greeting, exchange=str(exchange) if exchange else None)
+        self.worker = start(target.framework, self.settings.threads, folder)
+        deadline = self.settings.deadline("hello", target.framework.timeouts)
+        self.hello = greet(self.worker, target.backend, self.settings.threads, deadline, self.prepared.exchange)
         entries = [entry for entry in target.entries() if entry not in self.prepared.absent]
         self._ask("load", program=str(self.prepared.program), entries=entries)
 
@@ -181,8 +181,8 @@ class Bench:
             file.unlink(missing_ok=True)
 
 
-def start(framework: Framework, backend: Backend, threads: int, folder: Path) -> tuple[Worker, dict[str, Any]]:
-    """Start a backend's worker in a folder of its own; also the fields of the `hello` it waits for.
+def start(framework: Framework, threads: int, folder: Path) -> Worker:
+    """Start a framework's worker in a folder of its own; it waits to be greeted.
 
     Raises:
         WorkerFailed: its program cannot be started.
@@ -194,8 +194,21 @@ def start(framework: Framework, backend: Backend, threads: int, folder: Path) ->
     command = (framework.python, str(WORKER), framework.name, str(framework.adapter), *framework.requirements)
     if framework.executable:
         command = (str(framework.folder / framework.executable),)
-    greeting = {"protocol": VERSION, "backend": backend.name, "device": backend.device, "threads": threads}
-    return Worker(Launch(command, threads, env, folder)), {**greeting, "scratch": filled["scratch"]}
+    return Worker(Launch(command, threads, env, folder))
+
+
+def greet(
+    worker: Worker, backend: Backend, threads: int, deadline: float, exchange: Path | None = None
+) -> dict[str, Any]:
+    """Say hello: the worker imports its framework and answers with its versions.
+
+    Raises:
+        WorkerFailed: it cannot.
+    """
+    return worker.ask(
+        "hello", deadline, protocol=VERSION, backend=backend.name, device=backend.device, threads=threads,
+        scratch=str(worker.folder / "scratch"), exchange=str(exchange) if exchange else None,
+    )  # fmt: skip
 
 
 @contextlib.contextmanager

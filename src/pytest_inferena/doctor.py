@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_inferena import cache, platform
-from pytest_inferena.bench import start
+from pytest_inferena.bench import greet, start
 from pytest_inferena.settings import DEADLINES
 from pytest_inferena.worker.client import WorkerFailed
 
@@ -53,11 +53,11 @@ def state(engine: Framework, backend: Backend) -> dict[str, str]:
         return {"missing": reason, "ran": ""}
     with tempfile.TemporaryDirectory() as folder:
         try:
-            worker, greeting = start(engine, backend, platform.thread_budget(), Path(folder) / "worker")
+            worker = start(engine, platform.thread_budget(), Path(folder) / "worker")
         except WorkerFailed as failure:
             return {"missing": str(failure), "ran": ""}
         try:
-            reply = worker.ask("hello", engine.timeouts.get("hello", DEADLINES["hello"]), **greeting, exchange=None)
+            reply = greet(worker, backend, platform.thread_budget(), engine.timeouts.get("hello", DEADLINES["hello"]))
         except WorkerFailed as failure:
             return {"missing": f"installed, but broken: {failure}; {engine.remedy}", "ran": ""}
         finally:
