@@ -56,7 +56,7 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], d
 def test_cell(records: dict[tuple[str, str], dict[str, Any]], target: str, metric: str) -> None:
     """The engine computes what PyTorch computes; in CI it has to be installed."""
     if postponed(target):
-        pytest.skip("inductor compiles it for a minute or two; CI=1 runs it")
+        pytest.skip("PyTorch's compilers take a minute or two for it; CI=1 runs it")
     record = records[target, metric]
     if record["outcome"] == "not_installed" and not IN_CI:
         pytest.skip(record["reason"])

@@ -31,8 +31,13 @@ PHASES = ("hello", "load", "compile", "measure", "outputs")
 NAME = re.compile(r"[a-z0-9_.]+")
 _ASK = """
 import importlib.metadata, json, sys
-names = {one.metadata["Name"].lower().replace("_", "-"): one.version for one in importlib.metadata.distributions()}
-print(json.dumps({name: names[name.lower()] for name in sys.argv[1:] if name.lower() in names}))
+versions = {}
+for name in sys.argv[1:]:
+    try:
+        versions[name] = importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        pass
+print(json.dumps(versions))
 """
 """Asks an interpreter for its distributions."""
 
