@@ -22,10 +22,10 @@ import pytest
 
 from pytest_inferena.cache import Workload
 from pytest_inferena.cell import Target
+from pytest_inferena.framework import Backend, Framework
 from pytest_inferena.gate import judge
 from pytest_inferena.model import Model
 from pytest_inferena.prepare import Prepared, Preparer
-from pytest_inferena.registry import Backend, Framework
 from pytest_inferena.tensors import GoldenFile
 from pytest_inferena.worker import protocol
 from pytest_inferena.worker.client import Launch, Worker, WorkerFailed

@@ -16,7 +16,7 @@ from tests.records import make_record, make_results, sample_results
 
 from pytest_inferena import cli, install, results
 from pytest_inferena.doctor import state
-from pytest_inferena.registry import Framework
+from pytest_inferena.framework import Framework
 from pytest_inferena.report import coverage, render
 
 if TYPE_CHECKING:

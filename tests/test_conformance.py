@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.conformance import KNOWN, QUICK, Client, Engine, client, engines, prepare, remade, with_unknown_operator
 
-from pytest_inferena.registry import METRICS
+from pytest_inferena.framework import METRICS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,9 +15,9 @@ import pytest
 from pytest_inferena import prepare
 from pytest_inferena.cache import Folder, Workload
 from pytest_inferena.cell import Target
+from pytest_inferena.framework import Backend, Framework
 from pytest_inferena.model import Model
 from pytest_inferena.prepare import Prepared, Preparer
-from pytest_inferena.registry import Backend, Framework
 from pytest_inferena.worker.client import WorkerFailed
 
 SOURCE = Path(__file__).parent / "project" / "mlp.py"

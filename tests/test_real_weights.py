@@ -20,9 +20,9 @@ from tests.conformance import ROOT
 from tests.test_cells import expected
 
 from pytest_inferena.bench import greet, start
+from pytest_inferena.framework import Framework
 from pytest_inferena.model import load_case
 from pytest_inferena.platform import thread_budget
-from pytest_inferena.registry import Framework
 from pytest_inferena.weights import resolve_weights
 from pytest_inferena.worker import Setup
 

@@ -27,7 +27,7 @@ ALLOWED = {
     "worker/aten.py": BASELINE,
     "cache.py": {"torch", "gguf"},  # their versions decide what is prepared
     "gate.py": {"pytorch"},  # messages that show the baseline's figures
-    "registry.py": {"torch"},  # adapter.toml's field needs_torch
+    "framework.py": {"torch"},  # adapter.toml's field needs_torch
 }
 """Which names may stand in the code of which file or folder."""
 

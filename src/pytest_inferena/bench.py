@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from pytest_inferena.cell import Target
+    from pytest_inferena.framework import Backend, Framework
     from pytest_inferena.prepare import Prepared
-    from pytest_inferena.registry import Backend, Framework
     from pytest_inferena.settings import Settings
 
 WORKER = Path(__file__).parent / "worker" / "__main__.py"

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_inferena.registry import METRICS
+from pytest_inferena.framework import METRICS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from pytest_inferena.framework import Backend, Framework, KnownIssue
     from pytest_inferena.model import Model
-    from pytest_inferena.registry import Backend, Framework, KnownIssue, Registry
+    from pytest_inferena.registry import Registry
 
 
 @dataclass(frozen=True)

@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_inferena import cache
+from pytest_inferena.framework import RegistryError
 from pytest_inferena.install import SetupError, setup
-from pytest_inferena.registry import Registry, RegistryError, collect
+from pytest_inferena.registry import Registry, collect
 from pytest_inferena.results import ResultsError, read
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pytest_inferena.registry import Framework
+    from pytest_inferena.framework import Framework
 
 HERE = Path(__file__).parent
 

@@ -13,7 +13,8 @@ from pytest_inferena.settings import DEADLINES
 from pytest_inferena.worker.client import WorkerFailed
 
 if TYPE_CHECKING:
-    from pytest_inferena.registry import Backend, Framework, Registry
+    from pytest_inferena.framework import Backend, Framework
+    from pytest_inferena.registry import Registry
 
 
 def examine(registry: Registry) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from pytest_inferena import cache
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_inferena.registry import Framework
+    from pytest_inferena.framework import Framework
 
 CONSTRAINTS = Path(__file__).parents[2] / "constraints.txt"
 """A checkout's tested versions; a wheel has none."""

@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from pytest_inferena.bench import Bench, Harness
     from pytest_inferena.cell import Target
     from pytest_inferena.celltest import CellTest
+    from pytest_inferena.framework import Framework
     from pytest_inferena.model import Model
-    from pytest_inferena.registry import Framework, Registry
+    from pytest_inferena.registry import Registry
     from pytest_inferena.session import Session
 
 REGISTRY: pytest.StashKey[Registry] = pytest.StashKey()
@@ -84,7 +85,8 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Read the registry and declare a marker for everything in it."""
-    from pytest_inferena.registry import RegistryError, collect
+    from pytest_inferena.framework import RegistryError
+    from pytest_inferena.registry import collect
     from pytest_inferena.selection import declare_markers
     from pytest_inferena.settings import Settings, pairs
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pytest_inferena.cell import Target
-    from pytest_inferena.registry import Framework
+    from pytest_inferena.framework import Framework
 
 PARENT = Path(__file__).parents[1]
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_inferena.cell import markers, targets
-from pytest_inferena.registry import METRICS
+from pytest_inferena.framework import METRICS
 
 if TYPE_CHECKING:
     from pytest_inferena.registry import Registry

@@ -14,9 +14,9 @@ from pytest_inferena import platform, results
 from pytest_inferena.cache import Workload, digest
 from pytest_inferena.cell import targets
 from pytest_inferena.celltest import record_of, target_of
+from pytest_inferena.framework import METRICS
 from pytest_inferena.plan import history, plan
 from pytest_inferena.progress import Live
-from pytest_inferena.registry import METRICS
 from pytest_inferena.report import ReportError, ReportTarget, render, write
 
 if TYPE_CHECKING:
