@@ -97,7 +97,7 @@ def follow_the_recipes(folder: Path) -> None:
 
 def engine_toml() -> str:
     """The recipe's adapter.toml."""
-    return blocks("toml")[1].replace('["my-engine"]', '["numpy"]')
+    return blocks("toml")[1].replace('["my-engine>=1.2,<2"]', '["numpy"]')
 
 
 ALL = (".", "--pyargs", "pytest_inferena.benchmarks", "-k", "my_net", "-m", "my_engine or eager")
