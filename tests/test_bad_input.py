@@ -162,7 +162,7 @@ def test_framework_named_like_a_metric(project: Project) -> None:
     (project.folder / "fake_adapter.py").rename(project.folder / "large_adapter.py")
     project.write("fake/adapter.toml", TOML.replace('"fake"', '"large"'))
     expected = (
-        f"inferena: the framework 'large' ({project.folder}) has the name of a marker for large models, "
+        f"inferena: the framework 'large' ({project.folder}) has the name of a marker, "
         "so -m cannot tell them apart; rename it"
     )
 
@@ -220,3 +220,16 @@ def test_model_that_cannot_be_prepared(project: Project, text: str, message: str
     assert 2 == sum(line.startswith("error: prepare: ") for line in result.outlines)
     result.stdout.fnmatch_lines([f"error: {message}"])
     assert 2 == list(project.outcomes().values()).count("error")
+
+
+def test_gradients_that_cannot_be_traced(project: Project) -> None:
+    """A model without a gradient graph is not trained by an engine that needs one; the reason names the operator."""
+    turned = MLP.replace("nn.Linear(16, 4)", "nn.ConvTranspose1d(16, 4, 1)")
+    turned = turned.replace("self.first(x)))))", "self.first(x)))).unsqueeze(-1)).squeeze(-1)")
+    project.write("models/turned.py", turned)
+    project.write("fake/adapter.toml", 'training = "joint"\n' + TOML)
+    result = project.run("-rs", "-k", "turned", "-m", "training")
+
+    result.assert_outcomes(skipped=1, deselected=7)
+    result.stdout.fnmatch_lines(["SKIPPED * cannot trace the gradients of this model: *transposed convolution*"])
+    assert {"training": "unsupported"} == project.outcomes()

@@ -10,8 +10,7 @@ from tests.projects import METRICS, MODEL, Project
 
 from pytest_inferena import platform
 from pytest_inferena.model import Case, Model, load_case
-from pytest_inferena.preparer import Loss
-from pytest_inferena.program.capture import capture, parameter_names
+from pytest_inferena.preparer import entries
 
 MODELS = Path(__file__).parents[1] / "benchmarks" / "models"
 GOOD = 'TITLE = "A"\nUNIT = "token"\nITEMS = 128\nPARAMETERS = 1_000\n'
@@ -183,9 +182,4 @@ def test_a_machine_that_is_too_small_says_so(
 
 
 def _operators(case: Case) -> dict[str, set[str]]:
-    names = parameter_names(case.module)
-    graphs = {
-        "inference": capture(case.module, case.inputs, case.outputs, names),
-        "training": capture(Loss(case), case.inputs | case.targets, ("loss",), names, trains=True),
-    }
-    return {entry: {node.operator for node in graph.nodes} for entry, graph in graphs.items()}
+    return {entry: {node.operator for node in graph.nodes} for entry, (graph, _) in entries(case).items()}

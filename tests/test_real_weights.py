@@ -101,7 +101,7 @@ def test_the_likeliest_tokens(real: Real, target: str, tmp_path: Path) -> None:
     if not IN_CI and (reason := framework.missing(backend)):
         pytest.skip(reason)
     made = exchange(framework, real.program)
-    worker = start(framework, thread_budget(), tmp_path / "worker")
+    worker = start(framework, backend, thread_budget(), tmp_path / "worker")
     try:
         greet(worker, backend, thread_budget(), 60, made)
         worker.ask("load", 120, program=str(real.program.folder), entries=["inference"])

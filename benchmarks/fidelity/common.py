@@ -54,7 +54,7 @@ def compiled(target: Target, ready: Prepared, metric: str) -> Step:
     """One entry compiled by its adapter, in this process."""
     scratch = Path(tempfile.mkdtemp())
     backend = target.backend
-    for name, value in target.framework.env.items():
+    for name, value in {**target.framework.env, **backend.env}.items():
         os.environ[name] = value.format(scratch=scratch, threads=thread_budget())
     module = load_adapter(target.framework.name, target.framework.adapter)
     adapter = module.Adapter(Setup(backend.name, backend.device, thread_budget(), scratch, ready.exchange))

@@ -153,7 +153,7 @@ class Bench:
         assert self.prepared is not None  # noqa: S101 - `_measure` has prepared
         target = self.target
         folder = Path(tempfile.mkdtemp(prefix=f"{target.id}-", dir=self.harness.scratch))
-        self.worker = start(target.framework, self.settings.threads, folder)
+        self.worker = start(target.framework, target.backend, self.settings.threads, folder)
         deadline = self.settings.deadline("hello", target.framework.timeouts)
         self.hello = greet(self.worker, target.backend, self.settings.threads, deadline, self.prepared.exchange)
         entries = [entry for entry in target.entries() if entry not in self.prepared.absent]
@@ -181,7 +181,7 @@ class Bench:
             file.unlink(missing_ok=True)
 
 
-def start(framework: Framework, threads: int, folder: Path) -> Worker:
+def start(framework: Framework, backend: Backend, threads: int, folder: Path) -> Worker:
     """Start a framework's worker in a folder of its own; it waits to be greeted.
 
     Raises:
@@ -190,7 +190,7 @@ def start(framework: Framework, threads: int, folder: Path) -> Worker:
     scratch = folder / "scratch"
     scratch.mkdir(parents=True)
     filled = {"scratch": str(scratch), "threads": str(threads)}
-    env = {name: value.format_map(filled) for name, value in framework.env.items()}
+    env = {name: value.format_map(filled) for name, value in {**framework.env, **backend.env}.items()}
     command = (framework.python, str(WORKER), framework.name, str(framework.adapter), *framework.requirements)
     if framework.executable:
         command = (str(framework.folder / framework.executable),)

@@ -14,6 +14,12 @@ if TYPE_CHECKING:
     from pytest_inferena.model import Model
     from pytest_inferena.registry import Registry
 
+ASKED_FOR = {
+    "large": "models that need a big machine; deselected unless asked for",
+    "tuned": "engines that search for fast kernels, for minutes or hours; deselected unless asked for",
+}
+"""Markers of cells that run only where `-m` or an option of the same name asks for them."""
+
 
 @dataclass(frozen=True)
 class Target:
@@ -36,7 +42,8 @@ class Target:
         names = [
             self.model.name, self.framework.name, self.backend.name, self.backend.device, self.framework.language
         ]  # fmt: skip
-        return list(dict.fromkeys([*names, *(["large"] if self.model.large else [])]))
+        asked = [name for name, is_set in (("large", self.model.large), ("tuned", self.backend.tuned)) if is_set]
+        return list(dict.fromkeys([*names, *asked]))
 
     def entry(self, metric: str) -> str:
         """The entry of the Program that a metric runs."""
@@ -83,7 +90,7 @@ def targets(registry: Registry) -> Iterator[Target]:
 def markers(registry: Registry) -> dict[str, str]:
     """Every marker with its description; what this project declares, from one list."""
     described: dict[str, str] = {metric: f"cells of the metric {metric}" for metric in METRICS}
-    described["large"] = "models that need a big machine; deselected unless asked for"
+    described |= ASKED_FOR
     for target in targets(registry):
         described.setdefault(target.model.name, f"cells of the model {target.model.title}")
         described.setdefault(target.framework.name, f"cells of the framework {target.framework.title}")

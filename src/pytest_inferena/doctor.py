@@ -54,7 +54,7 @@ def state(engine: Framework, backend: Backend) -> dict[str, str]:
         return {"missing": reason, "ran": ""}
     with tempfile.TemporaryDirectory() as folder:
         try:
-            worker = start(engine, platform.thread_budget(), Path(folder) / "worker")
+            worker = start(engine, backend, platform.thread_budget(), Path(folder) / "worker")
         except WorkerFailed as failure:
             return {"missing": str(failure), "ran": ""}
         try:

@@ -55,6 +55,15 @@ class Backend:
     """Programs that have to be on PATH, such as a compiler."""
     platforms: tuple[str, ...] = ()
     """Where it exists at all, as `sys.platform` names it; empty: everywhere."""
+    env: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """Environment of the worker, beside the framework's."""
+    tuned: bool = False
+    """The engine searches for fast kernels by timing them: the variant `tuned`, which has to be asked for."""
+
+    @property
+    def variant(self) -> str:
+        """What the results call it."""
+        return "tuned" if self.tuned else "vanilla"
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     add("--inferena-threads", type=int, metavar="N", help="thread budget of every engine (default: all CPUs)")
     add("--inferena-large", action="store_true", help="also the models marked large")
+    add("--inferena-tuned", action="store_true", help="also the engines that search for fast kernels")
     add(
         "--inferena-dry-run",
         action="store_true",
@@ -121,11 +122,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Put the cells of a worker together, compile first, and leave out what is too large."""
+    """Put the cells of a worker together, compile first, and leave out what has to be asked for."""
     if SESSION in config.stash and any("cell" in getattr(item, "fixturenames", ()) for item in items):
         from pytest_inferena.selection import arrange
 
-        arrange(config, items, large=config.stash[SESSION].settings.large)
+        arrange(config, items)
 
 
 @pytest.hookimpl(tryfirst=True)

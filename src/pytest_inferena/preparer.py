@@ -8,6 +8,7 @@ answer is `facts.json` in that folder, or one line in `error.json`; exit status 
 
 from __future__ import annotations
 
+import gc
 import importlib.metadata
 import json
 import site
@@ -22,7 +23,7 @@ from safetensors.torch import save_file
 
 from pytest_inferena.cache import FULL, is_full
 from pytest_inferena.model import Model, load_case
-from pytest_inferena.program.capture import capture, parameter_names
+from pytest_inferena.program.capture import capture, export, parameter_names
 from pytest_inferena.program.graph import NotExportable
 from pytest_inferena.program.joint import joint
 from pytest_inferena.reference import ENTRIES, write_golden
@@ -38,18 +39,19 @@ if TYPE_CHECKING:
     from pytest_inferena.program.graph import Graph
 
 
-class Loss(torch.nn.Module):
-    """A case's module with its loss: what `training` runs."""
+class Whole(torch.nn.Module):
+    """A case's module with its loss: what `training` runs, and `inference` a part of it."""
 
     def __init__(self, case: Case) -> None:
         super().__init__()
         self.case_module, self.case = case.module, case
 
-    def forward(self, **arguments: torch.Tensor) -> torch.Tensor:
-        """Inputs and targets by name to the scalar loss."""
+    def forward(self, **arguments: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Inputs and targets by name to the scalar loss and the outputs."""
         targets = {name: arguments.pop(name) for name in self.case.targets}
         outputs = self.case_module(**arguments)
-        return self.case.loss(*(outputs if isinstance(outputs, tuple) else (outputs,)), **targets)
+        outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+        return (self.case.loss(*outputs, **targets), *outputs)
 
 
 def main(request_file: str) -> int:
@@ -90,11 +92,8 @@ def base(folder: Path, request: Mapping[str, Any]) -> dict[str, Any]:
     trainable = frozenset(name for name, parameter in parameters.items() if parameter.requires_grad)
     Program(folder, request["name"], specs, trainable).write()
     save_file({name: p.detach().contiguous() for name, p in parameters.items()}, folder / "weights.safetensors")
-    names = parameter_names(case.module)
-    for entry, inputs in (("inference", case.inputs), ("latency", case.latency)):
-        write_entry(folder, entry, capture(case.module, inputs, case.outputs, names), inputs)
-    training = case.inputs | case.targets
-    write_entry(folder, "training", capture(Loss(case), training, ("loss",), names, trains=True), training)
+    for entry, (graph, inputs) in entries(case).items():
+        write_entry(folder, entry, graph, inputs)
     model, size = Model.from_file(Path(request["source"])), request["size"]
     golden = {entry: write_golden(case, entry, folder) for entry in ENTRIES if not model.too_big(entry, size)}
     return {
@@ -105,13 +104,33 @@ def base(folder: Path, request: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def entries(case: Case) -> dict[str, tuple[Graph, Mapping[str, torch.Tensor]]]:
+    """The graphs of a case's entries with their inputs; inference and training are parts of one export.
+
+    Raises:
+        NotExportable: one of them has none.
+    """
+    names, inputs = parameter_names(case.module), case.inputs | case.targets
+    latency = capture(case.module, case.latency, case.outputs, names)
+    whole = export(Whole(case), inputs, ("loss", *case.outputs), names, trains=True)
+    outputs = {name: place for place, name in enumerate(case.outputs, 1)}
+    return {
+        "inference": (whole.graph(case.inputs, outputs), case.inputs),
+        "latency": (latency, case.latency),
+        "training": (whole.graph(inputs, {"loss": 0}, trains=True), inputs),
+    }
+
+
 def joint_entry(folder: Path, request: Mapping[str, Any]) -> dict[str, Any]:
     """The training entry as one graph of forward and backward."""
     program = Program.read(Path(request["program"]))
     training = program.entry("training")
-    case, _ = _case({**request, "weights": "seeded"})  # values do not matter to a graph
-    parameters = dict(case.module.named_parameters())
-    inputs = case.inputs | case.targets
+    parameters = {
+        name: torch.nn.Parameter(torch.empty(spec.shape, dtype=getattr(torch, spec.dtype)), name in program.trainable)
+        for name, spec in program.parameters.items()
+    }  # values do not matter to a graph
+    inputs = {name: torch.from_numpy(array) for name, array in training.arrays("inputs").items()}
+    inputs = {spec.name: inputs[spec.name] for spec in training.inputs}
     write_entry(folder, "joint", joint(training, parameters, inputs), inputs)
     return {}
 
@@ -132,6 +151,7 @@ def _case(request: Mapping[str, Any]) -> tuple[Case, str]:
     case = load_case(Path(request["source"]), request["size"])
     label = resolve_weights(case, request["weights"])
     case.module.eval()
+    gc.freeze()  # what was imported stays: looking for garbage in it takes a sixth of a capture
     return case, label
 
 

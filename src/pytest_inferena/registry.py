@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_inferena.cell import ASKED_FOR
 from pytest_inferena.framework import METRICS, Framework, RegistryError
 from pytest_inferena.model import Model
 
@@ -61,7 +62,7 @@ def collect(hook: Any) -> Registry:
 
 def _check_distinct(registry: Registry) -> None:
     """Markers of two kinds may share a name only where they mean the same cells, as a backend and its device do."""
-    taken = dict.fromkeys(METRICS, "metric") | {"large": "marker for large models"}
+    taken = dict.fromkeys(METRICS, "metric") | dict.fromkeys(ASKED_FOR, "marker")
     _reject("framework", registry.frameworks, taken)
     for framework in registry.frameworks.values():
         taken.setdefault(framework.name, "framework")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_inferena.cell import markers, targets
+from pytest_inferena.cell import ASKED_FOR, markers, targets
 from pytest_inferena.framework import METRICS
 
 if TYPE_CHECKING:
@@ -93,14 +93,14 @@ def metric_of(item: pytest.Item) -> str:
     return found[0]
 
 
-def arrange(config: pytest.Config, items: list[pytest.Item], *, large: bool) -> None:
-    """Sort cells by target, compile first, in the places that cells have; deselect large models."""
+def arrange(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Sort cells by target, compile first, in the places that cells have; deselect what has to be asked for."""
     expression = config.getoption("markexpr", default="")
-    if not large and "large" not in expression:
-        left_out = [item for item in items if _is_cell(item) and item.get_closest_marker("large")]
-        if left_out:
-            config.hook.pytest_deselected(items=left_out)
-            items[:] = [item for item in items if item not in left_out]
+    unasked = [name for name in ASKED_FOR if not config.getoption(f"inferena_{name}") and name not in expression]
+    left_out = [item for item in items if _is_cell(item) and any(map(item.get_closest_marker, unasked))]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
     places = [index for index, item in enumerate(items) if _is_cell(item)]
     order: dict[Any, int] = {}
     for index in places:

@@ -39,7 +39,6 @@ class Settings:
     weights: str
     threads: int
     dtype: str
-    large: bool
     dry_run: bool
     resume: bool
     results: Path | None
@@ -64,7 +63,7 @@ class Settings:
         return {
             "model": target.model.name, "framework": target.framework.name, "backend": target.backend.name,
             "device": target.backend.device, "metric": metric, "size": self.size, "dtype": self.dtype,
-            "threads": self.threads, "batch": None, "seq": None, "variant": "vanilla",
+            "threads": self.threads, "batch": None, "seq": None, "variant": target.backend.variant,
             "weights": weights, "outcome": "error", "flags": [], "reason": "",
             "median": None, "interval": None, "unit": "s", "samples": [], "verdict": None, "ran": "",
             "versions": {}, "revision": None, "hashes": {}, "extra": {},
@@ -101,7 +100,6 @@ class Settings:
             weights=weights if weights in {"seeded", "package", "hub"} else str(Path(weights).resolve()),
             threads=_threads(config.getoption("inferena_threads")),
             dtype="float32",
-            large=config.getoption("inferena_large"),
             dry_run=config.getoption("inferena_dry_run"),
             resume=config.getoption("inferena_resume"),
             results=Path(results) if results else None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -36,7 +37,43 @@ def capture(
     *,
     trains: bool = False,
 ) -> Graph:
-    """Capture one way of calling a module.
+    """Capture one way of calling a module; see `export`."""
+    results = {name: place for place, name in enumerate(outputs)}
+    return export(module, inputs, outputs, names, trains=trains).graph(inputs, results, trains=trains)
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What torch.export made of one way of calling a module; entries that differ in outputs share it."""
+
+    fx: torch.fx.Graph
+    known: Mapping[str, str | torch.Tensor]
+    """Placeholder → the name of an input or parameter, or the constant that it stands for."""
+
+    def graph(self, inputs: Tensors, results: Mapping[str, int], *, trains: bool = False) -> Graph:
+        """The part that some of its results need, of some of its inputs, as a Program's graph.
+
+        Args:
+            inputs: those that it needs, by name.
+            results: name of an output → which result it is.
+            trains: engines will derive gradients.
+        """
+        part = torch.fx.Graph()
+        all_results: Any = part.graph_copy(self.fx, {})
+        part.output(tuple(all_results[place] for place in results.values()))
+        part.eliminate_dead_code()
+        return lower(part, self.known, inputs, tuple(results), trains=trains)
+
+
+def export(
+    module: torch.nn.Module,
+    inputs: Tensors,
+    outputs: tuple[str, ...],
+    names: Mapping[int, str],
+    *,
+    trains: bool = False,
+) -> Exported:
+    """Export one way of calling a module.
 
     Args:
         module: in eval mode; called with `inputs` as keyword arguments.
@@ -68,7 +105,7 @@ def capture(
     for kind in (signature.inputs_to_buffers, signature.inputs_to_lifted_tensor_constants):
         known |= {node: tensors[target] for node, target in kind.items()}
     known |= dict(zip(signature.user_inputs, inputs, strict=True))
-    return lower(exported.graph, known, inputs, outputs, trains=trains)
+    return Exported(exported.graph, known)
 
 
 def _export(module: torch.nn.Module, inputs: Tensors, *, trains: bool) -> torch.export.ExportedProgram:

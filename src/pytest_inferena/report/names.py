@@ -25,9 +25,8 @@ def labels_of(results: Results) -> dict[Any, str]:
         same = [other for other in engines if other[0] == engine[0]]
         apart = [part for i, part in enumerate(engine) if len({other[i] for other in same}) > 1]
         title = results.run["titles"]["frameworks"].get(engine[0], engine[0])
-        if engine[3] != "vanilla" and engine[3] not in apart:
-            apart.append(engine[3])
-        labels[engine] = clean(f"{title} ({', '.join(apart)})" if apart else title)
+        shown = [part for part in (*apart, engine[3]) if part != "vanilla"]
+        labels[engine] = clean(f"{title} ({', '.join(dict.fromkeys(shown))})" if shown else title)
     return labels
 
 
