@@ -13,7 +13,7 @@ from pytest_inferena import cache
 from pytest_inferena.framework import RegistryError
 from pytest_inferena.install import SetupError, setup
 from pytest_inferena.registry import Registry, collect
-from pytest_inferena.results import ResultsError, read
+from pytest_inferena.results import ResultsError, read, read_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +24,7 @@ HERE = Path(__file__).parent
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command; 0, or 1 after one line on what is wrong."""
+    """Run a command; 0, or 1 after one line on what is wrong, or where a comparison found something worse."""
     parser = argparse.ArgumentParser(prog="inferena", description="Which ML framework runs this model best?")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     doctor = commands.add_parser("doctor", help="what is installed, which devices, what is missing and how to get it")
@@ -40,16 +40,30 @@ def main(arguments: list[str] | None = None) -> int:
     covered.add_argument("results", nargs="+", type=Path, help="result files (--inferena-report=json:FILE) or journals")
     covered.add_argument("--json", action="store_true", help="as JSON")
     covered.set_defaults(run=_coverage)
+    merged = commands.add_parser("merge", help="join result files of several machines, or of one over time")
+    merged.add_argument("results", nargs="+", type=Path)
+    merged.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="where to write all of them")
+    merged.set_defaults(run=_merge)
+    compared = commands.add_parser(
+        "compare", help="what changed from one result file to another; exit code 1 where something got worse"
+    )
+    compared.add_argument("old", type=Path)
+    compared.add_argument("new", type=Path)
+    compared.add_argument(
+        "--threshold", type=float, default=5, metavar="PERCENT", help="by how much a median has to differ (default: 5)"
+    )
+    compared.add_argument("--all", action="store_true", help="also what did not change")
+    compared.add_argument("--json", action="store_true", help="as JSON, all cells")
+    compared.set_defaults(run=_compare)
     store = commands.add_parser("cache", help="programs, weights and golden data that were prepared")
     store.add_argument("what", choices=("size", "clear"))
     store.set_defaults(run=_cache)
     options = parser.parse_args(arguments)
     try:
-        options.run(options)
+        return int(options.run(options) or 0)
     except (RegistryError, SetupError, ResultsError, OSError) as error:
         print(f"inferena: {error}", file=sys.stderr)
         return 1
-    return 0
 
 
 def registry() -> Registry:
@@ -134,9 +148,28 @@ def _setup(options: argparse.Namespace) -> None:
 def _coverage(options: argparse.Namespace) -> None:
     from pytest_inferena.report import coverage
 
-    found = coverage.combined([read(path) for path in options.results])
+    found = coverage.combined([results for path in options.results for results in read_all(path)])
     text = json.dumps(coverage.cells(found), indent=2) if options.json else coverage.render(found).rstrip()
     print(text)
+
+
+def _merge(options: argparse.Namespace) -> None:
+    from pytest_inferena.merge import merge, render
+    from pytest_inferena.report import replace_file
+
+    runs, conflicts = merge(results for path in options.results for results in read_all(path))
+    replace_file(options.output, render(runs))
+    for conflict in conflicts:
+        print(f"inferena: {conflict}", file=sys.stderr)
+    print(f"{options.output}: {len(runs)} runs, {sum(len(results.records) for results in runs)} cells")
+
+
+def _compare(options: argparse.Namespace) -> bool:
+    from pytest_inferena.compare import REGRESSIONS, compare, render, to_json
+
+    changes = compare(read(options.old), read(options.new), options.threshold / 100)
+    print(json.dumps(to_json(changes), indent=2) if options.json else render(changes, everything=options.all).rstrip())
+    return any(change.kind in REGRESSIONS for change in changes)
 
 
 def _cache(options: argparse.Namespace) -> None:

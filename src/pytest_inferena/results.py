@@ -45,6 +45,7 @@ __all__ = [
     "key_of",
     "latest",
     "read",
+    "read_all",
 ]
 
 
@@ -156,6 +157,33 @@ def read(path: Path) -> Results:
     if isinstance(head, dict) and "records" not in head:
         return _read_journal(path, head, lines)
     document = _parse(data)
+    if isinstance(document, dict) and "runs" in document:
+        raise ResultsError(f"{path}: holds several runs, which `inferena merge` joined; one is needed here")
+    return _document(path, document)
+
+
+def read_all(path: Path) -> tuple[Results, ...]:
+    """Read all runs of a file: the one of a journal or a document, or those that `inferena merge` joined.
+
+    Raises:
+        ResultsError: As `read` does.
+
+    """
+    try:
+        document = _parse(path.read_bytes())
+    except OSError as error:
+        raise ResultsError(f"{path}: cannot be read: {error.strerror}") from error
+    if not isinstance(document, dict) or "runs" not in document:
+        return (read(path),)
+    if not isinstance(document["runs"], list):
+        raise ResultsError(f"{path}: runs: expected a list")
+    parts = [{**part, "schema": document.get("schema")} for part in document["runs"] if isinstance(part, dict)]
+    if len(parts) < len(document["runs"]):
+        raise ResultsError(f"{path}: runs: expected objects with run and records")
+    return tuple(_document(path, part) for part in parts)
+
+
+def _document(path: Path, document: Any) -> Results:
     if not isinstance(document, dict) or not isinstance(document.get("records"), list):
         raise ResultsError(f"{path}: holds neither a journal nor a results document of pytest-inferena")
     run = _checked_run(path, document)

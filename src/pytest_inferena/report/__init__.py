@@ -10,7 +10,7 @@ from typing import TypeAlias
 from pytest_inferena.report import coverage, csv_, json_, markdown, terminal
 from pytest_inferena.results import Results
 
-__all__ = ["FORMATS", "ReportError", "ReportTarget", "parse_report_option", "render", "write"]
+__all__ = ["FORMATS", "ReportError", "ReportTarget", "parse_report_option", "render", "replace_file", "write"]
 
 Format: TypeAlias = Callable[[Results], str]
 FORMATS: dict[str, Format] = {
@@ -81,7 +81,7 @@ def write(results: Results, targets: Iterable[ReportTarget]) -> None:
             if target.path is None:
                 _print(text)
             else:
-                _replace(target.path, text)
+                replace_file(target.path, text)
         except OSError as error:
             name = target.path or "standard output"
             failures.append(f"{target.format} report to {name} cannot be written: {error.strerror}")
@@ -105,7 +105,8 @@ def _print(text: str) -> None:
     sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
 
 
-def _replace(path: Path, text: str) -> None:
+def replace_file(path: Path, text: str) -> None:
+    """Write a file that appears whole or not at all, its folder made where it is missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists() and not path.is_file():  # a device or a pipe is written to, never replaced
         path.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")

@@ -1,12 +1,22 @@
 """Results as the document that `pytest_inferena.results.read` reads back, one record a line for diffs."""
 
 import json
+from collections.abc import Iterable
 
 from pytest_inferena.results import SCHEMA, Results
 
 
 def render(results: Results) -> str:
     """Render everything the results hold; only the warnings of reading are left out."""
+    return f'{{"schema": {SCHEMA},\n{_body(results)}}}\n'
+
+
+def render_all(runs: Iterable[Results]) -> str:
+    """Render several runs as one document."""
+    parts = ",\n".join(f"{{{_body(results)}}}" for results in runs)
+    return f'{{"schema": {SCHEMA},\n"runs": [\n{parts}\n]}}\n'
+
+
+def _body(results: Results) -> str:
     records = ",\n".join(json.dumps(record, allow_nan=False) for record in results.records)
-    run = json.dumps(results.run, allow_nan=False)
-    return f'{{"schema": {SCHEMA},\n"run": {run},\n"records": [\n{records}\n]}}\n'
+    return f'"run": {json.dumps(results.run, allow_nan=False)},\n"records": [\n{records}\n]'

@@ -1,0 +1,124 @@
+"""What changed from one run to another: verdicts, and medians whose intervals lie apart."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from tabulate import tabulate
+
+from pytest_inferena.report.cells import cell_text, clean, note_text
+from pytest_inferena.report.names import WORK, engine_of, labels_of, title_of
+from pytest_inferena.results import Key, Record, Results, key_of
+
+RANKS = {"pass": 0, "close": 1, "fail": 3}
+"""How good an outcome is, the best first; whatever broke or is missing lies between CLOSE and FAIL."""
+REGRESSIONS = ("slower", "worse", "gone")
+SHARED = ("program", "weights", "inputs")
+"""Hashes that two figures of the same work have in common."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """One cell in both runs.
+
+    Attributes:
+        cell: Model, engine and metric, for display.
+        kind: `slower` or `faster` (by more than the threshold, intervals apart), `worse` or `better` (of verdicts),
+            `gone`, `new`, `incomparable`, or `same`.
+        old: What the cell said, "" where it was not there.
+        new: What it says now.
+        ratio: New median by old one, where both count.
+        reason: Why it is incomparable, or what is wrong with it now.
+
+    """
+
+    cell: str
+    kind: str
+    old: str
+    new: str
+    ratio: float | None
+    reason: str
+
+
+def compare(old: Results, new: Results, threshold: float) -> list[Change]:
+    """Compare cell by cell, in the new run's order; those that are gone come last.
+
+    Args:
+        old: What was.
+        new: What is.
+        threshold: By what share a median has to differ, beside intervals that lie apart.
+
+    """
+    before, after = ({key_of(record): record for record in results.records} for results in (old, new))
+    here = old.run["platform"]["id"] == new.run["platform"]["id"]
+    names = {**_names(old), **_names(new)}
+    return [
+        _change(names[key], before.get(key), after.get(key), threshold, here=here)
+        for key in (*after, *(key for key in before if key not in after))
+    ]
+
+
+def render(changes: list[Change], *, everything: bool = False) -> str:
+    """Render a table of what changed, or of all cells, and how many there are of each kind."""
+    kinds = [change.kind for change in changes]
+    counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(sorted(kinds)))
+    shown = [change for change in changes if everything or change.kind != "same"]
+    rows = [[c.cell, c.old, c.new, c.kind if c.ratio is None else f"{c.ratio - 1:+.1%} {c.kind}"] for c in shown]
+    reasons = [f"{change.cell}: {change.reason}" for change in shown if change.reason]
+    table = tabulate(rows, ["Cell", "Old", "New", ""], tablefmt="simple", disable_numparse=True) if rows else ""
+    return "\n\n".join(filter(None, [table, "\n".join(reasons), f"{len(changes)} cells: {counts or 'none'}"])) + "\n"
+
+
+def to_json(changes: list[Change]) -> list[dict[str, Any]]:
+    """The changes as JSON values."""
+    return [asdict(change) for change in changes]
+
+
+def _names(results: Results) -> dict[Key, str]:
+    labels = labels_of(results)
+    titles = {}
+    for record in results.records:
+        title = title_of(results.run, {name: value for name, value in record.items() if name in WORK})
+        titles[key_of(record)] = f"{title}, {labels[engine_of(record)]}, {clean(record['metric'])}"
+    return titles
+
+
+def _change(cell: str, old: Record | None, new: Record | None, threshold: float, *, here: bool) -> Change:
+    texts = [cell_text(record) if record else "" for record in (old, new)]
+    ratio, reason = None, note_text(new) if new else ""
+    if old is None or new is None:
+        kind = "new" if old is None else "gone"
+    elif (step := _rank(new) - _rank(old)) or _rank(new) > 1:
+        kind = "worse" if step > 0 else "better" if step else "same"
+    else:
+        kind, ratio, reason = "same", _ratio(old, new), ""
+        if ratio is not None and (reason := _incomparable(old, new, here=here)):
+            kind, ratio = "incomparable", None
+        elif ratio is not None and abs(ratio - 1) > threshold and _apart(old, new):
+            kind = "slower" if ratio > 1 else "faster"
+    return Change(cell, kind, texts[0], texts[1], ratio, reason)
+
+
+def _rank(record: Record) -> int:
+    return RANKS.get(record["outcome"], 2)
+
+
+def _ratio(old: Record, new: Record) -> float | None:
+    """The quotient of the medians; None where one was not timed."""
+    return new["median"] / old["median"] if old["median"] and new["median"] else None
+
+
+def _incomparable(old: Record, new: Record, *, here: bool) -> str:
+    if not here:
+        return "measured on different machines"
+    for kind in SHARED:
+        hashes = old["hashes"].get(kind), new["hashes"].get(kind)
+        if None not in hashes and hashes[0] != hashes[1]:
+            return f"not the same {kind}: {str(hashes[0])[:8]}, now {str(hashes[1])[:8]}"
+    return ""
+
+
+def _apart(old: Record, new: Record) -> bool:
+    """Whether the intervals of the medians do not overlap; a single sample has none, and says nothing."""
+    if not old["interval"] or not new["interval"]:
+        return False
+    return old["interval"][1] < new["interval"][0] or new["interval"][1] < old["interval"][0]
