@@ -34,6 +34,8 @@ setup-all: .venv/all.done ## every engine
 
 .venv/all.done: .venv/core.done $(wildcard adapters/*/adapter.toml)
 	$(BIN)/inferena setup --all
+	@command -v chromium > /dev/null || { apt-get update -q && apt-get install -q -y --no-install-recommends chromium; } \
+	|| echo "the tests of the HTML page need chromium: install it"
 	@touch $@
 
 matrix: setup-all ## every cell at tiny size, judged without figures, and what of it works

@@ -171,6 +171,16 @@ def test_terminal_fits_80_columns_and_loses_nothing(title: str) -> None:
     assert title.split(maxsplit=1)[0][:10] in text
 
 
+def test_colours_change_nothing_else() -> None:
+    """On a terminal the best are green, what is wrong is red, CLOSE is yellow; without the codes the text is the same."""
+    close = make_record("latency", "zeta", outcome="close", reason="bf16", size="tiny")
+    results = make_results([*sample_results().records, close])
+    dressed = terminal.render(results, 80, dress=True)
+
+    assert {"1;32", "31", "33", "0"} == {*re.findall(r"\x1b\[([\d;]+)m", dressed)}
+    assert terminal.render(results, 80) == re.sub(r"\x1b\[[\d;]+m", "", dressed)
+
+
 def test_platforms_that_differ_show_on_the_terminal() -> None:
     """A table over several devices says which row ran where."""
     results = make_results([make_record(), make_record(device="cuda")])
@@ -234,16 +244,19 @@ def test_options_are_parsed(option: str, expected: ReportTarget) -> None:
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ("jsn:x", "unknown report format 'jsn'; known are coverage, csv, json, md, terminal; did you mean json:x?"),
+        (
+            "jsn:x",
+            "unknown report format 'jsn'; known are coverage, csv, html, json, md, terminal; did you mean json:x?",
+        ),
         (
             "markdown:x",
-            "unknown report format 'markdown'; known are coverage, csv, json, md, terminal; did you mean md:x?",
+            "unknown report format 'markdown'; known are coverage, csv, html, json, md, terminal; did you mean md:x?",
         ),
         (
             "out/report.md",
-            "unknown report format 'out/report.md'; known are coverage, csv, json, md, terminal; did you mean md:out/report.md?",
+            "unknown report format 'out/report.md'; known are coverage, csv, html, json, md, terminal; did you mean md:out/report.md?",
         ),
-        ("q", "unknown report format 'q'; known are coverage, csv, json, md, terminal"),
+        ("q", "unknown report format 'q'; known are coverage, csv, html, json, md, terminal"),
         ("md:", "report 'md:' names no file; write md:FILE, or md for standard output"),
     ],
 )

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import pty
+import re
+import subprocess
+import sys
+
 import pytest
 from tests.projects import METRICS, Project
 
@@ -121,3 +128,22 @@ def test_interrupt(project: Project) -> None:
     assert pytest.ExitCode.INTERRUPTED == result.ret
     assert {"compile": "pass", "inference": "pass"} == project.outcomes()
     result.stdout.fnmatch_lines(["Fake Engine *"])
+
+
+def test_live_line_on_a_terminal(project: Project) -> None:
+    """A terminal shows below pytest's own dots which cell runs and how the last one ended, and breaks no dot."""
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "pytest", *project.arguments("-m", "compile or latency")]
+    environment = os.environ | {"TERM": "xterm", "COLUMNS": "160"}
+    with subprocess.Popen(command, cwd=project.path, stdin=theirs, stdout=theirs, stderr=theirs, env=environment):
+        os.close(theirs)
+        said = b""
+        with contextlib.suppress(OSError):  # what a terminal's end says when the other end is closed
+            while part := os.read(ours, 65536):
+                said += part
+    os.close(ours)
+    text = said.decode()
+
+    assert "[1 of 2] mlp-fake-numeric compile since " in text
+    assert "; mlp-fake-numeric compile: PASS" in text
+    assert re.search(r"test_compile\.py (\x1b\[32m)?\.", re.sub(r"\x1bD\x1bM\x1b7.*?\x1b8", "", text, flags=re.DOTALL))

@@ -53,6 +53,7 @@ def test_the_wheel_holds_benchmarks_and_adapters(wheel: Path) -> None:
         *(f"pytest_inferena/benchmarks/models/{path.name}" for path in ROOT.glob("benchmarks/models/*.py")),
         *(f"pytest_inferena/adapters/{path.parent.name}/adapter.toml" for path in ROOT.glob("adapters/*/adapter.toml")),
         "pytest_inferena/results.schema.json",
+        "pytest_inferena/report/page/page.html",
         "pytest_inferena/py.typed",
     }
 

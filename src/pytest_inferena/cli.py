@@ -40,10 +40,22 @@ def main(arguments: list[str] | None = None) -> int:
     covered.add_argument("results", nargs="+", type=Path, help="result files (--inferena-report=json:FILE) or journals")
     covered.add_argument("--json", action="store_true", help="as JSON")
     covered.set_defaults(run=_coverage)
+    paged = commands.add_parser("report", help="pages and pictures of result files, of any number of platforms")
+    paged.add_argument("results", nargs="+", type=Path)
+    paged.add_argument("--html", type=Path, metavar="PATH", help="one page: a file, or a folder for index.html")
+    paged.add_argument(
+        "--md", type=Path, metavar="FOLDER", help="a page of Markdown for each model, all platforms in it"
+    )
+    paged.add_argument("--pictures", type=Path, metavar="FOLDER", help="a picture of each model, as SVG and as PNG")
+    paged.set_defaults(run=_report)
     merged = commands.add_parser("merge", help="join result files of several machines, or of one over time")
     merged.add_argument("results", nargs="+", type=Path)
     merged.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="where to write all of them")
     merged.set_defaults(run=_merge)
+    imported = commands.add_parser("import", help="Inference Arena's published tables as runs of external platforms")
+    imported.add_argument("file", type=Path)
+    imported.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="the result file to write")
+    imported.set_defaults(run=_import)
     compared = commands.add_parser(
         "compare", help="what changed from one result file to another; exit code 1 where something got worse"
     )
@@ -153,6 +165,23 @@ def _coverage(options: argparse.Namespace) -> None:
     print(text)
 
 
+def _report(options: argparse.Namespace) -> None:
+    from pytest_inferena.report import html, models, pictures, replace_file
+
+    if not options.html and not options.md and not options.pictures:
+        raise ResultsError("report: say what to make: --html PATH, --md FOLDER, --pictures FOLDER")
+    runs = [results for path in options.results for results in read_all(path)]
+    if options.html:
+        path = options.html if options.html.suffix == ".html" else options.html / "index.html"
+        replace_file(path, html.render_all(runs))
+        print(path)
+    for name, text in models.pages(runs).items() if options.md else ():
+        replace_file(options.md / name, text)
+        print(options.md / name)
+    for path in pictures.write(runs, options.pictures) if options.pictures else ():
+        print(path)
+
+
 def _merge(options: argparse.Namespace) -> None:
     from pytest_inferena.merge import merge, render
     from pytest_inferena.report import replace_file
@@ -162,6 +191,16 @@ def _merge(options: argparse.Namespace) -> None:
     for conflict in conflicts:
         print(f"inferena: {conflict}", file=sys.stderr)
     print(f"{options.output}: {len(runs)} runs, {sum(len(results.records) for results in runs)} cells")
+
+
+def _import(options: argparse.Namespace) -> None:
+    from pytest_inferena.importing import read_arena
+    from pytest_inferena.merge import render
+    from pytest_inferena.report import replace_file
+
+    runs = read_arena(options.file, {name: model.title for name, model in registry().models.items()})
+    replace_file(options.output, render(runs))
+    print(f"{options.output}: {len(runs)} platforms, {sum(len(results.records) for results in runs)} cells")
 
 
 def _compare(options: argparse.Namespace) -> bool:

@@ -31,7 +31,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="append",
         default=[],
         metavar="FORMAT[:FILE]",
-        help="tables: md, json, csv, terminal; to the terminal or a FILE; may be given several times",
+        help="tables: html, md, json, csv, coverage, terminal; to the terminal or a FILE; may be given several times",
     )
     add(
         "--inferena-size",

@@ -24,6 +24,7 @@ class Live:
         self.config, self.settings = config, settings
         self.ahead: dict[str, tuple[str, float]] = {}
         self.count = 0
+        self.last = ""
 
     def expect(self, items: list[pytest.Item], walls: Walls) -> None:
         """Take note of the cells that will run."""
@@ -40,11 +41,14 @@ class Live:
         left = sum(took for _, took in self.ahead.values())
         number = self.count - len(self.ahead) + 1
         until = time.strftime("%H:%M", time.localtime(time.time() + left))
-        self._below(f"[{number} of {self.count}] {name} … about {left / 60:.0f} min left, until {until}")
+        since = time.strftime("%H:%M:%S")
+        text = f"[{number} of {self.count}] {name} since {since} … about {left / 60:.0f} min left, until {until}"
+        self._below(f"{text}{self.last}")
 
-    def done(self, nodeid: str) -> None:
+    def done(self, nodeid: str, outcome: str) -> None:
         """A cell ended."""
-        self.ahead.pop(nodeid, None)
+        name, _ = self.ahead.pop(nodeid, (nodeid, 0))
+        self.last = f"; {name}: {outcome.upper()}"
         self.clear()
 
     def clear(self) -> None:

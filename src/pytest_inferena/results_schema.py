@@ -10,7 +10,7 @@ from typing import Any, TypeAlias, TypedDict, cast
 
 SCHEMA = 1
 METRICS = ("compile", "inference", "latency", "training")
-OUTCOMES = ("pass", "close", "fail", "crash", "timeout", "oom", "unsupported", "not_installed", "error")
+OUTCOMES = ("pass", "close", "fail", "crash", "timeout", "oom", "unsupported", "not_installed", "error", "published")
 KEY = (
     "model",
     "framework",

@@ -17,7 +17,7 @@ from pytest_inferena.celltest import record_of, target_of
 from pytest_inferena.framework import METRICS
 from pytest_inferena.plan import history, plan
 from pytest_inferena.progress import Live
-from pytest_inferena.report import ReportError, ReportTarget, render, write
+from pytest_inferena.report import ReportError, ReportTarget, render, terminal, write
 
 if TYPE_CHECKING:
     from pytest_inferena.cell import Target
@@ -75,7 +75,7 @@ class Session:
         record = record_of(report) if report.when == "call" else self._lost(report)
         if not self.controller or record is None:
             return
-        self.live.done(report.nodeid)
+        self.live.done(report.nodeid, record["outcome"])
         key = results.key_of(cast("results.Record", record))
         self.records[key] = record
         if key not in self.resumed:
@@ -114,7 +114,10 @@ class Session:
             asked = [target for target in self.settings.reports if target.path is None]
             for target in asked or [ReportTarget("terminal", None)]:
                 terminalreporter.section("inferena")
-                terminalreporter.write(render(self.gathered(), target.format))
+                if target.format == "terminal" and terminalreporter.hasmarkup:
+                    terminalreporter.write(terminal.render(self.gathered(), terminalreporter._tw.fullwidth, dress=True))  # noqa: SLF001
+                else:
+                    terminalreporter.write(render(self.gathered(), target.format))
             terminalreporter.line(f"journal: {_short(self.path)}")
         for note in self.notes:
             terminalreporter.line(f"inferena: {note}", yellow=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from pytest_inferena.report import coverage, csv_, json_, markdown, terminal
+from pytest_inferena.report import coverage, csv_, html, json_, markdown, terminal
 from pytest_inferena.results import Results
 
 __all__ = ["FORMATS", "ReportError", "ReportTarget", "parse_report_option", "render", "replace_file", "write"]
@@ -16,11 +16,12 @@ Format: TypeAlias = Callable[[Results], str]
 FORMATS: dict[str, Format] = {
     "coverage": coverage.render,
     "csv": csv_.render,
+    "html": html.render,
     "json": json_.render,
     "md": markdown.render,
     "terminal": terminal.render,
 }
-_OTHER_NAMES = {"markdown": "md", "txt": "terminal", "text": "terminal", "term": "terminal"}
+_OTHER_NAMES = {"markdown": "md", "htm": "html", "txt": "terminal", "text": "terminal", "term": "terminal"}
 
 
 class ReportError(ValueError):

@@ -15,6 +15,7 @@ ABSENT = "—"
 BROKEN = "✗"
 CLOSE = "≈"
 JOINT = "†"
+PUBLISHED = "°"
 
 
 @dataclass(frozen=True)
@@ -59,10 +60,15 @@ def scientific(value: float) -> str:
     return f"{digits.removesuffix('.0')}e{int(exponent)}" if value else "0"
 
 
+def display(metric: str, unit: str) -> tuple[str, float]:
+    """Give the unit a metric is shown in, and the factor from the one it is recorded in."""
+    return _SCALES.get(metric, (unit, 1.0))
+
+
 def heading(metric: str, unit: str) -> str:
     """Head a metric's column, with the unit it is shown in."""
     name = metric.capitalize().replace("_", " ")
-    return f"{name} ({_SCALES.get(metric, (unit, 1.0))[0]})"
+    return f"{name} ({display(metric, unit)[0]})"
 
 
 def figure(record: Record) -> str:
@@ -88,6 +94,8 @@ def cell_text(record: Record | None) -> str:
         shown = figure(record) or "ok"  # judged without timing
         shown += JOINT if record["extra"].get("entry") == "joint" else ""
         return f"{CLOSE} {shown}" if outcome == "close" else shown
+    if outcome == "published":
+        return f"{figure(record) or ABSENT}{PUBLISHED}"
     return (outcome == "fail" and figure(record)) or BROKEN
 
 

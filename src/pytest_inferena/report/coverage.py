@@ -10,7 +10,7 @@ from pytest_inferena.report.markdown import escape
 from pytest_inferena.report.names import ENGINE, engine_of, grouped, labels_of, place
 from pytest_inferena.results import METRICS, Record, Results, key_of
 
-MARKS = {"pass": "✓", "close": "≈", "unsupported": "—", "not_installed": "—"}
+MARKS = {"pass": "✓", "close": "≈", "unsupported": "—", "not_installed": "—", "published": "°"}
 BROKEN, MISSING = "✗", "·"
 LEGEND = "✓ PASS, ≈ CLOSE, ✗ FAIL or broken, — unsupported or not installed, · not part of this run"
 

@@ -1,11 +1,11 @@
-"""Results as plain text for a terminal: no colour, nothing cut off."""
+"""Results as text for a terminal: nothing cut off, and colours only where they are asked for."""
 
 import textwrap
 from collections.abc import Iterable
 
 from tabulate import tabulate
 
-from pytest_inferena.report.cells import Cell, clean
+from pytest_inferena.report.cells import BROKEN, CLOSE, Cell, clean
 from pytest_inferena.report.facts import Fact, run_facts
 from pytest_inferena.report.table import LEGEND, Table, tables
 from pytest_inferena.results import Results
@@ -13,19 +13,20 @@ from pytest_inferena.results import Results
 _NARROWEST = 10
 
 
-def render(results: Results, width: int = 80) -> str:
+def render(results: Results, width: int = 80, *, dress: bool = False) -> str:
     """Render tables, notes and facts; what all tables share, and the legend, stands once at the end.
 
     Args:
         results: What to show.
         width: Columns of the terminal; a table that is wider becomes a list.
+        dress: Whether the best are bold and green, what is wrong is red, and what is CLOSE is yellow.
 
     """
     blocks = [_wrapped("", clean(warning), width) for warning in results.warnings]
     found = tables(results)
     for table in found:
         notes = "\n".join(_wrapped(f"[{n}] ", note, width) for n, note in enumerate(table.notes, 1))
-        grid = _fitting(table, width)
+        grid = _fitting(table, width, dress=dress)
         blocks += [_wrapped("", table.title, width), grid, notes, _facts(table.facts, width)]
     if not found:
         blocks.append("No cell was recorded.")
@@ -36,21 +37,21 @@ def render(results: Results, width: int = 80) -> str:
     return "\n\n".join(filter(None, blocks)) + "\n"
 
 
-def _fitting(table: Table, width: int) -> str:
+def _fitting(table: Table, width: int, *, dress: bool) -> str:
     """Lay out a table; too wide, it wraps the engines' names, and where that is no help it becomes a list."""
-    grid = _grid(table)
-    excess = max(map(len, grid.splitlines())) - width
+    excess = max(map(len, _grid(table).splitlines())) - width
     if excess <= 0:
-        return grid
+        return _grid(table, dress=dress)
     names = max(len(row.framework) for row in table.rows) - excess
-    return _grid(table, names) if names >= _NARROWEST else _list(table, width)
+    return _grid(table, names, dress=dress) if names >= _NARROWEST else _list(table, width)
 
 
-def _grid(table: Table, names: int | None = None) -> str:
+def _grid(table: Table, names: int | None = None, *, dress: bool = False) -> str:
     """Lay out a table, engines' names at most so wide; a platform that all share is left to the facts."""
+    show = _dressed if dress else _cell
     shared = len({row.platform for row in table.rows}) == 1
     heads = [head.replace(" (", "\n(") for head in table.columns]
-    rows = [[row.platform, textwrap.fill(row.framework, names or 1000), *map(_cell, row.cells)] for row in table.rows]
+    rows = [[row.platform, textwrap.fill(row.framework, names or 1000), *map(show, row.cells)] for row in table.rows]
     first = 1 if shared else 0
     alignment = ["left"] * (2 - first) + ["right"] * (len(heads) - 2)
     grid: str = tabulate(
@@ -76,6 +77,13 @@ def _cell(cell: Cell) -> str:
     text = cell.text.replace(" %", "%").replace("≈ ", "≈")
     text = f"({text})" if cell.struck else f"*{text}" if cell.best else text
     return f"{text}[{cell.note}]" if cell.note else text
+
+
+def _dressed(cell: Cell) -> str:
+    """The same in colour; tabulate does not count what makes it."""
+    wrong = cell.struck or cell.text == BROKEN
+    code = "31" if wrong else "1;32" if cell.best else "33" if cell.text.startswith(CLOSE) else ""
+    return f"\x1b[{code}m{_cell(cell)}\x1b[0m" if code else _cell(cell)
 
 
 def _facts(facts: Iterable[Fact], width: int) -> str:

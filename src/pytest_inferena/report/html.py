@@ -1,0 +1,163 @@
+"""Results as one HTML file that opens anywhere and asks the network for nothing.
+
+The page's program is built from page/ by `npm run build` there; this module gives it the data.
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pytest_inferena.report.cells import cell_text, clean, competes, display, is_struck, is_there, loss_text, note_text
+from pytest_inferena.report.facts import run_facts
+from pytest_inferena.report.names import (
+    ENGINE,
+    WORK,
+    engine_of,
+    grouped,
+    labels_of,
+    order_of,
+    place,
+    platform_of,
+    title_of,
+)
+from pytest_inferena.results import METRICS, Record, Results
+
+TEMPLATE = Path(__file__).parent / "page" / "page.html"
+MARK = "/*results*/null"
+"""Where the template takes its data."""
+Key = TypeVar("Key")
+LONGEST = 2000
+"""Characters of a foreign text that a page shows; the result file has all of them."""
+
+
+def render(results: Results) -> str:
+    """Render one run."""
+    return render_all([results])
+
+
+def render_all(runs: Sequence[Results]) -> str:
+    """Render runs of any number of platforms and days, the latest of a platform in the table, the others as history."""
+    data = json.dumps(document(runs), allow_nan=False, separators=(",", ":"))
+    before, _, after = TEMPLATE.read_text(encoding="utf-8").partition(MARK)
+    return before + data.replace("<", "\\u003c") + after  # nothing in it can end the script that it stands in
+
+
+def document(runs: Sequence[Results]) -> dict[str, Any]:
+    """What the page shows, as JSON values; texts are printable lines, figures are in their column's unit."""
+    runs = sorted(runs, key=lambda results: results.run["date"])
+    tabs: dict[str, dict[Any, list[tuple[int, Record]]]] = {}
+    order: dict[str, Any] = {}
+    for number, results in enumerate(runs):
+        for work, records in grouped(results.records, WORK).items():
+            title = title_of(results.run, dict(zip(WORK, work, strict=True)))
+            order.setdefault(title, order_of(results.run, work))
+            rows = tabs.setdefault(title, {})
+            for record in filter(is_there, records):
+                machine = results.run["platform"]["id"], platform_of(results.run["platform"], record["device"])
+                rows.setdefault((*machine, *engine_of(record)), []).append((number, record))
+    return {
+        "runs": [_run(results) for results in runs],
+        "tabs": [_tab(title, tabs[title], runs) for title in sorted(tabs, key=lambda title: order[title])],
+    }
+
+
+def best(cells: Mapping[Key, Mapping[str, Any]]) -> set[Key]:
+    """The least figure of those that compete, and all whose interval overlaps its own; alone it beats nothing."""
+    if len(cells) < 2:
+        return set()
+    least = min(cells.values(), key=lambda cell: cell["value"])
+    return {key for key, cell in cells.items() if cell["low"] <= least["high"] and least["low"] <= cell["high"]}
+
+
+def slug(title: str) -> str:
+    """A tab's title as the name of a file."""
+    return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-") or "model"
+
+
+def _run(results: Results) -> dict[str, Any]:
+    warnings = [("Warning", warning) for warning in results.warnings]
+    facts = [(name, _shown(text)) for name, text in (*run_facts(results.run), *warnings)]
+    return {"date": clean(results.run["date"]), "facts": facts}
+
+
+def _tab(title: str, rows: dict[Any, list[tuple[int, Record]]], runs: Sequence[Results]) -> dict[str, Any]:
+    metrics = {record["metric"]: record["unit"] for found in rows.values() for _, record in found}
+    columns = [name for name in METRICS if name in metrics] + sorted(metrics.keys() - set(METRICS))
+    machines: dict[str, set[str]] = {}
+    for machine, name, *_ in rows:
+        machines.setdefault(name, set()).add(machine)
+    made = []
+    for (machine, name, *_), found in rows.items():
+        platform = name if len(machines[name]) == 1 else f"{name} ({clean(machine)})"
+        made.append(_row(platform, found, runs))
+    made.sort(key=lambda row: (row["platform"], row.pop("place")))
+    return {
+        "title": _shown(title),
+        "columns": [{"metric": clean(name), "unit": display(name, metrics[name])[0]} for name in columns],
+        "rows": made,
+    }
+
+
+def _row(platform: str, found: Sequence[tuple[int, Record]], runs: Sequence[Results]) -> dict[str, Any]:
+    """The latest record of each metric, with the figures of the runs before it."""
+    number, last = found[-1]
+    run = runs[number].run
+    cells: dict[str, Any] = {}
+    for which, record in found:
+        metric = clean(record["metric"])
+        cells[metric] = _cell(which, record, cells.get(metric, {}).get("history", ()), runs[which].run["date"])
+    training = [record for _, record in found if record["metric"] == "training"]
+    titles = run["titles"]
+    return {
+        "platform": _shown(platform),
+        "engine": _shown(labels_of(runs[number])[engine_of(last)]),
+        "framework": _shown(titles["frameworks"].get(last["framework"], last["framework"])),
+        **{name: _shown(str(value)) for name, value in zip(ENGINE[1:], engine_of(last)[1:], strict=True)},
+        "language": _shown(str(titles.get("languages", {}).get(last["framework"], ""))),
+        "place": place([*titles["frameworks"]], last["framework"]),
+        "loss": loss_text(training[-1]) if training else "",
+        "cells": cells,
+    }
+
+
+def _cell(which: int, record: Record, history: Sequence[Any], date: str) -> dict[str, Any]:
+    scale = display(record["metric"], record["unit"])[1]
+    median, interval, verdict = record["median"], record["interval"], record["verdict"]
+    value = None if median is None else median * scale
+    low, high = (bound * scale for bound in interval) if interval else (None, None)
+    facts = {
+        "Outcome": record["outcome"],
+        "Samples": f"{len(record['samples'])}",
+        "Ran": record["ran"],
+        "Versions": ", ".join(f"{name} {version}" for name, version in record["versions"].items()),
+        "Hashes": ", ".join(f"{kind} {name[:8]}" for kind, name in record["hashes"].items() if name),
+        "Threads": str(record["threads"]),
+        "Weights": record["weights"],
+        "Started": record["started"],
+        "Command": record["command"],
+        "Log": record["log"],
+    }
+    if verdict and verdict["nrmse"] is not None:
+        facts["Verdict"] = f"NRMSE {verdict['nrmse']:.1e} of limit {verdict['limit']:.1e} on {verdict['tensor']}"
+    return {
+        "run": which,
+        "outcome": clean(record["outcome"]),
+        "text": cell_text(record),
+        "value": value,
+        "low": low,
+        "high": high,
+        "right": record["outcome"] in {"pass", "close"},
+        "competes": competes(record),
+        "struck": is_struck(record),
+        "note": _shown(note_text(record)),
+        "facts": [[name, _shown(text)] for name, text in facts.items() if text],
+        "history": [*history, *([[clean(date), value, low, high]] if competes(record) else [])],
+    }
+
+
+def _shown(text: str) -> str:
+    """One printable line of foreign text, cut where it is absurdly long."""
+    line = clean(text[: 2 * LONGEST])
+    return line if len(line) <= LONGEST else f"{line[:LONGEST]}…"
