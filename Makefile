@@ -5,7 +5,7 @@ UV := $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constrai
 # torch from PyPI brings its CUDA libraries; a torch that is in .venv already, CPU-only or not, stays.
 DISK_GIB := 8
 
-.PHONY: bench test setup setup-all lint matrix clean
+.PHONY: bench test setup setup-all lint matrix site clean
 
 bench: setup ## SmolLM2-135M on every engine there is, with real weights
 	$(BIN)/pytest benchmarks -k smollm --inferena-weights=package --benchmark-quiet --benchmark-columns=median
@@ -41,6 +41,11 @@ setup-all: .venv/all.done ## every engine
 matrix: setup-all ## every cell at tiny size, judged without figures, and what of it works
 	$(BIN)/pytest benchmarks --inferena-size=tiny --inferena-large --inferena-threads=1 --benchmark-disable \
 	-q --inferena-report=coverage:docs/coverage-tiny.md || test $$? = 1
+
+site: setup ## the pages of reports/ and docs/coverage.md, from the result files there
+	$(BIN)/inferena report reports/*.json reports/external/*.json \
+	--html reports/ --md reports/models --pictures reports/pictures
+	$(BIN)/inferena coverage reports/*.json > docs/coverage.md
 
 clean:
 	rm -rf .venv .inferena .benchmarks dist

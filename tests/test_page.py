@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Dialog, Page
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 pytestmark = [
@@ -69,6 +69,10 @@ def opened(browser: Browser, tmp_path: Path) -> Iterator[Callable[..., Page]]:
     troubles: list[str] = []
     contexts = []
 
+    def dismiss(dialog: Dialog) -> None:
+        troubles.append(dialog.message)
+        dialog.dismiss()
+
     def open_page(runs: Sequence[Results] = RUNS, fragment: str = "", **options: Any) -> Page:
         file = tmp_path / "page.html"
         file.write_text(html.render_all(runs), encoding="utf-8")
@@ -76,8 +80,8 @@ def opened(browser: Browser, tmp_path: Path) -> Iterator[Callable[..., Page]]:
         page = contexts[-1].new_page()
         page.on("console", lambda message: troubles.append(message.text))
         page.on("pageerror", lambda error: troubles.append(str(error)))
-        page.on("request", lambda asked: troubles.append(asked.url) if not asked.url.startswith("file:") else None)
-        page.on("dialog", lambda dialog: (troubles.append(dialog.message), dialog.dismiss()))
+        page.on("request", lambda asked: troubles.extend([asked.url] * (not asked.url.startswith("file:"))))
+        page.on("dialog", dismiss)
         page.goto(f"{file.as_uri()}{fragment}")
         return page
 
@@ -122,14 +126,11 @@ def test_filters(opened: Callable[..., Page]) -> None:
 def test_sorting(opened: Callable[..., Page]) -> None:
     """A click on a head sorts by figure, another the other way; figures that do not count are last."""
     page = opened()
-    button = page.get_by_role("button", name=re.compile("inference"))
-    orders = []
-    for _ in range(2):
-        button.click()
-        orders.append(
-            [column(page, 2), page.get_by_role("columnheader", name=re.compile("inference")).get_attribute("aria-sort")]
-        )
-    (up, first), (down, second) = orders
+    head = page.get_by_role("columnheader", name=re.compile("inference"))
+    head.get_by_role("button").click()
+    up, first = column(page, 2), head.get_attribute("aria-sort")
+    head.get_by_role("button").click()
+    down, second = column(page, 2), head.get_attribute("aria-sort")
 
     assert {"ascending", "descending"} == {first, second}
     assert ["Wrong <b>One</b>"] * 2 == up[-2:] == down[-2:]

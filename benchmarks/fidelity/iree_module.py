@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from benchmarks.fidelity.common import arguments, prepared, stepping
+from benchmarks.fidelity.common import arguments, prepared
 
 from iree import runtime
 from pytest_inferena.platform import thread_budget
@@ -66,7 +66,6 @@ def compare(model: str, size: str, rounds: int, folder: Path) -> None:
     print(f"\n{target.model.title}, inference, {TURNS} turns of {rounds}")
     print(f"  {'iree-benchmark-module':<34} {first:9.2f} ms   (means {', '.join(f'{value:.2f}' for value in theirs)})")
     print(f"  {'adapter':<34} {second:9.2f} ms   {second / first - 1:+.1%}")
-    stepping(step)
 
 
 def main() -> None:

@@ -47,6 +47,7 @@ class Titles(TypedDict):
 
     models: dict[str, str]
     frameworks: dict[str, str]
+    languages: dict[str, str]
     units: dict[str, list[str | int]]
 
 

@@ -158,6 +158,7 @@ class Session:
             "titles": {
                 "models": {name: model.title for name, model in models.items()},
                 "frameworks": {name: framework.title for name, framework in frameworks.items()},
+                "languages": {name: framework.language for name, framework in frameworks.items()},
                 "units": {name: [model.unit, model.items] for name, model in models.items()},
             },
         }

@@ -115,7 +115,7 @@ def _row(platform: str, found: Sequence[tuple[int, Record]], runs: Sequence[Resu
         "engine": _shown(labels_of(runs[number])[engine_of(last)]),
         "framework": _shown(titles["frameworks"].get(last["framework"], last["framework"])),
         **{name: _shown(str(value)) for name, value in zip(ENGINE[1:], engine_of(last)[1:], strict=True)},
-        "language": _shown(str(titles.get("languages", {}).get(last["framework"], ""))),
+        "language": _shown(titles["languages"].get(last["framework"], "")),
         "place": place([*titles["frameworks"]], last["framework"]),
         "loss": loss_text(training[-1]) if training else "",
         "cells": cells,
@@ -139,7 +139,7 @@ def _cell(which: int, record: Record, history: Sequence[Any], date: str) -> dict
         "Command": record["command"],
         "Log": record["log"],
     }
-    if verdict and verdict["nrmse"] is not None:
+    if verdict and verdict["nrmse"] is not None and verdict["limit"] is not None:
         facts["Verdict"] = f"NRMSE {verdict['nrmse']:.1e} of limit {verdict['limit']:.1e} on {verdict['tensor']}"
     return {
         "run": which,

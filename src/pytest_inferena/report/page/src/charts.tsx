@@ -115,8 +115,11 @@ function Figure({ title, empty, make }: { title: string; empty: boolean; make: (
   const place = useRef<HTMLDivElement>(null);
   useEffect(() => {
     if (!place.current) return;
-    const chart = empty ? [] : [make(Math.min(900, place.current.clientWidth || 900))];
-    place.current.replaceChildren(...chart);
+    if (empty) return place.current.replaceChildren();
+    const chart = make(Math.min(900, place.current.clientWidth || 900));
+    chart.setAttribute("aria-hidden", "true"); // the table has the figures; Plot labels groups that have no role
+    for (const part of [chart, ...chart.querySelectorAll("[aria-label]")]) part.removeAttribute("aria-label");
+    place.current.replaceChildren(chart);
   });
   return (
     <figure>

@@ -61,6 +61,7 @@ function Tabs({ titles, active, choose }: { titles: string[]; active: string; ch
     document.getElementById(`tab-${index}`)?.focus();
   };
   return (
+    <nav aria-label="Models">
     <div class="tabs" role="tablist" aria-label="Model" onKeyDown={move}>
       {titles.map((title, index) => (
         <button
@@ -71,6 +72,7 @@ function Tabs({ titles, active, choose }: { titles: string[]; active: string; ch
         </button>
       ))}
     </div>
+    </nav>
   );
 }
 
