@@ -168,6 +168,26 @@ def test_nothing_to_resume(project: Project) -> None:
     result.stdout.fnmatch_lines(["inferena: --inferena-resume: there is no journal of this machine, so everything *"])
 
 
+def test_a_named_journal_is_the_only_one_to_resume(project: Project) -> None:
+    """Where --inferena-results names a file that is not there yet, nothing of another journal is taken over."""
+    project.run("-m", "latency")
+    result = project.run("-m", "latency", "--inferena-resume", "--inferena-results=own.jsonl")
+    head, record = (json.loads(line) for line in (project.path / "own.jsonl").read_text().splitlines())
+
+    assert "--inferena-results=own.jsonl" in head["run"]["command"]
+    assert "resumed" not in record["flags"]
+    result.stdout.fnmatch_lines(["*no journal of this machine at own.jsonl, so everything was measured*"])
+
+
+def test_what_was_only_judged_is_measured(project: Project) -> None:
+    """A cell that ran under --benchmark-disable has no figure to take over."""
+    project.run("-m", "latency", "--benchmark-disable", fast=False)
+    project.run("-m", "latency", "--inferena-resume")
+
+    assert ["latency", "latency"] == measured(project)
+    assert project.records()["latency"]["samples"]
+
+
 def test_a_journal_of_another_run_is_not_overwritten(project: Project) -> None:
     """--inferena-results=FILE never destroys a file that holds something else."""
     file = project.write("precious.jsonl", "precious\n")

@@ -175,16 +175,18 @@ class Session:
 
     def _resume(self) -> None:
         """Take over the last journal of this machine, as far as what it measured is still what would be."""
-        run = self.run
+        run, named = self.run, self.settings.results
+        found: results.Results | None = None
         try:
-            if self.settings.results and self.settings.results.exists():
-                found: results.Results | None = results.read(self.settings.results)
+            if named is not None:
+                found = results.read(named) if named.exists() else None
             else:
                 found = results.latest(self.folder, lambda old: old["platform"] == run["platform"])
         except results.ResultsError as error:
             raise pytest.UsageError(f"--inferena-resume: {error}") from error
         if found is None or found.run["platform"] != run["platform"]:
-            self.notes.append("--inferena-resume: there is no journal of this machine, so everything was measured")
+            where = f"no journal of this machine at {named}" if named else "no journal of this machine"
+            self.notes.append(f"--inferena-resume: there is {where}, so everything was measured")
             return
         known = {
             results.key_of(cast("results.Record", self.settings.blank(target, metric))): target
@@ -200,11 +202,12 @@ class Session:
         self.path = self.settings.results or self.folder / f"{found.run['id']}.jsonl"
 
     def _still(self, record: dict[str, Any], target: Target) -> bool:
-        """Whether the same model, weights, adapter and versions would be measured today."""
+        """Whether the same model, weights, adapter and versions would be measured today, and not only judged."""
         key = Workload(target.model, self.settings.size, self.settings.weights).key()
         versions, _ = target.framework.installed()
         return bool(
-            record["extra"].get("workload") == key
+            (record["samples"] or self.settings.loop["max_rounds"] == 1)
+            and record["extra"].get("workload") == key
             and record["versions"] == versions
             and record["hashes"].get("adapter") == digest([target.framework.folder])
         )
