@@ -44,7 +44,7 @@ MARKDOWN = """\
 - Weights: seeded
 - Step: 1 image in one inference step
 - Threads: 2
-- Versions: Alpha: alpha 1.2.3, ran alpha cpu; Mu (fast): mu 1.2.3, ran mu cpu; Mu (main): mu 1.2.3, ran mu cpu; Zeta: zeta 1.2.3, ran zeta cpu
+- Versions: Alpha: alpha 1.2.3, ran alpha cpu; Mu (fast): mu 1.2.3, ran mu cpu; Mu (main): mu 1.2.3, ran mu cpu
 - Hashes: program aaaa1111; weights bbbb2222
 - Flags: resumed (Alpha inference); few (Alpha training)
 - Not installed: Zeta (needs zeta: pip install zeta)
@@ -90,7 +90,7 @@ Weights: seeded
 Step: 1 image in one inference step
 Threads: 2
 Versions: Alpha: alpha 1.2.3, ran alpha cpu; Mu (fast): mu 1.2.3, ran mu cpu; Mu
-    (main): mu 1.2.3, ran mu cpu; Zeta: zeta 1.2.3, ran zeta cpu
+    (main): mu 1.2.3, ran mu cpu
 Hashes: program aaaa1111; weights bbbb2222
 Flags: resumed (Alpha inference); few (Alpha training)
 Not installed: Zeta (needs zeta: pip install zeta)

@@ -189,3 +189,16 @@ def test_inputs_may_differ_between_metrics() -> None:
 
 def _fact(table: Table, name: str) -> str:
     return dict(table.facts)[name]
+
+
+def test_cells_that_never_ran_stand_with_the_others() -> None:
+    """An engine that is missing or lacks a metric knows no checkpoint; it is no other work for that."""
+    ran, missing = (
+        make_record(weights="package: pkg 1"),
+        make_record(framework="mu", weights="package", outcome="error"),
+    )
+    lone = make_record(framework="mu", weights="hub", outcome="error")
+
+    assert [["Alpha", "Mu"], ["Mu"]] == sorted(
+        sorted(row.framework for row in table.rows) for table in tables(make_results([ran, missing, lone]))
+    )

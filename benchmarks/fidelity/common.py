@@ -94,4 +94,4 @@ def side_by_side(title: str, ways: Mapping[str, Callable[[], Any]], rounds: int)
     print(f"\n{title}, medians of {rounds} in turns")
     for name, taken in samples.items():
         median = statistics.median(taken)
-        print(f"  {name:<34} {median * 1e3:9.2f} ms   {median / first - 1:+.1%}")
+        print(f"  {name:<34} {median * 1e3:9.2f} ms   {median / first - 1:+.1%}", flush=True)

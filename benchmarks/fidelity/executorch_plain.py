@@ -30,8 +30,13 @@ def plain(case: Any) -> Callable[[], Any]:
     with torch.no_grad():
         exported = torch.export.export(case.module, inputs, strict=False)
     lowered = to_edge_transform_and_lower(exported, partitioner=[XnnpackPartitioner()]).to_executorch()
-    method = Runtime.get().load_program(lowered.buffer).load_method("forward")
-    return lambda: method.execute(inputs)
+    program = Runtime.get().load_program(lowered.buffer)
+    method = program.load_method("forward")
+
+    def run(_held: object = (lowered, program)) -> object:  # a method keeps neither its program nor its bytes alive
+        return method.execute(inputs)
+
+    return run
 
 
 def main() -> None:

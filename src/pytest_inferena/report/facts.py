@@ -71,10 +71,11 @@ def _step(run: Run, record: Record) -> str:
     return f"{items} {unit}{'' if items == 1 else 's'} in one inference step"
 
 
-def _versions(records: Iterable[Record], labels: Mapping[Any, str]) -> str:
+def _versions(records: Sequence[Record], labels: Mapping[Any, str]) -> str:
     """Name per engine its distributions, its revision, and what its runtime says really ran."""
     engines: dict[str, dict[str, None]] = {}
-    for record in records:
+    missing = {engine_of(record) for record in records if not is_there(record)}
+    for record in (record for record in records if engine_of(record) not in missing):
         parts = [f"{package} {version}" for package, version in record["versions"].items()]
         parts += [f"revision {record['revision']}"] if record["revision"] else []
         parts += [f"ran {record['ran']}"] if record["ran"] else []

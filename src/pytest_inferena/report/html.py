@@ -15,12 +15,12 @@ from pytest_inferena.report.names import (
     ENGINE,
     WORK,
     engine_of,
-    grouped,
     labels_of,
     order_of,
     place,
     platform_of,
     title_of,
+    works,
 )
 from pytest_inferena.results import METRICS, Record, Results
 
@@ -50,11 +50,12 @@ def document(runs: Sequence[Results]) -> dict[str, Any]:
     tabs: dict[str, dict[Any, list[tuple[int, Record]]]] = {}
     order: dict[str, Any] = {}
     for number, results in enumerate(runs):
-        for work, records in grouped(results.records, WORK).items():
+        for work, records in works(results.records).items():
             title = title_of(results.run, dict(zip(WORK, work, strict=True)))
             order.setdefault(title, order_of(results.run, work))
             rows = tabs.setdefault(title, {})
-            for record in filter(is_there, records):
+            missing = {engine_of(record) for record in records if not is_there(record)}
+            for record in (record for record in records if engine_of(record) not in missing):
                 machine = results.run["platform"]["id"], platform_of(results.run["platform"], record["device"])
                 rows.setdefault((*machine, *engine_of(record)), []).append((number, record))
     return {

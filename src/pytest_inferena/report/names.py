@@ -66,6 +66,19 @@ def place(order: Sequence[str], name: str) -> tuple[int, str]:
     return (order.index(name) if name in order else len(order), name)
 
 
+def works(records: Iterable[Record]) -> dict[Any, list[Record]]:
+    """Group records by `WORK`; cells that never ran know of their weights only where they were to come from."""
+    groups, at = grouped(records, WORK), WORK.index("weights")
+    for work in [work for work in groups if work[at] in {"package", "hub"}]:
+        known = [
+            other for other in groups
+            if other[at].startswith(f"{work[at]}: ") and other[:at] + other[at + 1 :] == work[:at] + work[at + 1 :]
+        ]  # fmt: skip
+        if len(known) == 1:
+            groups[known[0]] += groups.pop(work)
+    return groups
+
+
 def grouped(records: Iterable[Record], names: Sequence[str]) -> dict[Any, list[Record]]:
     """Group records by the values of some fields."""
     groups: dict[Any, list[Record]] = {}

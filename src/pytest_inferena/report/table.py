@@ -25,6 +25,7 @@ from pytest_inferena.report.names import (
     place,
     platform_of,
     title_of,
+    works,
 )
 from pytest_inferena.results import METRICS, Record, Results, Run
 
@@ -75,7 +76,7 @@ class Table:
 
 def tables(results: Results) -> list[Table]:
     """Arrange all records; every one shows in exactly one table."""
-    groups = grouped(results.records, WORK)
+    groups = works(results.records)
     names = sorted(groups, key=lambda work: order_of(results.run, work))
     labels = labels_of(results)
     return [_table(results.run, dict(zip(WORK, work, strict=True)), groups[work], labels) for work in names]
@@ -83,7 +84,7 @@ def tables(results: Results) -> list[Table]:
 
 def _table(run: Run, work: Mapping[str, Any], records: Sequence[Record], labels: Mapping[Any, str]) -> Table:
     order = [*run["titles"]["frameworks"]]
-    engines = {engine: cells for engine, cells in grouped(records, ENGINE).items() if any(map(is_there, cells))}
+    engines = {engine: cells for engine, cells in grouped(records, ENGINE).items() if all(map(is_there, cells))}
     names = sorted(engines, key=lambda engine: (place(order, engine[0]), labels[engine]))
     units = {record["metric"]: record["unit"] for record in records}
     metrics = [*METRICS, *sorted(units.keys() - set(METRICS))]

@@ -46,7 +46,7 @@ export function ResultTable({ tab, rows, view, change, show }: Props) {
   );
   const sorting = view.sort ? [{ id: view.sort, desc: view.descending }] : [];
   const table = useTable({
-    features, columns, data: rows, enableSortingRemoval: true, state: { sorting },
+    features, columns, data: rows, enableSortingRemoval: true, sortDescFirst: false, state: { sorting },
     onSortingChange: (update) => {
       const [first] = typeof update === "function" ? update(sorting) : update;
       change({ sort: first?.id ?? "", descending: first?.desc ?? false });
