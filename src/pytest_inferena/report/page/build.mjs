@@ -17,7 +17,8 @@ const result = await build({
 });
 const text = (ending) => result.outputFiles.find((file) => file.path.endsWith(ending)).text;
 const packages = [...new Set(Object.keys(result.metafile.inputs)
-  .map((path) => path.match(/^(.*node_modules\/(?:@[^/]+\/)?[^/]+)\//)?.[1]).filter(Boolean))].sort();
+  .map((path) => path.match(/^(.*node_modules\/(?:@[^/]+\/)?[^/]+)\//)?.[1]).filter(Boolean))]
+  .sort((a, b) => (a.split("node_modules/").pop() < b.split("node_modules/").pop() ? -1 : 1)); // wherever npm put them
 const licenses = packages.map((folder) => {
   const about = JSON.parse(readFileSync(`${folder}/package.json`, "utf8"));
   const name = ["LICENSE", "LICENSE.md", "LICENSE.txt"].find((file) => {
