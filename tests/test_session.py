@@ -147,3 +147,17 @@ def test_live_line_on_a_terminal(project: Project) -> None:
     assert "[1 of 2] mlp-fake-numeric compile since " in text
     assert "; mlp-fake-numeric compile: PASS" in text
     assert re.search(r"test_compile\.py (\x1b\[32m)?\.", re.sub(r"\x1bD\x1bM\x1b7.*?\x1b8", "", text, flags=re.DOTALL))
+
+
+def test_engines_that_search_have_to_be_asked_for(project: Project) -> None:
+    """A tuned backend is left out of a plain run; asked for, it has an environment and a row of its own."""
+    tuned = '[[backends]]\nname = "search"\ndevice = "cpu"\ntuned = true\nenv = {INFERENA_BEAM = "{threads}"}\n'
+    project.append("fake/adapter.toml", tuned)
+    search = "\nif os.environ.get('INFERENA_BEAM') == '1':\n    OPERATORS['tanh'] = lambda x: np.tanh(x) * 1.001\n"
+    project.append("fake/fake_adapter.py", search)
+
+    project.run("-m", "latency").assert_outcomes(passed=1, deselected=7)
+    result = project.run("-m", "latency", "--inferena-tuned")
+    result.stdout.fnmatch_lines(["Fake Engine * ±*", "*(numeric)*", "Fake Engine * ≈*", "*(search, tuned)*"])
+    project.run("-m", "latency and tuned")
+    assert ("tuned", "close") == tuple(project.records()["latency"][key] for key in ("variant", "outcome"))

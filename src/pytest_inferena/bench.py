@@ -83,12 +83,9 @@ class Bench:
             with self.harness.lock(self.target.backend.device), _timed(record):
                 record |= self._measure(metric)
         except WorkerFailed as failure:
-            record |= {
-                "outcome": failure.outcome,
-                "reason": str(failure),
-                "log": self.worker.tail() if self.worker else "",
-            }
-            if failure.outcome != "unsupported":
+            record |= {"outcome": failure.outcome, "reason": str(failure)}
+            if failure.outcome != "unsupported":  # then the worker lives on, and what it said is of other cells
+                record["log"] = self.worker.tail() if self.worker else ""
                 self.close()
         if notes := self.harness.preparer.take_notes():
             record["extra"] = {**record["extra"], "notes": notes}

@@ -20,10 +20,8 @@ if TYPE_CHECKING:
 
     Tensors = Mapping[str, torch.Tensor]
 
-
 BY_SHAPE = ("new_", "zeros_like", "ones_like", "full_like")
 """Operators that read nothing of their tensor but its shape and dtype."""
-
 
 SPELLED_OUT = ("einsum", "glu", "hardswish", "hardsigmoid", "mish", "softplus", "pixel_shuffle")
 """Composite operators that few engines have; torch.export spells them out."""
