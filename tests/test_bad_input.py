@@ -34,13 +34,13 @@ def said(result: pytest.RunResult) -> str:
         ),
         (
             ("--inferena-report=pdf:x.pdf",),
-            "--inferena-report: unknown report format 'pdf'; known are coverage, csv, json, md, terminal",
+            "--inferena-report: unknown report format 'pdf'; known are coverage, csv, html, json, md, terminal",
         ),
         (
             ("--inferena-report=report.md",),
             (
-                "--inferena-report: unknown report format 'report.md'; known are coverage, csv, json, md, terminal; "
-                "did you mean md:report.md?"
+                "--inferena-report: unknown report format 'report.md'; known are coverage, csv, html, json, md, "
+                "terminal; did you mean md:report.md?"
             ),
         ),
         (

@@ -53,6 +53,13 @@ def test_declarations_are_kept(name: str) -> None:
     assert {spec.name for spec in entry.constants} <= read
 
 
+def test_an_input_may_be_called_like_a_builtin() -> None:
+    """PyTorch itself calls the first argument of its modules `input`."""
+    module, inputs = nn.Linear(4, 2), {"input": torch.ones(3, 4)}
+
+    torch.testing.assert_close(run(captured(module, inputs), module, inputs)["output"], module(**inputs))
+
+
 def test_parameters_are_named_once() -> None:
     """A tied matrix has its first name, a frozen parameter is one, and one that nothing reads is left out."""
     assert ("first.bias", "first.weight", "frozen", "second.bias") == inference("mlp").parameters

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pytest_inferena import cli
 from pytest_inferena.importing import read_arena
+from pytest_inferena.model import Model
 from pytest_inferena.report import html, render
 from pytest_inferena.results import ResultsError, read_all
 
-if TYPE_CHECKING:
-    from pathlib import Path
+OURS = Model("resnet50", "Our ResNet", Path("resnet50.py"), "image", 4, 1000, arena="ResNet-50")
 
 
 def row(**changes: Any) -> dict[str, Any]:
@@ -36,7 +37,7 @@ def file(tmp_path: Path) -> Path:
 
 def test_rows_become_cells(file: Path) -> None:
     """A run for each platform, times in seconds, what the original calls different as FAIL."""
-    first, second = read_arena(file, {"resnet50": "Our ResNet"})
+    first, second = read_arena(file, [OURS])
     cells = {(record["framework"], record["metric"]): record for record in first.records}
 
     assert ("abc123", "2026-07-21T00:00:00Z") == (first.run["commit"], first.run["date"])
@@ -45,12 +46,13 @@ def test_rows_become_cells(file: Path) -> None:
     assert ("fail", "error") == (cells["burn", "inference"]["outcome"], cells["jax", "latency"]["outcome"])
     assert {"unsupported"} == {record["outcome"] for record in second.records}
     assert "Our ResNet" == first.run["titles"]["models"]["resnet50"]
+    assert "resnet_50" == read_arena(file, [])[0].records[0]["model"], "a model that is none of ours keeps its name"
     assert ("gpu", "cpu") == (first.records[0]["device"], second.records[0]["device"])
 
 
 def test_a_published_figure_is_marked_and_never_best(file: Path) -> None:
     """It shows with its mark, and is neither bold nor right."""
-    first, _ = read_arena(file, {})
+    first, _ = read_arena(file, [])
     page = html.document([first])["tabs"][0]["rows"][0]["cells"]["inference"]
     text = render(first, "md").split("## Legend")[0]
 
@@ -73,4 +75,4 @@ def test_another_file_is_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / "other.json").write_text(text)
 
     with pytest.raises(ResultsError, match=r"other\.json: holds no published tables"):
-        read_arena(tmp_path / "other.json", {})
+        read_arena(tmp_path / "other.json", [])

@@ -21,6 +21,7 @@ TITLE = "ResNet-50"
 UNIT = "image"
 ITEMS = 4
 PARAMETERS = 25_557_032
+ARENA = "ResNet-50"
 
 # Of 40 tried the one whose largest two values in a window of the max pool lie farthest apart (4e-6) under
 # seeded weights. Where they are nearer than rounding errors reach, either may get the gradient.

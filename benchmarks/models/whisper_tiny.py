@@ -21,6 +21,7 @@ TITLE = "Whisper-tiny"
 UNIT = "audio second"
 ITEMS = 30
 PARAMETERS = 37_760_640
+ARENA = "Whisper-tiny"
 
 END = 50257
 TOKENS = (50258, 50259, 50359, 50363)  # start of transcript, English, transcribe, no timestamps

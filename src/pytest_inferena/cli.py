@@ -198,7 +198,7 @@ def _import(options: argparse.Namespace) -> None:
     from pytest_inferena.merge import render
     from pytest_inferena.report import replace_file
 
-    runs = read_arena(options.file, {name: model.title for name, model in registry().models.items()})
+    runs = read_arena(options.file, registry().models.values())
     replace_file(options.output, render(runs))
     print(f"{options.output}: {len(runs)} platforms, {sum(len(results.records) for results in runs)} cells")
 

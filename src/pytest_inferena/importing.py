@@ -6,10 +6,11 @@ Its figures are of a single call, and its own gate looked at the loss alone; wha
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from pytest_inferena.model import Model
 from pytest_inferena.results import METRICS, Record, Results, ResultsError, complete_record, complete_run
 
 OUTCOMES = {"matching": "published", "different": "fail", "failed": "error", "unsupported": "unsupported"}
@@ -19,23 +20,16 @@ REASONS = {
     "error": "Inference Arena says that it failed there",
     "unsupported": "Inference Arena says that it is not supported there",
 }
-MODELS = {
-    "ResNet-50": "resnet50",
-    "SmolLM2-135M": "smollm2",
-    "SmolVLA": "smolvla",
-    "StableDiffusion": "sd_unet",
-    "Whisper-tiny": "whisper_tiny",
-}
 FIELDS = {"compile": "compile_s", "inference": "inference_ms", "latency": "latency_ms", "training": "training_ms"}
 
 
-def read_arena(path: Path, titles: Mapping[str, str]) -> list[Results]:
+def read_arena(path: Path, models: Iterable[Model]) -> list[Results]:
     """Read published tables, a run for each platform.
 
     Args:
         path: JSON with `source` and `rows`: model, platform, framework, version, revision, backend, status, compile_s,
             inference_ms, latency_ms, training_ms, loss.
-        titles: Names of models for display, by ours.
+        models: Ours; those whose file says what Inference Arena calls them stand beside its figures.
 
     Raises:
         ResultsError: It is no such file.
@@ -52,8 +46,9 @@ def read_arena(path: Path, titles: Mapping[str, str]) -> list[Results]:
             "commit": revision[1] if revision else None,
             "command": source,
         }
+        known = {model.arena: model for model in models if model.arena}
         return [
-            _run(name, origin, [row for row in document["rows"] if row["platform"] == name], titles)
+            _run(name, origin, [row for row in document["rows"] if row["platform"] == name], known)
             for name in platforms
         ]
     except OSError as error:
@@ -62,10 +57,12 @@ def read_arena(path: Path, titles: Mapping[str, str]) -> list[Results]:
         raise ResultsError(f"{path}: holds no published tables of Inference Arena: {error!r}") from error
 
 
-def _run(platform: str, origin: Mapping[str, Any], rows: list[Any], titles: Mapping[str, str]) -> Results:
+def _run(platform: str, origin: Mapping[str, Any], rows: list[Any], known: Mapping[str, Model]) -> Results:
     machine = _name(platform)
     device = "cpu" if re.search(r"\b(Xeon|EPYC|Core|Ryzen)\b", platform) else "gpu"
-    names = {name: titles.get(name, other) for other, name in MODELS.items()}
+    models = {str(row["model"]): _name(row["model"]) for row in rows}
+    models |= {other: known[other].name for other in models.keys() & known.keys()}
+    titles = {name: known[other].title if other in known else other for other, name in models.items()}
     frameworks = {_name(row["framework"], ""): str(row["framework"]) for row in rows}
     run = complete_run(
         {
@@ -73,13 +70,13 @@ def _run(platform: str, origin: Mapping[str, Any], rows: list[Any], titles: Mapp
             "id": f"inference-arena-{machine}-{hashlib.sha256(origin['command'].encode()).hexdigest()[:8]}",
             "threads": 1,
             "platform": {"id": machine, "cpu": platform, "devices": ["cpu", platform][: 1 if device == "cpu" else 2]},
-            "titles": {"models": names, "frameworks": frameworks},
+            "titles": {"models": titles, "frameworks": frameworks},
         }
     )
-    return Results(run, tuple(record for row in rows for record in _records(row, device)))
+    return Results(run, tuple(record for row in rows for record in _records(row, models[row["model"]], device)))
 
 
-def _records(row: Mapping[str, Any], device: str) -> Iterator[Record]:
+def _records(row: Mapping[str, Any], model: str, device: str) -> Iterator[Record]:
     """A record for each metric; those of a wrong or missing row without a figure too, with its reason."""
     outcome = OUTCOMES[row["status"]]
     for metric in METRICS:
@@ -88,7 +85,7 @@ def _records(row: Mapping[str, Any], device: str) -> Iterator[Record]:
             continue  # it says nothing of why
         seconds = None if value is None else float(value) / (1 if metric == "compile" else 1000)
         yield complete_record({
-            "model": MODELS[row["model"]], "framework": _name(row["framework"], ""),
+            "model": model, "framework": _name(row["framework"], ""),
             "backend": _name(row["backend"] or "published"), "device": device, "metric": metric, "threads": 1,
             "outcome": outcome, "reason": REASONS[outcome], "median": seconds,
             "samples": [] if seconds is None else [seconds], "ran": str(row["backend"] or ""),

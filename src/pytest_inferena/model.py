@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 _CONSTANTS: dict[str, type] = {"TITLE": str, "UNIT": str, "ITEMS": int, "PARAMETERS": int}
-_OPTIONAL: dict[str, Any] = {"LARGE": False, "NEEDS_GIB": {}, "PACKAGES": []}
+_OPTIONAL: dict[str, Any] = {"LARGE": False, "NEEDS_GIB": {}, "PACKAGES": [], "ARENA": ""}
 _NEEDS = ("inference", "latency", "training")
 
 
@@ -35,6 +35,7 @@ class Model:
     large: bool = False
     needs_gib: Mapping[str, int] = field(default_factory=dict, hash=False)  # entry -> memory, at full size
     packages: tuple[str, ...] = ()  # distributions that the weights `package` come from
+    arena: str = ""  # what Inference Arena's published tables call it
 
     @classmethod
     def from_file(cls, path: Path) -> Self:

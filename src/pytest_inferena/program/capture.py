@@ -57,10 +57,13 @@ class Exported:
             trains: engines will derive gradients.
         """
         part = torch.fx.Graph()
-        all_results: Any = part.graph_copy(self.fx, {})
+        copied: dict[torch.fx.Node, torch.fx.Node] = {}
+        all_results: Any = part.graph_copy(self.fx, copied)
+        # A copy renames what is called like one of Python's builtins: `input`.
+        known = {copied[node].name: self.known[node.name] for node in copied if node.name in self.known}
         part.output(tuple(all_results[place] for place in results.values()))
         part.eliminate_dead_code()
-        return lower(part, self.known, inputs, tuple(results), trains=trains)
+        return lower(part, known, inputs, tuple(results), trains=trains)
 
 
 def export(
