@@ -1,0 +1,254 @@
+//! The worker protocol: requests on one pipe, answers on the other.
+
+use crate::tensors::write;
+use crate::timing::{Clock, Loop, measure};
+use crate::{Engine, Entry, Error, Program, Result, Setup, Step, Tensors, failed};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::fd::FromRawFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::time::Instant;
+
+const VERSION: u64 = 1;
+/// Longest line in bytes, its newline included.
+const LIMIT: u64 = 1 << 20;
+/// What `inferena setup` knows of a build: versions, hash of Cargo.lock, compiler.
+const BUILD: Option<&str> = option_env!("INFERENA_BUILD");
+/// Walks over deep graphs, such as an autograd's, go down by recursion.
+const STACK: usize = 1 << 28;
+
+/// Serve one engine until the requests end.
+pub fn main<E: Engine>() -> std::process::ExitCode {
+    let serving = std::thread::Builder::new().stack_size(STACK).spawn(serve::<E>);
+    match serving.map(std::thread::JoinHandle::join) {
+        Ok(Ok(Ok(()))) => std::process::ExitCode::SUCCESS,
+        other => {
+            eprintln!(
+                "{}: {:?}",
+                E::NAME,
+                other.map(|joined| joined.map(|served| served.map_err(|error| format!("{error:?}"))))
+            );
+            std::process::ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve<E: Engine>() -> Result<()> {
+    let (mut requests, mut answers) = (BufReader::new(pipe("INFERENA_READ_FD")?), pipe("INFERENA_WRITE_FD")?);
+    let mut server = Server::<E> { engine: None, entries: HashMap::new(), steps: HashMap::new(), done: false };
+    while !server.done {
+        let mut line = Vec::new();
+        if requests.by_ref().take(LIMIT + 1).read_until(b'\n', &mut line)? == 0 {
+            break;
+        }
+        if line.len() as u64 > LIMIT && !line.ends_with(b"\n") {
+            requests.skip_until(b'\n')?;
+        }
+        let mut answer = server.answer(&line).to_string();
+        answer.push('\n');
+        answers.write_all(answer.as_bytes())?;
+    }
+    Ok(())
+}
+
+/// An end of a pipe that the harness opened, closed to what the engine may start.
+fn pipe(variable: &str) -> Result<File> {
+    let Some(number) = std::env::var(variable).ok().and_then(|text| text.parse().ok()) else {
+        return failed(format!("{variable} is not set: this program is started by pytest-inferena"));
+    };
+    // SAFETY: the harness gives each of the two descriptors to this process, and each is taken once.
+    unsafe {
+        libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC);
+        Ok(File::from_raw_fd(number))
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Hello {
+    protocol: u64,
+    backend: String,
+    device: String,
+    threads: usize,
+    scratch: PathBuf,
+    exchange: Option<PathBuf>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Load {
+    program: PathBuf,
+    entries: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Compile {
+    entry: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Measure {
+    entry: String,
+    #[serde(rename = "loop")]
+    limits: Loop,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Outputs {
+    entry: String,
+    file: PathBuf,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Quit {}
+
+struct Server<E: Engine> {
+    engine: Option<E>,
+    entries: HashMap<String, Entry>,
+    steps: HashMap<String, Box<dyn Step>>,
+    done: bool,
+}
+
+impl<E: Engine> Server<E> {
+    /// The answer to one line; whatever goes wrong is one too, a panic of the engine included.
+    fn answer(&mut self, line: &[u8]) -> Value {
+        let answer = catch_unwind(AssertUnwindSafe(|| self.handle(line))).unwrap_or_else(|panic| {
+            let text = panic.downcast_ref::<&str>().map(ToString::to_string);
+            failed(format!("panic: {}", text.or_else(|| panic.downcast_ref().cloned()).unwrap_or_default()))
+        });
+        let (kind, message) = match answer {
+            Ok(mut fields) => {
+                fields["ok"] = true.into();
+                return fields;
+            }
+            Err(Error::Unsupported(message)) => ("unsupported", format!("{message} (engine {})", E::NAME)),
+            Err(Error::Memory(message)) => ("oom", message),
+            Err(Error::Failed(message)) => ("error", message),
+        };
+        json!({"ok": false, "kind": kind, "message": message.chars().take(2000).collect::<String>()})
+    }
+
+    fn handle(&mut self, line: &[u8]) -> Result<Value> {
+        if line.len() as u64 > LIMIT {
+            return failed(format!("a line over {LIMIT} bytes"));
+        }
+        let message = serde_json::from_slice(line).or_else(|error| failed(format!("not JSON: {error}")))?;
+        let Value::Object(mut fields) = message else { return failed("not a JSON object") };
+        let Some(Value::String(request)) = fields.remove("request") else { return failed("'request' is missing") };
+        match request.as_str() {
+            "hello" => self.hello(arguments(fields)?),
+            "load" => self.load(&arguments(fields)?),
+            "compile" => self.compile(arguments(fields)?),
+            "measure" => self.measure(&arguments(fields)?),
+            "outputs" => self.outputs(&arguments(fields)?),
+            "quit" => {
+                let Quit {} = arguments(fields)?;
+                self.done = true;
+                Ok(json!({}))
+            }
+            _ => failed(format!("unknown request {request:?}; known are hello, load, compile, measure, outputs, quit")),
+        }
+    }
+
+    fn hello(&mut self, asked: Hello) -> Result<Value> {
+        if asked.protocol != VERSION {
+            return failed(format!("version {} was asked for, this worker speaks {VERSION}", asked.protocol));
+        }
+        let Hello { backend, device, threads, scratch, exchange, .. } = asked;
+        let engine = E::start(&Setup { backend, device, threads, scratch, exchange })?;
+        let versions: Value = serde_json::from_str(BUILD.unwrap_or("{}"))?;
+        let answer = json!({"protocol": VERSION, "versions": versions, "ran": engine.describe()});
+        self.engine = Some(engine);
+        Ok(answer)
+    }
+
+    fn load(&mut self, asked: &Load) -> Result<Value> {
+        let engine = engine(&mut self.engine)?;
+        let program = Program::read(&asked.program)?;
+        let entries = asked.entries.iter().map(|name| Ok((name.clone(), Entry::read(&program, name)?)));
+        let entries = entries.collect::<Result<HashMap<_, _>>>()?;
+        let start = Instant::now();
+        engine.load(&program, &Tensors::open(&asked.program.join("weights.safetensors"))?)?;
+        let ns = nanoseconds(start);
+        self.steps.clear();
+        self.entries = entries;
+        Ok(json!({"ns": ns}))
+    }
+
+    fn compile(&mut self, asked: Compile) -> Result<Value> {
+        let engine = engine(&mut self.engine)?;
+        let Some(entry) = self.entries.get(&asked.entry) else {
+            return failed(format!("entry {:?} is not loaded", asked.entry));
+        };
+        let start = Instant::now();
+        let mut step = engine.compile(entry)?;
+        step.run()?;
+        step.synchronize()?;
+        let ns = nanoseconds(start);
+        self.steps.insert(asked.entry, step);
+        Ok(json!({"ns": ns, "ran": engine.describe()}))
+    }
+
+    fn measure(&mut self, asked: &Measure) -> Result<Value> {
+        let step = self.compiled(&asked.entry)?;
+        Ok(serde_json::to_value(measure(&mut Running { step, start: Instant::now() }, &asked.limits)?)?)
+    }
+
+    fn outputs(&mut self, asked: &Outputs) -> Result<Value> {
+        write(&asked.file, &self.compiled(&asked.entry)?.outputs()?)?;
+        Ok(json!({}))
+    }
+
+    fn compiled(&mut self, entry: &str) -> Result<&mut dyn Step> {
+        match self.steps.get_mut(entry) {
+            Some(step) => Ok(step.as_mut()),
+            None => failed(format!("entry {entry:?} is not compiled")),
+        }
+    }
+}
+
+fn engine<E: Engine>(engine: &mut Option<E>) -> Result<&mut E> {
+    engine.as_mut().ok_or_else(|| Error::Failed("'hello' comes first".into()))
+}
+
+fn arguments<T: for<'a> Deserialize<'a>>(fields: Map<String, Value>) -> Result<T> {
+    Ok(serde_json::from_value(Value::Object(fields))?)
+}
+
+fn nanoseconds(start: Instant) -> u64 {
+    (start.elapsed().as_nanos() as u64).max(1)
+}
+
+/// A step under the timing loop.
+struct Running<'a> {
+    step: &'a mut dyn Step,
+    start: Instant,
+}
+
+impl Clock for Running<'_> {
+    fn now(&mut self) -> u64 {
+        self.start.elapsed().as_nanos() as u64
+    }
+
+    fn cpu(&mut self) -> u64 {
+        let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: the call fills the structure that it is given.
+        unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) };
+        time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+    }
+
+    fn steps(&mut self, count: u64) -> Result<()> {
+        for _ in 0..count {
+            self.step.run()?;
+        }
+        self.step.synchronize()
+    }
+}
