@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from pytest_inferena.prepare import Prepared
     from pytest_inferena.settings import Settings
 
-WORKER = Path(__file__).parent / "worker" / "__main__.py"
 NS = 1e-9
 
 
@@ -188,10 +187,7 @@ def start(framework: Framework, backend: Backend, threads: int, folder: Path) ->
     scratch.mkdir(parents=True)
     filled = {"scratch": str(scratch), "threads": str(threads)}
     env = {name: value.format_map(filled) for name, value in {**framework.env, **backend.env}.items()}
-    command = (framework.python, str(WORKER), framework.name, str(framework.adapter), *framework.requirements)
-    if framework.executable:
-        command = (str(framework.folder / framework.executable),)
-    return Worker(Launch(command, threads, env, folder))
+    return Worker(Launch(framework.command(backend), threads, env, folder))
 
 
 def greet(

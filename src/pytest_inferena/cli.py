@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_inferena import cache
+from pytest_inferena import cache, crates
 from pytest_inferena.framework import RegistryError
 from pytest_inferena.install import SetupError, setup
 from pytest_inferena.registry import Registry, collect
@@ -35,7 +35,14 @@ def main(arguments: list[str] | None = None) -> int:
     setup.add_argument("engine", nargs="*", help="its name, as in -m")
     setup.add_argument("--all", action="store_true", help="every engine that is registered")
     setup.add_argument("--isolated", action="store_true", help="into an environment of its own")
+    setup.add_argument("--feature", default="", help="of cargo, for an engine in Rust: cuda, metal, …")
     setup.set_defaults(run=_setup)
+    wheel = commands.add_parser(
+        "wheel", help="wheels with the executables of engines in Rust, for machines without cargo"
+    )
+    wheel.add_argument("engine", nargs="*", help="its name; none: all of them")
+    wheel.add_argument("-o", "--output", type=Path, default=Path("dist"), metavar="FOLDER")
+    wheel.set_defaults(run=_wheel)
     covered = commands.add_parser("coverage", help="engine × model × metric with verdict or reason")
     covered.add_argument("results", nargs="+", type=Path, help="result files (--inferena-report=json:FILE) or journals")
     covered.add_argument("--json", action="store_true", help="as JSON")
@@ -73,7 +80,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         return int(options.run(options) or 0)
-    except (RegistryError, SetupError, ResultsError, OSError) as error:
+    except (RegistryError, SetupError, crates.CargoError, ResultsError, OSError) as error:
         print(f"inferena: {error}", file=sys.stderr)
         return 1
 
@@ -147,7 +154,7 @@ def _setup(options: argparse.Namespace) -> None:
     failures = []
     for engine in engines.values():
         try:
-            python = setup(engine, isolated=options.isolated)
+            python = setup(engine, isolated=options.isolated, feature=options.feature)
         except SetupError as error:
             failures.append(str(error))
             continue
@@ -155,6 +162,16 @@ def _setup(options: argparse.Namespace) -> None:
         print(f"{engine.title}: installed{chosen}", flush=True)
     if failures:
         raise SetupError("\n".join(failures))
+
+
+def _wheel(options: argparse.Namespace) -> None:
+    known = registry()
+    engines = _chosen(known, options.engine) if options.engine else known.frameworks
+    for engine in engines.values():
+        if engine.cargo:
+            print(crates.wheel(engine.folder, engine.cargo, engine.title, options.output))
+        elif options.engine:
+            raise SetupError(f"{engine.title} is no engine in Rust: 'pip install pytest-inferena[{engine.name}]'")
 
 
 def _coverage(options: argparse.Namespace) -> None:

@@ -12,19 +12,22 @@ import sys
 import tomllib
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from packaging.requirements import InvalidRequirement, Requirement
 
+from pytest_inferena import crates
 from pytest_inferena.fields import FieldError, build
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
-    from pathlib import Path
 
     from packaging.specifiers import SpecifierSet
 
 METRICS = ("compile", "inference", "latency", "training")
+WORKER = Path(__file__).parent / "worker" / "__main__.py"
+"""The Python worker, started by its path."""
 PHASES = ("hello", "load", "compile", "measure", "outputs")
 """Requests to a worker; each has its deadline."""
 NAME = re.compile(r"[a-z0-9_.]+")
@@ -59,6 +62,8 @@ class Backend:
     """Environment of the worker, beside the framework's."""
     tuned: bool = False
     """The engine searches for fast kernels by timing them: the variant `tuned`, which has to be asked for."""
+    feature: str = ""
+    """The feature of cargo that its executable is built with, for engines in Rust."""
 
     @property
     def variant(self) -> str:
@@ -115,6 +120,8 @@ class Framework:
     """Why its worker imports torch, if it does."""
     executable: str = ""
     """A program that speaks the worker protocol, instead of a Python adapter."""
+    cargo: str = ""
+    """The same, built by cargo from this folder's package: the name of the executable."""
     env: Mapping[str, str] = field(default_factory=dict)
     """Environment of the worker; `{scratch}` and `{threads}` are filled in."""
     timeouts: Mapping[str, float] = field(default_factory=dict)
@@ -133,6 +140,24 @@ class Framework:
         """The command that installs it."""
         return self.install or f"inferena setup {self.name}"
 
+    @property
+    def sources(self) -> list[Path]:
+        """The folders that hold all of its adapter."""
+        return crates.packages(self.folder) if self.cargo else [self.folder]
+
+    def built(self, backend: Backend) -> crates.Build | None:
+        """Of an engine in Rust: the executable that there is."""
+        return crates.found(self.folder, self.cargo, backend.feature)
+
+    def command(self, backend: Backend) -> tuple[str, ...]:
+        """What starts its worker, where nothing is missing."""
+        if self.cargo:
+            built = self.built(backend)
+            return (str(built.program if built else self.cargo),)
+        if self.executable:
+            return (str(self.folder / self.executable),)
+        return (self.python, str(WORKER), self.name, str(self.adapter), *self.requirements)
+
     @cached_property
     def requirements(self) -> Mapping[str, SpecifierSet]:
         """Name → versions that were tested, of what this platform needs."""
@@ -141,7 +166,10 @@ class Framework:
 
     @cached_property
     def versions(self) -> Mapping[str, str]:
-        """Versions of the required distributions that its interpreter has."""
+        """Versions of the required distributions that its interpreter has, or of what an executable is built of."""
+        if self.cargo:
+            builds = (self.built(backend) for backend in self.backends)
+            return next((build.versions for build in builds if build), {})
         if self.python == sys.executable:
             return found_versions(self.requirements)
         command = [self.python, "-c", _ASK, *self.requirements]
@@ -169,7 +197,16 @@ class Framework:
             return f"{backend.name} is for {' and '.join(backend.platforms)} only"
         absent = [tool for tool in backend.tools if shutil.which(tool) is None]
         tools = f"{' and '.join(absent)} not found on PATH: install it" if absent else ""
-        return self.installed()[1] or tools
+        return self.installed()[1] or self._unbuilt(backend) or tools
+
+    def _unbuilt(self, backend: Backend) -> str:
+        if not self.cargo:
+            return ""
+        build = self.built(backend)
+        if build is None:
+            feature = f" --feature {backend.feature}" if backend.feature else ""
+            return f"{self.cargo}{feature and ' with'}{feature} is not built: {self.remedy}{feature}"
+        return "" if shutil.which(build.program) else f"{build.program} is no program: {self.remedy}"
 
     @classmethod
     def read(cls, folder: Path) -> Framework:
@@ -214,7 +251,9 @@ class Framework:
             _ = self.requirements
         except InvalidRequirement as error:
             raise RegistryError(f"{file}: requires: {str(error).splitlines()[0]}") from error
-        if not self.executable and not self.adapter.exists():
+        if self.cargo and not (self.folder / "Cargo.toml").exists():
+            raise RegistryError(f"{file}: cargo = {self.cargo!r}, and there is no Cargo.toml beside it")
+        if not (self.executable or self.cargo) and not self.adapter.exists():
             raise RegistryError(f"{file}: {self.adapter.name} is missing beside it, and no executable is named")
 
     def _check_names(self, file: Path) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from packaging.requirements import Requirement
 
-from pytest_inferena import cache
+from pytest_inferena import cache, crates
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,20 +32,28 @@ class SetupError(Exception):
     """An engine could not be installed; the message says at which step and what to do."""
 
 
-def setup(engine: Framework, *, isolated: bool) -> Path:
+def setup(engine: Framework, *, isolated: bool = False, feature: str = "") -> Path:
     """Install an engine; progress goes to stdout.
 
     Args:
         engine: what to install; one that is there already is left alone.
         isolated: into an environment of its own, where its requirements clash with others'.
+        feature: of cargo, that an engine in Rust is built with.
 
     Returns:
-        the interpreter that has it now, for --inferena-python.
+        the interpreter that has it now, for --inferena-python; of an engine in Rust, its executable.
 
     Raises:
         SetupError: a step failed.
     """
     _system(engine)
+    if engine.cargo:
+        try:
+            program = crates.build(engine.folder, engine.cargo, feature).program
+        except crates.CargoError as error:
+            raise SetupError(f"{engine.title}: {error}") from error
+        if not engine.requires:
+            return program
     if engine.executable:
         raise SetupError(f"{engine.title} runs {engine.executable}: {engine.remedy}")
     python = _environment(engine) if isolated else Path(sys.executable)

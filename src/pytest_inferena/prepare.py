@@ -74,7 +74,7 @@ class Preparer:
             }  # fmt: skip
             self._part(folder, name, request)
             exchange = folder.path / name
-        hashes = _hashes(facts["files"]) | {"adapter": digest([target.framework.folder])}
+        hashes = _hashes(facts["files"]) | {"adapter": digest(target.framework.sources)}
         return Prepared(folder.path, exchange, facts["weights"], facts["golden"], hashes, absent)
 
     def take_notes(self) -> list[str]:
@@ -153,7 +153,7 @@ def _died(status: int, *, oom: bool, tail: str) -> WorkerFailed:
 
 def _exchange(framework: Framework) -> str:
     """Name of the part with an engine's files: they depend on its adapter and on what wrote them."""
-    made_by = [digest([framework.folder]), own(EXCHANGE_SOURCES)]
+    made_by = [digest(framework.sources), own(EXCHANGE_SOURCES)]
     made_by += [f"{name} {version(name)}" for name in framework.requirements]
     return f"exchange-{framework.name}-{hashlib.sha256(json.dumps(made_by).encode()).hexdigest()[:16]}"
 

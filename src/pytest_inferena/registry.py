@@ -33,8 +33,8 @@ class Registry:
         for name, python in pythons.items():
             if name not in named:
                 raise RegistryError(f"{name} is no framework; there are {', '.join(named)}")
-            if named[name].executable:
-                raise RegistryError(f"{name} runs {named[name].executable}, not Python")
+            if program := named[name].executable or named[name].cargo:
+                raise RegistryError(f"{name} runs {program}, not Python")
             if (found := shutil.which(python)) is None:
                 raise RegistryError(f"{python} is no interpreter; 'inferena setup --isolated {name}' makes one")
             named[name] = replace(named[name], python=str(Path(found).absolute()))

@@ -209,7 +209,7 @@ class Session:
             (record["samples"] or self.settings.loop["max_rounds"] == 1)
             and record["extra"].get("workload") == key
             and record["versions"] == versions
-            and record["hashes"].get("adapter") == digest([target.framework.folder])
+            and record["hashes"].get("adapter") == digest(target.framework.sources)
         )
 
 
