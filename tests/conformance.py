@@ -68,10 +68,7 @@ def engines() -> dict[str, Engine]:
     for file in sorted(ROOT.glob("adapters/*/adapter.toml")):
         framework = Framework.read(file.parent)
         backend = next(backend for backend in framework.backends if backend.name not in SLOW)
-        command = (sys.executable, str(PYTHON_WORKER), framework.name, str(framework.adapter), *framework.requirements)
-        if framework.executable:
-            command = (str(framework.folder / framework.executable),)
-        found[framework.name] = Engine(framework, backend, command)
+        found[framework.name] = Engine(framework, backend, framework.command(backend))
     example = Framework(
         "example", "Example", "any", ROOT / "docs", ("numpy",), training="none", executable="example_worker.py"
     )

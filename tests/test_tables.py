@@ -5,6 +5,7 @@ An engine is one line in `ENGINES`. What it lacks stands there too, and has to b
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import load_file, save_file
 from tests.layer_cases import LAYERS
 from tests.operator_cases import CASES
 from tests.programs import golden, inference, run
@@ -21,9 +23,11 @@ from tests.small_entries import differentiable, forward, spec, training
 from tests.test_program_page import FIRST, SECOND
 from tests.zoo import model
 
-from pytest_inferena.framework import Framework
+from pytest_inferena.bench import greet
+from pytest_inferena.framework import Backend, Framework
 from pytest_inferena.worker import Program, Setup, Unsupported
 from pytest_inferena.worker.channels_last import ANCHORS
+from pytest_inferena.worker.client import Launch, Worker, WorkerFailed
 from pytest_inferena.worker.server import load_adapter
 
 if TYPE_CHECKING:
@@ -80,7 +84,14 @@ GGML_LACKS = (
     *("max_pool2d-spread", "max_pool2d-ceil", "upsample_nearest2d-uneven"),
     *("cross_entropy_loss", "mse_loss"),  # it trains by joint entries, which have no loss as one operator
 )
+CRATE_LACKS = (
+    *("floor_divide", "bitwise_and", "bitwise_or", "bitwise_not", "index", "pad", "roll", "slice_scatter"),
+    *("adaptive_avg_pool1d", "adaptive_avg_pool2d", "avg_pool2d", "max_pool2d-ceil", "mse_loss-0"),
+    *("cross_entropy_loss-each", "cross_entropy_loss-smooth", "cross_entropy_loss-weights"),
+)
+"""What the crate that engines in Rust share does not read, or not in that way."""
 ENGINES = (
+    Engine("candle", "cpu", frozenset({*CRATE_LACKS, "cumsum-integers", "max_pool2d-spread"})),
     Engine("ggml", "cpu", lacks=frozenset(GGML_LACKS)),
     Engine("jax", "xla"),
     Engine("mlx", "cpu", env=(("MLX_DISABLE_COMPILE", "1"),)),  # it would run g++ for every few operators
@@ -116,8 +127,55 @@ REFUSED = [
 ]
 
 
+class Outside:
+    """An engine with a worker of its own, used as if it were an adapter in this process."""
+
+    def __init__(self, command: tuple[str, ...], backend: Backend, folder: Path) -> None:
+        self.setup = Setup(backend.name, backend.device, 1, folder)
+        self.worker = Worker(Launch(command, 1, {}, folder))
+        greet(self.worker, backend, 1, 60)
+
+    def load(self, program: Program, weights: Mapping[str, Any]) -> None:
+        """Write them; they are read with an entry."""
+        program.write()
+        save_file({name: np.asarray(value, order="C") for name, value in weights.items()},
+                  program.folder / "weights.safetensors")  # fmt: skip
+
+    def compile(self, entry: Entry) -> Outside:
+        """An adapter's step too, of the entry that was compiled last."""
+        folder, self.entry = self.setup.scratch, entry.name
+        (folder / f"{entry.name}.json").write_text(json.dumps(entry.to_json()))
+        for kind in ("inputs", "constants"):
+            arrays = {name: np.asarray(value, order="C") for name, value in entry.arrays(kind).items()}
+            save_file(arrays, folder / f"{entry.name}.{kind}.safetensors")
+        self.ask("load", program=str(folder), entries=[entry.name])
+        self.ask("compile", entry=entry.name)
+        return self
+
+    def __call__(self) -> None:
+        """A step."""
+        self.ask("measure", entry=self.entry, loop={"min_rounds": 1, "max_rounds": 1, "few": 1, "warmup": False})
+
+    def synchronize(self) -> None:
+        """Nothing: the worker has waited."""
+
+    def outputs(self) -> dict[str, Any]:
+        """By name."""
+        file = self.setup.scratch / "outputs.safetensors"
+        self.ask("outputs", entry=self.entry, file=str(file))
+        found: dict[str, Any] = load_file(file)
+        return found
+
+    def ask(self, request: str, **fields: Any) -> None:
+        """A request; what the engine lacks is raised as an adapter does."""
+        try:
+            self.worker.ask(request, 60, **fields)
+        except WorkerFailed as failure:
+            raise Unsupported(str(failure)) if failure.outcome == "unsupported" else failure from failure
+
+
 @pytest.fixture
-def adapter(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Adapter:
+def adapter(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Adapter | Outside]:
     """The engine's adapter in this process, or a skip that says how to install it."""
     torch.set_num_threads(1)
     framework = engine.framework()
@@ -126,8 +184,13 @@ def adapter(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         pytest.skip(reason)
     for name, value in (*framework.env.items(), *engine.env):
         monkeypatch.setenv(name, value.format(scratch=tmp_path, threads=1))
+    if framework.cargo:
+        outside = Outside(framework.command(backend), backend, tmp_path)
+        yield outside
+        outside.worker.kill()
+        return
     made: Adapter = _module(engine.name).Adapter(Setup(backend.name, backend.device, 1, tmp_path))
-    return made
+    yield made
 
 
 @cache
@@ -135,7 +198,7 @@ def _module(name: str) -> Any:
     return load_adapter(name, _framework(name).adapter)
 
 
-def _computed(adapter: Adapter, entry: Entry, parameters: Mapping[str, Tensor]) -> Mapping[str, Any]:
+def _computed(adapter: Adapter | Outside, entry: Entry, parameters: Mapping[str, Tensor]) -> Mapping[str, Any]:
     """What the adapter makes of an entry, in a step that follows another."""
     specs = {name: spec(name, value) for name, value in parameters.items()}
     trainable = frozenset(name for name, value in parameters.items() if value.requires_grad)
@@ -162,7 +225,7 @@ def _differences(expected: Mapping[str, Tensor], actual: Mapping[str, Any], shar
 
 
 @pytest.mark.parametrize(("engine", "names"), [*_forward()])
-def test_operator(engine: Engine, names: list[str], adapter: Adapter) -> None:
+def test_operator(engine: Engine, names: list[str], adapter: Adapter | Outside) -> None:
     """The same as PyTorch, for every way of calling it."""
     made, entry, expected = forward({name: CASES[name] for name in names})
 
@@ -170,7 +233,7 @@ def test_operator(engine: Engine, names: list[str], adapter: Adapter) -> None:
 
 
 @pytest.mark.parametrize("engine", BACKWARD, ids=lambda engine: engine.name)
-def test_gradients(engine: Engine, adapter: Adapter) -> None:
+def test_gradients(engine: Engine, adapter: Adapter | Outside) -> None:
     """Its own autograd finds what PyTorch's does, for every floating argument of every case."""
     tried = _differentiable() & LAYERS.keys() if engine.few_gradients else _differentiable()
     made, entry, expected = training({name: CASES[name] for name in sorted(tried) if engine.has(name)})
@@ -186,7 +249,7 @@ def test_gradients(engine: Engine, adapter: Adapter) -> None:
     ("engine", "name"),
     [pytest.param(engine, name, id=f"{engine.name}-{name}") for engine in ENGINES if engine.zoo for name in ZOO],
 )
-def test_zoo(engine: Engine, name: str, adapter: Adapter) -> None:
+def test_zoo(engine: Engine, name: str, adapter: Adapter | Outside) -> None:
     """Operators in the combinations of real models; engines with autograd are asked for gradients."""
     module, inputs = model(name)
     autograd = engine.framework().training == "autograd"
@@ -204,7 +267,7 @@ def test_zoo(engine: Engine, name: str, adapter: Adapter) -> None:
 
 
 @pytest.mark.parametrize(("engine", "name"), REFUSED)
-def test_what_it_lacks_is_refused(engine: Engine, name: str, adapter: Adapter) -> None:
+def test_what_it_lacks_is_refused(engine: Engine, name: str, adapter: Adapter | Outside) -> None:
     """It says so by the operator's name before anything is computed, and computes nothing wrong."""
     made, entry, _ = forward({name: CASES[name]})
 
@@ -214,10 +277,10 @@ def test_what_it_lacks_is_refused(engine: Engine, name: str, adapter: Adapter) -
 
 
 @pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: engine.name)
-def test_the_table_is_documented(engine: Engine, adapter: Adapter) -> None:
+def test_the_table_is_documented(engine: Engine, adapter: Adapter | Outside) -> None:
     """Every operator it has stands on the page of the format; what it is said to lack are cases that there are."""
     del adapter
-    table = getattr(_module(engine.name), "OPERATORS", {})
+    table = {} if engine.framework().cargo else getattr(_module(engine.name), "OPERATORS", {})
     moved = {f"{name}_channels_last" for name in ANCHORS}
 
     assert set() == table.keys() - FIRST.keys() - SECOND.keys() - moved

@@ -16,6 +16,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_inferena import crates
+from pytest_inferena.cli import registry
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -71,18 +74,34 @@ def test_the_wheel_runs_from_any_folder(python: Path, tmp_path: Path, cache: Pat
     assert (tmp_path / ".inferena").exists()
 
 
+def test_a_wheel_brings_the_executable_of_an_engine(python: Path, tmp_path: Path, cache: Path) -> None:
+    """Without cargo, and with nothing built in the cache, an engine in Rust runs once its wheel is installed."""
+    built = [one for one in registry().frameworks.values() if one.cargo and not one.missing(one.backends[0])]
+    if not built:
+        assert not os.environ.get("CI")
+        pytest.skip("no engine in Rust is built: inferena setup candle")
+    made = crates.wheel(built[0].folder, built[0].cargo, built[0].title, tmp_path)
+    packages = next(python.parents[1].glob("lib/*/site-packages"))
+    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(packages), str(made)]
+    subprocess.run(install, check=True)
+    chosen = ("-k", "smollm and inference", "-m", built[0].name, "--inferena-size=tiny")
+    said = run(python, tmp_path, cache, "--pyargs", "pytest_inferena.benchmarks", *chosen, PATH="/usr/bin:/bin")
+
+    assert "1 passed" in said, said[-3000:]
+
+
 def blocks(language: str) -> list[str]:
     """The code blocks of CONTRIBUTING in one language, in order."""
     text = (ROOT / "CONTRIBUTING.md").read_text()
     return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
 
 
-def run(python: Path, folder: Path, cache: Path, *arguments: str) -> str:
+def run(python: Path, folder: Path, cache: Path, *arguments: str, **variables: str) -> str:
     """What pytest prints in a folder with the wheel's environment and nothing of this one."""
     common = ("--inferena-threads=1", "--benchmark-disable", "-p", "no:cacheprovider")
     command = [str(python), "-m", "pytest", *arguments, *common]
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "PYTHON"))}
-    environment["INFERENA_CACHE"] = str(cache)
+    environment |= {"INFERENA_CACHE": str(cache)} | variables
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     return done.stdout + done.stderr
 

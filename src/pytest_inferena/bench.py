@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
+from pytest_inferena import footprint
 from pytest_inferena.cache import Workload, lock_folder
 from pytest_inferena.gate import Verdict, judge
 from pytest_inferena.prepare import Preparer
@@ -43,11 +44,11 @@ class Harness:
     def __post_init__(self) -> None:
         self.preparer = Preparer(self.settings.threads, self.settings.deadline("prepare", {}))
 
-    def lock(self, device: str) -> FileLock:
-        """One measurement at a time per device, whoever starts it."""
+    def lock(self) -> FileLock:
+        """One measurement at a time on a machine, whoever starts it: what runs on a GPU is driven by the CPU."""
         folder = lock_folder()
         folder.mkdir(parents=True, exist_ok=True)
-        return FileLock(folder / f"{device}.lock")
+        return FileLock(folder / "cpu.lock")
 
     def workload(self, target: Target) -> Workload:
         """What a target runs."""
@@ -79,7 +80,7 @@ class Bench:
                 raise WorkerFailed("unsupported", reason)
             if missing:
                 raise WorkerFailed("not_installed", missing)
-            with self.harness.lock(self.target.backend.device), _timed(record):
+            with self.harness.lock(), _timed(record):
                 record |= self._measure(metric)
         except WorkerFailed as failure:
             record |= {"outcome": failure.outcome, "reason": str(failure)}
@@ -117,6 +118,7 @@ class Bench:
             "compile_s": compiled["ns"] * NS,
             "entry": entry,
             "workload": self.harness.workload(self.target).key(),
+            "footprint_mib": footprint.mib(self.target.framework, self.target.backend),
         }
         flags: list[str] = []
         if metric == "compile":

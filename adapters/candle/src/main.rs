@@ -48,6 +48,7 @@ impl Operators for Candle {
         Ok(if variable { Var::from_tensor(&tensor)?.into_inner() } else { tensor })
     }
 
+    #[allow(clippy::too_many_lines)] // a table
     fn apply(&self, node: &Node, tensors: Vec<Tensor>, trains: bool) -> Result<Tensor> {
         let x = &tensors[0..];
         let shape = &node.out.shape[..];
@@ -57,7 +58,10 @@ impl Operators for Candle {
             Op::Scalar(kind, number) => scalar(*kind, &x[0], *number)?,
             Op::ScalarFirst(kind, number) => binary(*kind, &filled(*number, &x[0])?, &x[0], shape)?,
             Op::Compare(kind) => compare(*kind, &x[0], &x[1], shape)?,
-            Op::CompareScalar(kind, number) => compare(*kind, &x[0], &filled(*number, &x[0])?, shape)?,
+            Op::CompareScalar(kind, number) => {
+                let x = if number.fract() == 0.0 { x[0].clone() } else { x[0].to_dtype(DType::F32)? };
+                compare(*kind, &x, &filled(*number, &x)?, shape)?
+            }
             Op::Reshape => x[0].reshape(shape)?,
             Op::Expand => x[0].broadcast_as(shape)?,
             Op::Full(number) => Tensor::full(*number, shape, &self.device)?.to_dtype(stored(node.dtype()?))?,
@@ -83,6 +87,7 @@ impl Operators for Candle {
             Op::Softmax(dim) if *dim + 1 == shape.len() && !trains => ops::softmax_last_dim(&x[0].contiguous()?)?,
             Op::Softmax(dim) => ops::softmax(&x[0], *dim)?,
             Op::LogSoftmax(dim) => ops::log_softmax(&x[0], *dim)?,
+            Op::CumSum(_) if x[0].dtype() != DType::F32 => return unsupported("of integers"),
             Op::CumSum(dim) => x[0].cumsum(*dim)?,
             Op::Gather(dim) => x[0].contiguous()?.gather(&x[1].contiguous()?, *dim)?,
             Op::IndexSelect(dim) => x[0].index_select(&x[1].contiguous()?, *dim)?,
@@ -296,8 +301,8 @@ fn attention(x: &[Tensor], scale: f64, causal: bool, shape: &[usize], trains: bo
     let (query, key, value) = (&x[0], x[1].contiguous()?, x[2].contiguous()?);
     let (batch, heads, rows, width) = query.dims4()?;
     let (_, groups, columns, _) = key.dims4()?;
-    let share = heads / groups * rows;
-    let query = query.contiguous()?.reshape((batch, groups, share, width))?;
+    let merged = heads / groups * rows;
+    let query = query.contiguous()?.reshape((batch, groups, merged, width))?;
     let scores = (query.matmul(&key.t()?)? * scale)?.reshape((batch, heads, rows, columns))?;
     let scores = match x.get(3) {
         Some(mask) if mask.dtype() == DType::F32 => scores.broadcast_add(mask)?,
@@ -309,7 +314,7 @@ fn attention(x: &[Tensor], scale: f64, causal: bool, shape: &[usize], trains: bo
         None => scores,
     };
     let shares = if trains { ops::softmax(&scores, D::Minus1)? } else { ops::softmax_last_dim(&scores)? };
-    shares.reshape((batch, groups, share, columns))?.matmul(&value)?.reshape(shape)
+    shares.reshape((batch, groups, merged, columns))?.matmul(&value)?.reshape(shape)
 }
 
 fn masked(scores: &Tensor, seen: &Tensor) -> Made {

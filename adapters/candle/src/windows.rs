@@ -9,7 +9,7 @@ pub fn strided(x: &Tensor, dim: usize, start: usize, step: usize, count: usize) 
         return x.narrow(dim, start, count);
     }
     let places: Vec<u32> = (0..count).map(|at| (start + at * step) as u32).collect();
-    x.index_select(&Tensor::from_vec(places, count, x.device())?, dim)
+    x.contiguous()?.index_select(&Tensor::from_vec(places, count, x.device())?, dim)
 }
 
 /// x, weight, bias? with one or two dimensions of the image.
@@ -22,23 +22,29 @@ pub fn convolution(
     shape: &[usize],
     trains: bool,
 ) -> Made {
-    let square = |of: &[usize]| of.iter().all(|one| *one == of[0]);
-    let plain = groups == 1 && dilation.iter().all(|one| *one == 1);
-    let y = if trains && plain {
-        gemm(&x[0], &x[1], stride, padding, shape)?
-    } else if !(square(stride) && square(padding) && square(dilation)) {
-        candle_core::bail!("stride, padding and dilation have to be the same in both dimensions")
-    } else if shape.len() == 3 {
-        x[0].conv1d(&x[1], padding[0], stride[0], dilation[0], groups)?
-    } else {
-        x[0].conv2d(&x[1], padding[0], stride[0], dilation[0], groups)?
+    let same = |of: &[usize]| of.iter().all(|one| *one == of[0]);
+    let own = same(stride) && same(padding) && same(dilation);
+    let y = match shape.len() {
+        _ if groups == 1 && (trains || !own) => gemm(&x[0], &x[1], stride, padding, dilation, shape)?,
+        3 => x[0].conv1d(&x[1], padding[0], stride[0], dilation[0], groups)?,
+        4 if own => x[0].conv2d(&x[1], padding[0], stride[0], dilation[0], groups)?,
+        _ => {
+            let (channels, out) = (x[1].dim(1)?, x[1].dim(0)? / groups);
+            let mut part = shape.to_vec();
+            part[1] = out;
+            let parts = (0..groups).map(|group| {
+                let (x, weight) = (x[0].narrow(1, group * channels, channels)?, x[1].narrow(0, group * out, out)?);
+                gemm(&x, &weight, stride, padding, dilation, &part)
+            });
+            Tensor::cat(&parts.collect::<candle_core::Result<Vec<_>>>()?, 1)?
+        }
     };
     let Some(bias) = x.get(2) else { return Ok(y) };
     y.broadcast_add(&bias.reshape(crate::per_channel(shape))?)
 }
 
 /// As a product with the unfolded image: its gradients are products too, where Candle's own are scalar loops.
-fn gemm(x: &Tensor, weight: &Tensor, stride: &[usize], padding: &[usize], shape: &[usize]) -> Made {
+fn gemm(x: &Tensor, weight: &Tensor, stride: &[usize], padding: &[usize], dilation: &[usize], shape: &[usize]) -> Made {
     let (out, channels) = (weight.dim(0)?, weight.dim(1)?);
     let (kernel, sizes) = (&weight.dims()[2..], &shape[2..]);
     let mut padded = x.clone();
@@ -51,7 +57,7 @@ fn gemm(x: &Tensor, weight: &Tensor, stride: &[usize], padding: &[usize], shape:
         let mut window = padded.clone();
         let mut rest = at;
         for dim in (0..kernel.len()).rev() {
-            window = strided(&window, dim + 2, rest % kernel[dim], stride[dim], sizes[dim])?;
+            window = strided(&window, dim + 2, rest % kernel[dim] * dilation[dim], stride[dim], sizes[dim])?;
             rest /= kernel[dim];
         }
         columns.push(window.reshape((shape[0], channels, cells))?);
@@ -86,18 +92,15 @@ pub fn max_pool(
     Ok(x)
 }
 
-/// Nearest neighbour, by picking rows and columns; PyTorch scales in float32.
+/// Nearest neighbour, by picking rows and columns; scaled in `f32`, as `PyTorch` does.
 pub fn upsample(x: &Tensor, shape: &[usize]) -> Made {
     let mut x = x.clone();
-    for dim in 2..4 {
-        let (size, wanted) = (x.dim(dim)?, shape[dim]);
-        if size == wanted {
-            continue;
-        }
+    for (dim, wanted) in shape.iter().enumerate().skip(2) {
+        let size = x.dim(dim)?;
         #[allow(clippy::cast_precision_loss, clippy::cast_sign_loss)]
         let places: Vec<u32> =
-            (0..wanted).map(|at| ((at as f32 * (size as f32 / wanted as f32)) as u32).min(size as u32 - 1)).collect();
-        x = x.index_select(&Tensor::from_vec(places, wanted, x.device())?, dim)?;
+            (0..*wanted).map(|at| ((at as f32 * (size as f32 / *wanted as f32)) as u32).min(size as u32 - 1)).collect();
+        x = x.index_select(&Tensor::from_vec(places, *wanted, x.device())?, dim)?;
     }
     Ok(x)
 }

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from math import inf
 from typing import Any, TypeAlias, cast
 
 from pytest_inferena.report.cells import clean, is_there, scientific
@@ -19,6 +20,7 @@ def table_facts(run: Run, records: Sequence[Record], labels: Mapping[Any, str]) 
         ("Step", _step(run, records[0])),
         ("Threads", str(records[0]["threads"])),
         ("Versions", _versions(records, labels)),
+        ("Footprint", _footprints(records, labels)),
         ("Hashes", _hashes(records)),
         ("Flags", _flags(records, labels)),
         ("Not installed", _missing(records, labels)),
@@ -83,6 +85,23 @@ def _versions(records: Sequence[Record], labels: Mapping[Any, str]) -> str:
         if parts:
             engines.setdefault(labels[engine_of(record)], {})[", ".join(parts)] = None
     return "; ".join(f"{label}: {' | '.join(texts)}" for label, texts in sorted(engines.items()))
+
+
+def _footprints(records: Sequence[Record], labels: Mapping[Any, str]) -> str:
+    """What has to be installed for each engine, the smallest first."""
+    sizes = {labels[engine_of(record)]: footprint(record) for record in records if footprint(record)}
+    return "; ".join(f"{label} {shown_size(size)}" for label, size in sorted(sizes.items(), key=lambda one: one[1]))
+
+
+def footprint(record: Record) -> float:
+    """What has to be installed for its engine, MiB; 0 where that is not known."""
+    size = record["extra"].get("footprint_mib")
+    return float(size) if isinstance(size, int | float) and 0 < size < inf else 0
+
+
+def shown_size(mib: float) -> str:
+    """A size to three digits; "" for none."""
+    return "" if not mib else f"{mib:.3g} MiB" if mib < 1000 else f"{mib / 1024:.3g} GiB"
 
 
 def _hashes(records: Sequence[Record]) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pytest_inferena.report.cells import cell_text, clean, competes, display, is_struck, is_there, loss_text, note_text
-from pytest_inferena.report.facts import run_facts
+from pytest_inferena.report.facts import footprint, run_facts, shown_size
 from pytest_inferena.report.names import (
     ENGINE,
     WORK,
@@ -133,6 +133,7 @@ def _cell(which: int, record: Record, history: Sequence[Any], date: str) -> dict
         "Samples": f"{len(record['samples'])}",
         "Ran": record["ran"],
         "Versions": ", ".join(f"{name} {version}" for name, version in record["versions"].items()),
+        "Footprint": shown_size(footprint(record)),
         "Hashes": ", ".join(f"{kind} {name[:8]}" for kind, name in record["hashes"].items() if name),
         "Threads": str(record["threads"]),
         "Weights": record["weights"],
