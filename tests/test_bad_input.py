@@ -89,6 +89,10 @@ TOML = (MODEL.parent / "fake" / "adapter.toml").read_text(encoding="utf-8")
         (TOML.split("[[", maxsplit=1)[0], ": no [[backends]]; one with name and device is needed"),
         ('training = "yes"\n' + TOML, ": training = 'yes'; one of autograd, joint, none"),
         (TOML.replace('"fake"', '"fuke"'), ": fuke_adapter.py is missing beside it, and no executable is named"),
+        (
+            'executable = "worker"\nexchange = true\n' + TOML.replace('"fake"', '"fuke"'),
+            ": exchange = true, and fuke_adapter.py, which writes the files, is missing",
+        ),
         (TOML + "[env]\nDEBUG = 1\n", ": env: DEBUG is an integer, not a string"),
         (TOML + '[timeouts]\nload = "long"\n', ": timeouts: load is a string, not a number"),
         (

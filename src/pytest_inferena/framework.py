@@ -167,9 +167,9 @@ class Framework:
     @cached_property
     def versions(self) -> Mapping[str, str]:
         """Versions of the required distributions that its interpreter has, or of what an executable is built of."""
-        if self.cargo:
+        if self.cargo:  # what it requires of Python is for the preparer, which runs here
             builds = (self.built(backend) for backend in self.backends)
-            return next((build.versions for build in builds if build), {})
+            return {**found_versions(self.requirements), **next((one.versions for one in builds if one), {})}
         if self.python == sys.executable:
             return found_versions(self.requirements)
         command = [self.python, "-c", _ASK, *self.requirements]
@@ -251,10 +251,15 @@ class Framework:
             _ = self.requirements
         except InvalidRequirement as error:
             raise RegistryError(f"{file}: requires: {str(error).splitlines()[0]}") from error
+        self._check_files(file)
+
+    def _check_files(self, file: Path) -> None:
         if self.cargo and not (self.folder / "Cargo.toml").exists():
             raise RegistryError(f"{file}: cargo = {self.cargo!r}, and there is no Cargo.toml beside it")
         if not (self.executable or self.cargo) and not self.adapter.exists():
             raise RegistryError(f"{file}: {self.adapter.name} is missing beside it, and no executable is named")
+        if self.exchange and not self.adapter.exists():
+            raise RegistryError(f"{file}: exchange = true, and {self.adapter.name}, which writes the files, is missing")
 
     def _check_names(self, file: Path) -> None:
         parts = (part for backend in self.backends for part in (backend.name, backend.device))

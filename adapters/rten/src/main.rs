@@ -1,0 +1,137 @@
+//! rten: the Program as ONNX, that rten's own optimiser fuses, with weights packed when the model is loaded.
+
+use inferena_worker::{Array, Data, Engine, Entry, Error, Program, Result, Setup, Step, Tensors, failed, unsupported};
+use rten::{LoadError, LoadErrorKind, Model, ModelOptions, NodeId, RunError, RunErrorKind, RunOptions, ThreadPool};
+use rten::{Value, ValueOrView};
+use rten_gemm::GemmExecutor;
+use rten_tensor::Tensor;
+use rten_tensor::prelude::*;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+struct Rten {
+    exchange: PathBuf,
+    weights: PathBuf,
+    threads: usize,
+    pool: Arc<ThreadPool>,
+}
+
+impl Engine for Rten {
+    const NAME: &'static str = "rten";
+
+    fn start(setup: &Setup) -> Result<Self> {
+        let Some(exchange) = setup.exchange.clone() else {
+            return failed("rten runs exchange files and none were prepared");
+        };
+        let pool = Arc::new(ThreadPool::with_num_threads(setup.threads));
+        Ok(Self { exchange, weights: PathBuf::new(), threads: setup.threads, pool })
+    }
+
+    fn describe(&self) -> String {
+        let kernel = GemmExecutor::<f32>::default();
+        format!("rten on CPU, {} kernels, {} threads", kernel.kernel_name(), self.threads)
+    }
+
+    /// Compiling reads the weights, and packs them: there is no load apart from it.
+    fn load(&mut self, program: &Program, _: &Tensors) -> Result<()> {
+        self.weights = program.folder.join("weights.safetensors");
+        Ok(())
+    }
+
+    fn compile(&mut self, entry: &Entry) -> Result<Box<dyn Step>> {
+        let reason = self.exchange.join(format!("{}.unsupported", entry.name));
+        if reason.exists() {
+            return unsupported(std::fs::read_to_string(reason)?);
+        }
+        let options = ModelOptions::with_all_ops().prepack_weights(true).clone();
+        let file = self.exchange.join(format!("{}.onnx", entry.name));
+        // SAFETY: the harness writes these files whole before it names them, and nobody changes them after.
+        let model = unsafe { options.load_mmap(file) }.or_else(refused)?;
+        let mut inputs = Vec::new();
+        for (name, array) in &entry.inputs {
+            inputs.push((model.node_id(name)?, value(array.clone())?));
+        }
+        let weights = Tensors::open(&self.weights)?;
+        for name in &entry.parameters {
+            // those of a training step are inputs, which are free to change between steps
+            if let Some(id) = model.find_node(name).filter(|id| model.input_ids().contains(id)) {
+                inputs.push((id, value(weights.get(name)?)?));
+            }
+        }
+        let names: Vec<String> = entry.outputs.keys().cloned().collect();
+        let outputs = names.iter().map(|name| Ok(model.node_id(name)?)).collect::<Result<_>>()?;
+        Ok(Box::new(Session { model, pool: Arc::clone(&self.pool), inputs, outputs, names, results: Vec::new() }))
+    }
+}
+
+struct Session {
+    model: Model,
+    pool: Arc<ThreadPool>,
+    inputs: Vec<(NodeId, Value)>,
+    outputs: Vec<NodeId>,
+    names: Vec<String>,
+    results: Vec<Value>,
+}
+
+impl Step for Session {
+    fn run(&mut self) -> Result<()> {
+        self.results.clear();
+        let inputs = self.inputs.iter().map(|(id, value)| (*id, ValueOrView::from(value))).collect();
+        let mut options = RunOptions::default();
+        options.thread_pool = Some(Arc::clone(&self.pool));
+        self.results = self.model.run(inputs, &self.outputs, Some(options)).or_else(stopped)?;
+        Ok(())
+    }
+
+    fn outputs(&self) -> Result<Vec<(String, Array)>> {
+        self.names.iter().zip(&self.results).map(|(name, value)| Ok((name.clone(), array(value)?))).collect()
+    }
+}
+
+/// What rten holds of an input: it has 32 bits for integers, and integers for booleans.
+fn value(array: Array) -> Result<Value> {
+    let shape = &array.shape[..];
+    Ok(match array.data {
+        Data::Float32(values) => Tensor::from_data(shape, values).into(),
+        Data::Int64(values) => {
+            let narrow = values.into_iter().map(i32::try_from).collect::<std::result::Result<Vec<_>, _>>();
+            let Ok(narrow) = narrow else { return unsupported("an integer over 32 bits: rten has none") };
+            Tensor::from_data(shape, narrow).into()
+        }
+        Data::Bool(values) => Tensor::from_data(shape, values.into_iter().map(i32::from).collect::<Vec<_>>()).into(),
+    })
+}
+
+fn array(value: &Value) -> Result<Array> {
+    let Some(view) = value.as_tensor_view::<f32>() else {
+        return unsupported(format!("an output of {}", value.dtype()));
+    };
+    Ok(Array::float(view.shape(), view.to_vec()))
+}
+
+/// A model that rten does not load; the operator's name is in its node's, as the preparer gives it.
+fn refused<T>(error: LoadError) -> Result<T> {
+    if error.kind() != LoadErrorKind::OperatorInvalid {
+        return Err(error.into());
+    }
+    lacking(error.node().unwrap_or_default(), &error)
+}
+
+/// A step that rten does not take to its end.
+fn stopped<T>(error: RunError) -> Result<T> {
+    if error.kind() != RunErrorKind::OperatorError || !error.to_string().contains("unsupported") {
+        return Err(error.into());
+    }
+    lacking(error.node_path().last().copied().flatten().unwrap_or_default(), &error)
+}
+
+/// `NODE/OPERATOR_number` is what the preparer calls a node of ONNX.
+fn lacking<T>(name: &str, error: &dyn std::error::Error) -> Result<T> {
+    let (node, operator) = name.rsplit_once('/').unwrap_or((name, "operator"));
+    let operator = operator.rsplit_once('_').map_or(operator, |(operator, _)| operator);
+    Err(Error::Unsupported(format!("unsupported operator ONNX {operator}, node {node}: {error}")))
+}
+
+fn main() -> std::process::ExitCode {
+    inferena_worker::main::<Rten>()
+}
