@@ -9,7 +9,7 @@ mod tensors;
 mod timing;
 mod walk;
 
-pub use program::{Binary, Compare, Entry, Node, Op, Program, Reduce, Spec, Unary};
+pub use program::{Binary, Compare, Entry, Node, Op, Program, Reduce, Spec, Unary, lacking};
 pub use server::main;
 pub use tensors::{Array, Data, Dtype, Tensors};
 pub use walk::{Operators, Walker};
