@@ -1,0 +1,341 @@
+//! Layers: Meganeura's fused operators, and what is composed where one of them is missing or wrong.
+
+use crate::record::{Recorder, size32};
+use crate::view::View;
+use inferena_worker::{Node, Op, Result, unsupported};
+
+/// A convolution's numbers, of (B, C, H, W) or (B, C, T).
+struct Window<'a> {
+    stride: &'a [usize],
+    padding: &'a [usize],
+    dilation: &'a [usize],
+    groups: usize,
+}
+
+impl Recorder<'_> {
+    #[allow(clippy::cast_possible_truncation)] // eps is float32 there
+    pub fn layer(&mut self, node: &Node, x: &[View]) -> Result<View> {
+        let shape = &node.out.shape[..];
+        let made = match &node.op {
+            Op::Convolution { stride, padding, dilation, groups } => {
+                let weight = self.flat(&x[1]);
+                let window = Window { stride, padding, dilation, groups: *groups };
+                let made = self.convolution(&x[0], weight, &x[1].shape, &window, shape)?;
+                match x.get(2) {
+                    Some(bias) => {
+                        let bias = self.flat(bias);
+                        self.add_channels(made, bias, shape)
+                    }
+                    None => made,
+                }
+            }
+            Op::BatchNorm { eps } => self.batch_norm(node, x, *eps)?,
+            Op::GroupNorm { groups, eps } => {
+                let [x, weight, bias] = x else { return unsupported("without weight and bias") };
+                let (x, weight, bias) = (self.flat(x), self.flat(weight), self.flat(bias));
+                let (channels, cells) = (size32(shape[1]), size32(shape[2..].iter().product()));
+                self.graph.group_norm(x, weight, bias, size32(shape[0]), channels, cells, size32(*groups), *eps as f32)
+            }
+            Op::LayerNorm { dims: 1, eps } => {
+                let [x, weight, bias] = x else { return unsupported("without weight and bias") };
+                let (x, weight, bias) = (self.matrix(x), self.flat(weight), self.flat(bias));
+                let rows = self.graph.node(x).ty.shape[0];
+                if self.trains && (2..4).contains(&rows) {
+                    return unsupported("Meganeura's gradient of the weight is wrong for 2 or 3 rows");
+                }
+                self.graph.layer_norm(x, weight, bias, *eps as f32)
+            }
+            Op::RmsNorm { dims: 1, eps } => {
+                let [x, weight] = x else { return unsupported("without a weight") };
+                let (x, weight) = (self.matrix(x), self.flat(weight));
+                self.graph.rms_norm(x, weight, *eps as f32)
+            }
+            Op::LayerNorm { .. } | Op::RmsNorm { .. } => return unsupported("over several dimensions"),
+            Op::Rotary => {
+                let base = self.base(&node.inputs[1], &node.inputs[2])?;
+                let width = size32(shape[3]);
+                let heads = self.heads(&x[0])?;
+                let made = self.graph.rope(heads, base, width);
+                return Ok(by_heads(made, shape).times(x[0].factor));
+            }
+            Op::Attention { scale, causal } => return self.attention(x, *scale, *causal, shape),
+            Op::MaxPool2d { kernel, stride, padding, dilation: [1, 1] } => {
+                self.max_pool(node, &x[0], *kernel, *stride, *padding, shape)?
+            }
+            Op::Upsample2d => {
+                let [batch, channels, height, width] = x[0].shape[..] else { return unsupported("other than images") };
+                if shape[2..] != [2 * height, 2 * width] {
+                    return unsupported("Meganeura's is by 2");
+                }
+                let image = self.flat(&x[0]);
+                self.graph.upsample_2x(image, size32(batch), size32(channels), size32(height), size32(width))
+            }
+            _ => return unsupported(""),
+        };
+        Ok(View::new(made, shape))
+    }
+
+    fn convolution(&mut self, x: &View, weight: u32, kernel: &[usize], of: &Window, shape: &[usize]) -> Result<u32> {
+        if of.groups != 1 || of.dilation.iter().any(|one| *one != 1) {
+            return unsupported("groups or dilation");
+        }
+        if of.stride.iter().any(|one| *one != of.stride[0]) {
+            return unsupported("Meganeura has one stride for both dimensions");
+        }
+        let at = |sizes: &[usize], dim: usize, missing: usize| size32(sizes.get(dim).copied().unwrap_or(missing));
+        let image = self.flat(x);
+        let (batch, channels, sizes) = (size32(x.shape[0]), size32(x.shape[1]), &x.shape[2..]);
+        Ok(self.graph.conv2d_hw(
+            image,
+            weight,
+            batch,
+            channels,
+            at(sizes, 0, 1),
+            at(sizes, 1, 1),
+            size32(shape[1]),
+            at(kernel, 2, 1),
+            at(kernel, 3, 1),
+            size32(of.stride[0]),
+            at(of.padding, 0, 0),
+            at(of.padding, 1, 0),
+        ))
+    }
+
+    fn add_channels(&mut self, image: u32, bias: u32, shape: &[usize]) -> u32 {
+        let image = self.shaped(image, &[shape.iter().product()]);
+        self.graph.add_per_channel(image, bias, size32(shape[1]), size32(shape[2..].iter().product()))
+    }
+
+    /// Folded into the convolution before it: on the host, or in the graph where there are gradients to go through.
+    fn batch_norm(&mut self, node: &Node, x: &[View], eps: f64) -> Result<u32> {
+        let conv = self.nodes.get(&node.inputs[0]).cloned();
+        let Some(Node { op: Op::Convolution { stride, padding, dilation, groups }, inputs, shapes, .. }) = conv else {
+            return unsupported("Meganeura has none: it can only be part of a convolution");
+        };
+        let window = Window { stride: &stride, padding: &padding, dilation: &dilation, groups };
+        let (shape, kernel) = (&node.out.shape[..], &shapes[1][..]);
+        let (channels, each) = (kernel[0], kernel[1..].iter().product::<usize>());
+        let (mean, variance) = (self.floats(&node.inputs[3])?, self.floats(&node.inputs[4])?);
+        #[allow(clippy::cast_possible_truncation)]
+        let deviation = variance.iter().map(|one| 1.0 / (f64::from(*one) + eps).sqrt()).map(|one| one as f32);
+        let deviation: Vec<f32> = deviation.collect();
+        if self.trains {
+            let (weight, gain, shift) = (self.matrix_of(&x[1], each), self.flat(&x[2]), self.flat(&x[3]));
+            let deviation = self.graph.constant(deviation, &[channels]);
+            let scale = self.graph.mul(gain, deviation);
+            let column = self.graph.reshape(scale, &[channels, 1]);
+            let scales = self.graph.broadcast_inner(column, each);
+            let weight = self.graph.mul(weight, scales);
+            let weight = self.graph.reshape(weight, &[channels * each]);
+            let made = self.convolution(&x[0], weight, kernel, &window, shape)?;
+            let mut centre = self.graph.constant(mean.iter().map(|one| -one).collect(), &[channels]);
+            if let Some(bias) = x.get(4) {
+                let bias = self.flat(bias);
+                centre = self.graph.add(centre, bias);
+            }
+            let moved = self.graph.mul(centre, scale);
+            let bias = self.graph.add(shift, moved);
+            return Ok(self.add_channels(made, bias, shape));
+        }
+        let (gain, shift) = (self.floats(&node.inputs[1])?, self.floats(&node.inputs[2])?);
+        let scale: Vec<f32> = gain.iter().zip(deviation).map(|(gain, deviation)| gain * deviation).collect();
+        let bias = inputs.get(2).map(|name| self.floats(name)).transpose()?;
+        let moved = |at: usize| shift[at] + (bias.map_or(0.0, |bias| bias[at]) - mean[at]) * scale[at];
+        let (bias, weight) = ((0..channels).map(moved).collect(), self.floats(&inputs[1])?);
+        let weight = weight.chunks(each).zip(&scale).flat_map(|(row, scale)| row.iter().map(move |one| one * scale));
+        let names = [&inputs[1], &node.inputs[2]].map(|name| format!("{name} of {}", node.out.name));
+        self.folded.insert(names[0].clone(), weight.collect());
+        self.folded.insert(names[1].clone(), bias);
+        let weight = self.graph.parameter(&names[0], &[channels * each]);
+        let bias = self.graph.parameter(&names[1], &[channels]);
+        let made = self.convolution(&x[0], weight, kernel, &window, shape)?;
+        Ok(self.add_channels(made, bias, shape))
+    }
+
+    fn matrix_of(&mut self, view: &View, columns: usize) -> u32 {
+        let node = self.flat(view);
+        self.shaped(node, &[view.size() / columns, columns])
+    }
+
+    /// (1, H, S, D) as Meganeura has it: a row of all heads for each position.
+    fn heads(&mut self, x: &View) -> Result<u32> {
+        let [1, heads, _, width] = x.shape[..] else {
+            return unsupported("Meganeura has no batches of sequences");
+        };
+        let rows = x.permute(&[0, 2, 1, 3]);
+        Ok(self.matrix_of(&View { factor: 1.0, ..rows }, heads * width))
+    }
+
+    /// The base of rotary tables (S, D / 2); Meganeura computes them by itself, from position 0.
+    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)] // positions
+    fn base(&self, cos: &str, sin: &str) -> Result<f32> {
+        let half = self.loaded(cos)?.shape[1];
+        let (cos, sin) = (self.floats(cos)?, self.floats(sin)?);
+        let slowest = sin.get(2 * half - 1).map_or(0.0, |one| f64::from(*one).asin());
+        let base = match half {
+            1 => 1.0,
+            _ if slowest <= 0.0 => 1e4, // position 0 alone is not turned
+            _ => slowest.powf(-(half as f64) / (half as f64 - 1.0)).round(),
+        };
+        for (at, (cos, sin)) in cos.iter().zip(sin).enumerate() {
+            let angle = (at / half) as f64 * base.powf(-((at % half) as f64) / half as f64);
+            let bound = 1e-6 * (1 + at / half) as f64; // of an angle in float32
+            if (angle.cos() - f64::from(*cos)).abs() > bound || (angle.sin() - f64::from(*sin)).abs() > bound {
+                return unsupported("Meganeura's angles are of one base, from position 0");
+            }
+        }
+        Ok(base as f32)
+    }
+
+    fn attention(&mut self, x: &[View], scale: f64, causal: bool, shape: &[usize]) -> Result<View> {
+        let [query, key, value] = x else { return unsupported("Meganeura's attention has no mask but the causal one") };
+        // (B, G, 1, S, D) where keys were to be repeated
+        let four = |view: &View| if view.shape.len() == 5 { view.without(2) } else { view.clone() };
+        let (key, value) = (four(key), four(value));
+        let (width, groups, columns) = (shape[3], key.shape[1], key.shape[2]);
+        if !width.is_power_of_two() || (self.trains && width > 64) {
+            return unsupported("Meganeura's heads have a power of two of elements, at most 64 to be differentiated");
+        }
+        if causal && columns != shape[2] {
+            return unsupported("Meganeura's causal attention has as many keys as queries");
+        }
+        // Meganeura divides by √D; what a model scales by beside that mostly comes to the same.
+        #[allow(clippy::cast_precision_loss)]
+        let factor = query.factor * key.factor * scale * (width as f64).sqrt();
+        let mut rows = self.heads(query)?;
+        if (factor - 1.0).abs() > 1e-7 {
+            let factors = self.filled(factor, &[shape[2], shape[1] * width]);
+            rows = self.graph.mul(rows, factors);
+        }
+        let (keys, values) = (self.heads(&key)?, self.heads(&value)?);
+        let (heads, groups, head) = (size32(shape[1]), size32(groups), size32(width));
+        let made = if causal {
+            self.graph.causal_attention(rows, keys, values, heads, groups, head)
+        } else {
+            self.graph.multi_head_attn(rows, keys, values, heads, groups, head, true)
+        };
+        Ok(by_heads(made, shape).times(value.factor))
+    }
+
+    fn max_pool(
+        &mut self,
+        node: &Node,
+        x: &View,
+        kernel: [usize; 2],
+        stride: [usize; 2],
+        padding: [usize; 2],
+        shape: &[usize],
+    ) -> Result<u32> {
+        let image = self.flat(x);
+        let [batch, channels, height, width] = x.shape[..] else { return unsupported("other than images") };
+        if !self.trains {
+            if stride[0] != stride[1] || padding[0] != padding[1] {
+                return unsupported("Meganeura has one stride and one padding for both dimensions");
+            }
+            let (batch, channels, height, width) = (size32(batch), size32(channels), size32(height), size32(width));
+            let (rows, columns, stride) = (size32(kernel[0]), size32(kernel[1]), size32(stride[0]));
+            let padding = size32(padding[0]);
+            return Ok(self.graph.max_pool_2d(image, batch, channels, height, width, rows, columns, stride, padding));
+        }
+        // 0.3 differentiates it as a mean (fixed after it, not released), so that the gradients of all that comes
+        // before it would be wrong. Maxima of slices are exact and cost about as much as the pool itself.
+        let relu = self.nodes.get(&node.inputs[0]).is_some_and(|made| made.operator == "relu");
+        if stride != [2, 2] || shape[2..] != [height.div_ceil(2), width.div_ceil(2)] || !relu {
+            return unsupported("Meganeura 0.3 has the gradient of a mean for it");
+        }
+        if height % 2 + width % 2 > 0 {
+            return unsupported("of an odd size, with gradients");
+        }
+        let rows = self.halved(image, batch * channels * height, width, 1, kernel[1], padding[1]);
+        Ok(self.halved(rows, batch * channels, height, width / 2, kernel[0], padding[0]))
+    }
+
+    /// Maxima at every second place of (outer, length, inner); what is beyond the edge is 0, which is no maximum of
+    /// what a relu made. The first of equal ones gets the gradient, as in PyTorch.
+    fn halved(&mut self, x: u32, outer: usize, length: usize, inner: usize, kernel: usize, padding: usize) -> u32 {
+        let (pairs, half) = (size32(outer * length / 2), length / 2 * inner);
+        let flat = self.shaped(x, &[outer * length * inner]);
+        let phases = [
+            self.graph.split_a(flat, pairs, 1, 1, size32(inner)),
+            self.graph.split_b(flat, pairs, 1, 1, size32(inner)),
+        ]
+        .map(|phase| self.graph.reshape(phase, &[outer, half]));
+        let signed = |size: usize| i32::try_from(size).expect("sizes of tensors fit");
+        let mut most = None;
+        for place in (0..kernel).map(|at| signed(at) - signed(padding)) {
+            let mut next = phases[usize::from(place.rem_euclid(2) == 1)];
+            if place.div_euclid(2) != 0 {
+                next = self.graph.shift_inner(next, -place.div_euclid(2) * signed(inner));
+            }
+            most = Some(match most {
+                Some(most) => self.larger(most, next),
+                None => next,
+            });
+        }
+        most.expect("a kernel has a size")
+    }
+
+    /// a + relu(b - a)
+    fn larger(&mut self, a: u32, b: u32) -> u32 {
+        let minus = self.graph.neg(a);
+        let more = self.graph.add(b, minus);
+        let more = self.graph.relu(more);
+        self.graph.add(a, more)
+    }
+
+    /// relu(x) - ½ |x| erfc(|x| / √2), which is x · Φ(x); Meganeura's own is the approximation by tanh.
+    ///
+    /// erfc is that of Abramowitz and Stegun, 7.1.26, which `PyTorch` has for float32 too: exact to 1.5e-7. It is
+    /// written as t (t⁴ + b₃ t³ + b₂ t² + b₁ t + b₀) exp(-½ x² + c), so that constants are added and not multiplied,
+    /// with t = 1 / (|x| + s), s = √2 / p.
+    #[allow(clippy::cast_possible_truncation)]
+    pub fn gelu(&mut self, x: u32) -> u32 {
+        const A: [f64; 5] = [0.254_829_592, -0.284_496_736, 1.421_413_741, -1.453_152_027, 1.061_405_429];
+        let shape = self.graph.node(x).ty.shape.clone();
+        let s = 2f64.sqrt() / 0.327_591_1;
+        let size = self.graph.abs(x);
+        let shifted = self.plus(size, s);
+        let t = self.graph.recip(shifted);
+        let mut sum = self.plus(t, A[3] / (A[4] * s));
+        for power in (0..3).rev() {
+            let product = self.graph.mul(sum, t);
+            sum = self.plus(product, A[power] / (A[4] * s.powi(4 - power as i32)));
+        }
+        let sum = self.graph.mul(sum, t);
+        let (square, minus) = (self.graph.mul(x, x), self.filled(-0.5, &shape));
+        let exponent = self.graph.mul(square, minus);
+        let scaled = self.plus(exponent, (0.5 * A[4] * s.powi(5)).ln());
+        let scaled = self.graph.exp(scaled);
+        let mut half = self.graph.mul(sum, scaled); // ½ erfc(|x| / √2)
+        if self.trains {
+            half = self.graph.stop_gradient(half);
+        }
+        let (tail, most) = (self.graph.mul(size, half), self.graph.relu(x));
+        let tail = self.graph.neg(tail);
+        let made = self.graph.add(most, tail);
+        if !self.trains {
+            return made;
+        }
+        // So far the derivative is Φ(x); x · φ(x) is added to it, and 0 to the value.
+        let density = self.plus(exponent, -0.5 * std::f64::consts::TAU.ln());
+        let density = self.graph.exp(density);
+        let slope = self.graph.mul(x, density);
+        let slope = self.graph.stop_gradient(slope);
+        let sloped = self.graph.mul(x, slope);
+        let value = self.graph.stop_gradient(sloped);
+        let value = self.graph.neg(value);
+        let nothing = self.graph.add(sloped, value);
+        self.graph.add(made, nothing)
+    }
+
+    /// The same number added to all of a matrix.
+    fn plus(&mut self, x: u32, number: f64) -> u32 {
+        let row = self.filled(number, &self.graph.node(x).ty.shape[1..].to_vec());
+        self.graph.bias_add(x, row)
+    }
+}
+
+/// (1, H, S, D) of rows of all heads.
+fn by_heads(node: u32, shape: &[usize]) -> View {
+    View::new(node, &[shape[0], shape[2], shape[1], shape[3]]).permute(&[0, 2, 1, 3])
+}

@@ -1,0 +1,127 @@
+//! Meganeura: a Program becomes its graph, which it differentiates and compiles to shaders for Vulkan.
+
+mod layers;
+mod operators;
+mod record;
+mod view;
+
+use inferena_worker::{Array, Engine, Entry, Program, Result, Setup, Step, Tensors, failed, unsupported};
+use meganeura::{Mode, Session, SessionConfig};
+use record::{Feed, Parameters, Recorder};
+use std::rc::Rc;
+use std::sync::Arc;
+
+struct Meganeura {
+    device: Arc<blade_graphics::Context>,
+    parameters: Parameters,
+}
+
+impl Engine for Meganeura {
+    const NAME: &'static str = "meganeura";
+
+    fn start(setup: &Setup) -> Result<Self> {
+        if setup.device != "vulkan" {
+            return unsupported(format!("Meganeura runs on Vulkan here, not on {}", setup.device));
+        }
+        match meganeura::init_gpu_context() {
+            Ok(device) => Ok(Self { device: Arc::new(device), parameters: Parameters::new() }),
+            Err(why) => unsupported(format!(
+                "no Vulkan device ({why}); Debian's libvulkan1 and mesa-vulkan-drivers bring one for CPUs"
+            )),
+        }
+    }
+
+    fn describe(&self) -> String {
+        let device = self.device.device_information();
+        format!("Meganeura on {}, {} {}", device.device_name, device.driver_name, device.driver_info)
+    }
+
+    /// Device memory belongs to sessions: `compile` copies them there.
+    fn load(&mut self, program: &Program, weights: &Tensors) -> Result<()> {
+        self.parameters.clear();
+        for name in &program.parameters {
+            self.parameters.insert(name.clone(), Rc::new(weights.get(name)?));
+        }
+        Ok(())
+    }
+
+    fn compile(&mut self, entry: &Entry) -> Result<Box<dyn Step>> {
+        let mut recorder = Recorder::new(entry, &self.parameters)?;
+        let mut outputs = Vec::new();
+        for (name, tensor) in &entry.outputs {
+            let view = recorder.get(tensor)?;
+            outputs.push((name.clone(), view.shape.clone(), recorder.flat(&view)));
+        }
+        recorder.graph.set_outputs(outputs.iter().map(|(_, _, node)| *node).collect());
+        let mode = if recorder.trains { Mode::Training } else { Mode::Inference };
+        let config = SessionConfig { mode, gpu: Some(Arc::clone(&self.device)), ..SessionConfig::default() };
+        let Recorder { graph, feeds, folded, trains, .. } = recorder;
+        let mut session = meganeura::build(&graph, config).0;
+        let names: Vec<String> = session.param_names().into_iter().map(String::from).collect();
+        for name in names {
+            match (folded.get(&name), self.parameters.get(&name)) {
+                (Some(values), _) => session.set_parameter(&name, values),
+                (None, Some(array)) => session.set_parameter(&name, &Array::clone(array).floats()?),
+                (None, None) => {} // what Meganeura derives from others, it fills with them
+            }
+        }
+        for (name, feed) in &feeds {
+            match feed {
+                _ if !session.has_input(name) => {} // nothing reads it
+                Feed::Floats(values) => session.set_input(name, values),
+                Feed::Rows(values) => session.set_input_u32(name, values),
+            }
+        }
+        let gradients = entry.parameters.iter().filter(|name| trains && entry.trainable.contains(*name));
+        let gradients = gradients.map(|name| (name.clone(), self.parameters[name].shape.clone())).collect();
+        let outputs = outputs.into_iter().map(|(name, shape, _)| (name, shape)).collect();
+        Ok(Box::new(Compiled { session, trains, outputs, gradients }))
+    }
+}
+
+/// A session that has its parameters and inputs. No optimizer is set: a step ends with the gradients.
+struct Compiled {
+    session: Session,
+    trains: bool,
+    outputs: Vec<(String, Vec<usize>)>,
+    gradients: Vec<(String, Vec<usize>)>,
+}
+
+impl Step for Compiled {
+    fn run(&mut self) -> Result<()> {
+        self.session.step();
+        Ok(())
+    }
+
+    fn synchronize(&mut self) -> Result<()> {
+        self.session.wait();
+        Ok(())
+    }
+
+    fn outputs(&self) -> Result<Vec<(String, Array)>> {
+        let mut found = Vec::new();
+        for (index, (name, shape)) in self.outputs.iter().enumerate() {
+            let mut values = vec![0.0; shape.iter().product()];
+            if self.trains {
+                values[0] = self.session.read_loss(); // the sum of its parts
+            } else {
+                self.session.read_output_by_index(index, &mut values);
+            }
+            found.push((name.clone(), Array::float(shape, values)));
+        }
+        for (name, shape) in &self.gradients {
+            let mut values = vec![0.0; shape.iter().product()];
+            if self.session.has_param_grad(name) {
+                self.session.read_param_grad(name, &mut values);
+            } else if self.session.has_parameter(name) {
+                return failed(format!("Meganeura has no gradient of {name}"));
+            }
+            found.push((format!("grad:{name}"), Array::float(shape, values)));
+        }
+        Ok(found)
+    }
+}
+
+fn main() -> std::process::ExitCode {
+    inferena_worker::main::<Meganeura>()
+}

@@ -1,0 +1,252 @@
+//! The operator table.
+
+use crate::record::{Recorder, size32};
+use crate::view::View;
+use inferena_worker::{Binary, Compare, Dtype, Node, Op, Result, Unary, failed, unsupported};
+
+const NONE: &str = "Meganeura has no such operator";
+
+impl Recorder<'_> {
+    /// One operator, of what [`Recorder::operands`] names.
+    pub fn apply(&mut self, node: &Node, x: &[View]) -> Result<View> {
+        let shape = &node.out.shape[..];
+        let made = match &node.op {
+            Op::Unary(Unary::Neg) => return Ok(x[0].clone().times(-1.0)),
+            Op::Scalar(Binary::Mul, number) => return Ok(x[0].clone().times(*number)),
+            Op::Scalar(Binary::Div, number) => return Ok(x[0].clone().times(1.0 / number)),
+            Op::Reshape if x[0].is_whole(self.size(x[0].node)) => {
+                return Ok(View::new(x[0].node, shape).times(x[0].factor));
+            }
+            Op::Reshape => self.flat(&x[0]),
+            Op::Expand => return Ok(x[0].expand(shape)),
+            Op::Permute(dims) => return Ok(x[0].permute(dims)),
+            Op::Slice { dim, start, end, step } => return Ok(x[0].slice(*dim, *start, *end, *step)),
+            Op::To if node.dtype()? == Dtype::Float32 => return Ok(x[0].clone()),
+            Op::Full(number) => {
+                let one = self.filled(*number, &[1]);
+                return Ok(View::new(one, &[]).expand(shape));
+            }
+            Op::Unary(kind) => self.unary(*kind, &x[0])?,
+            Op::Binary(kind) => self.binary(*kind, &x[0], &x[1], shape)?,
+            Op::Scalar(Binary::Pow, number) if number.to_bits() == 2f64.to_bits() => {
+                let x = self.flat(&x[0]);
+                self.graph.mul(x, x)
+            }
+            Op::Scalar(kind, number) => {
+                let number = self.scalar(*number)?;
+                self.binary(*kind, &x[0], &number, shape)?
+            }
+            Op::ScalarFirst(kind, number) => {
+                let number = self.scalar(*number)?;
+                self.binary(*kind, &number, &x[0], shape)?
+            }
+            Op::Compare(kind) => self.compare(*kind, &x[0], &x[1], shape),
+            Op::CompareScalar(kind, number) => {
+                let number = self.scalar(*number)?;
+                self.compare(*kind, &x[0], &number, shape)
+            }
+            Op::Where { then, otherwise } => self.choose(x, *then, *otherwise, shape)?,
+            Op::Cat(dim) => self.cat(x, *dim),
+            Op::Reduce { kind, dims, .. } => self.reduce(&x[0], *kind, dims)?,
+            Op::Softmax(dim) | Op::LogSoftmax(dim) if dim + 1 != shape.len() => {
+                return unsupported("over another than the last dimension");
+            }
+            Op::Softmax(_) => {
+                let rows = self.matrix(&x[0]);
+                self.graph.softmax(rows)
+            }
+            Op::LogSoftmax(_) => {
+                let rows = self.matrix(&x[0]);
+                self.graph.log_softmax(rows)
+            }
+            Op::Embedding => {
+                let rows = self.integers(&node.inputs[1])?.iter();
+                let rows = rows.map(|row| Ok(u32::try_from(*row)?)).collect::<Result<_>>()?;
+                let (rows, table) = (self.numbers(rows), self.matrix(&x[0]));
+                self.graph.embedding(rows, table)
+            }
+            Op::Matmul if x[0].shape.len() != 2 || x[1].shape.len() != 2 => {
+                return unsupported("Meganeura multiplies two matrices, not batches of them");
+            }
+            Op::Matmul => {
+                let (left, right) = (self.matrix(&x[0]), self.matrix(&x[1]));
+                self.graph.matmul(left, right)
+            }
+            Op::Linear => {
+                let (rows, weight) = (self.matrix(&x[0]), self.matrix(&x[1]));
+                let product = self.graph.matmul_bt(rows, weight);
+                match x.get(2) {
+                    Some(bias) => {
+                        let bias = self.flat(bias);
+                        self.graph.bias_add(product, bias)
+                    }
+                    None => product,
+                }
+            }
+            Op::CrossEntropy { ignored, mean } => self.cross_entropy(node, &x[0], *ignored, *mean)?,
+            Op::MseLoss { mean } => {
+                let (left, right) = (self.flat(&x[0]), self.flat(&x[1].expand(&x[0].shape)));
+                if *mean {
+                    self.graph.mse_loss(left, right)
+                } else {
+                    let other = self.graph.neg(right);
+                    let difference = self.graph.add(left, other);
+                    let squares = self.graph.mul(difference, difference);
+                    self.graph.sum_all(squares)
+                }
+            }
+            _ => return self.layer(node, x),
+        };
+        if self.size(made) != shape.iter().product::<usize>() {
+            return failed(format!("{} elements for {shape:?}", self.size(made)));
+        }
+        Ok(View::new(made, shape))
+    }
+
+    /// A number, to broadcast.
+    fn scalar(&mut self, number: f64) -> Result<View> {
+        if !number.is_finite() {
+            return unsupported(format!("the number {number}"));
+        }
+        Ok(View::new(self.filled(number, &[1]), &[]))
+    }
+
+    fn unary(&mut self, kind: Unary, view: &View) -> Result<u32> {
+        let x = self.flat(view);
+        let graph = &mut self.graph;
+        Ok(match kind {
+            Unary::Abs => graph.abs(x),
+            Unary::Detach => graph.stop_gradient(x),
+            Unary::Exp => graph.exp(x),
+            Unary::Gelu => {
+                let rows = self.matrix(view);
+                self.gelu(rows)
+            }
+            // Its derivative in 0.3 is that of x · sigmoid(1.702 x).
+            Unary::GeluTanh if self.trains => return unsupported("Meganeura differentiates another GELU"),
+            Unary::GeluTanh => graph.gelu(x),
+            Unary::Log => graph.log(x),
+            Unary::Not => self.complement(x),
+            Unary::Relu => graph.relu(x),
+            Unary::Sigmoid => graph.sigmoid(x),
+            Unary::Silu => graph.silu(x),
+            Unary::Tanh => graph.tanh(x),
+            Unary::Cos | Unary::Erf | Unary::Log1p | Unary::Neg | Unary::Rsqrt | Unary::Sin | Unary::Sqrt => {
+                return unsupported(NONE);
+            }
+        })
+    }
+
+    /// 1 - x
+    fn complement(&mut self, x: u32) -> u32 {
+        let (ones, minus) = (self.filled(1.0, &[self.size(x)]), self.graph.neg(x));
+        self.graph.add(ones, minus)
+    }
+
+    fn binary(&mut self, kind: Binary, x: &View, y: &View, shape: &[usize]) -> Result<u32> {
+        let (x, y) = (x.expand(shape), y.expand(shape));
+        let y = match kind {
+            Binary::Sub => y.times(-1.0),
+            Binary::Div => {
+                let y = self.flat(&y);
+                View::new(self.graph.recip(y), shape)
+            }
+            _ => y,
+        };
+        Ok(match kind {
+            Binary::Add | Binary::Sub => match (self.row(&x), self.row(&y)) {
+                (_, Some(row)) => self.add_row(&x, row),
+                (Some(row), _) => self.add_row(&y, row),
+                _ => {
+                    let (x, y) = (self.flat(&x), self.flat(&y));
+                    self.graph.add(x, y)
+                }
+            },
+            Binary::Mul | Binary::Div | Binary::And => {
+                let (x, y) = (self.flat(&x), self.flat(&y));
+                self.graph.mul(x, y)
+            }
+            Binary::Pow | Binary::Maximum | Binary::Minimum | Binary::Or => return unsupported(NONE),
+        })
+    }
+
+    /// The row that a view repeats.
+    fn row(&mut self, view: &View) -> Option<u32> {
+        let size = self.size(view.node);
+        match view.runs()[..] {
+            [(_, 0), (columns, 1)] if columns == size => {
+                Some(self.flat(&View::new(view.node, &[columns]).times(view.factor)))
+            }
+            _ => None,
+        }
+    }
+
+    fn add_row(&mut self, x: &View, row: u32) -> u32 {
+        let (x, columns) = (self.flat(x), self.size(row));
+        let rows = self.shaped(x, &[self.size(x) / columns, columns]);
+        self.graph.bias_add(rows, row)
+    }
+
+    /// 1 where it holds, 0 elsewhere.
+    fn compare(&mut self, kind: Compare, x: &View, y: &View, shape: &[usize]) -> u32 {
+        let (x, y) = (self.flat(&x.expand(shape)), self.flat(&y.expand(shape)));
+        let (x, y) = if matches!(kind, Compare::Lt | Compare::Ge) { (y, x) } else { (x, y) };
+        let greater = self.graph.greater(x, y);
+        match kind {
+            Compare::Gt | Compare::Lt => greater,
+            Compare::Ge | Compare::Le => self.complement(greater),
+            Compare::Eq | Compare::Ne => {
+                let less = self.graph.greater(y, x);
+                let differs = self.graph.add(greater, less);
+                if kind == Compare::Ne { differs } else { self.complement(differs) }
+            }
+        }
+    }
+
+    /// condition · then + (1 - condition) · otherwise: of finite numbers, a choice.
+    fn choose(&mut self, x: &[View], then: Option<f64>, otherwise: Option<f64>, shape: &[usize]) -> Result<u32> {
+        let mut given = x[1..].iter();
+        let mut side = |recorder: &mut Self, number: Option<f64>| match (number, given.next()) {
+            (Some(number), _) => recorder.scalar(number),
+            (None, Some(view)) => Ok(view.clone()),
+            (None, None) => failed("a side is missing"),
+        };
+        let (then, otherwise) = (side(self, then)?, side(self, otherwise)?);
+        let condition = self.flat(&x[0].expand(shape));
+        let then = self.flat(&then.expand(shape));
+        let otherwise = self.flat(&otherwise.expand(shape));
+        let negated = self.complement(condition);
+        let (then, otherwise) = (self.graph.mul(condition, then), self.graph.mul(negated, otherwise));
+        Ok(self.graph.add(then, otherwise))
+    }
+
+    fn cat(&mut self, x: &[View], dim: usize) -> u32 {
+        let outer: usize = x[0].shape[..dim].iter().product();
+        let inner: usize = x[0].shape[dim + 1..].iter().product();
+        let (mut made, mut length) = (self.flat(&x[0]), x[0].shape[dim]);
+        for next in &x[1..] {
+            let (more, node) = (next.shape[dim], self.flat(next));
+            made = self.graph.concat(made, node, size32(outer), size32(length), size32(more), size32(inner));
+            length += more;
+        }
+        made
+    }
+
+    /// Meganeura's has a weight for each class of each row, and is the mean over all rows.
+    fn cross_entropy(&mut self, node: &Node, x: &View, ignored: i64, mean: bool) -> Result<u32> {
+        if !self.entry.outputs.values().any(|output| *output == node.out.name) {
+            return unsupported("Meganeura sums the loss where it is read: nothing can be computed from it");
+        }
+        let classes = self.integers(&node.inputs[1])?;
+        let (rows, width) = (x.shape[0], x.shape[1]);
+        let kept = classes.iter().filter(|class| **class != ignored).count();
+        #[allow(clippy::cast_precision_loss)] // rows of a batch
+        let weight = if mean { rows as f32 / kept as f32 } else { rows as f32 };
+        let mut weights = vec![0.0; rows * width];
+        for (row, class) in classes.iter().enumerate().filter(|(_, class)| **class != ignored) {
+            weights[row * width + usize::try_from(*class)?] = weight;
+        }
+        let (logits, weights) = (self.matrix(x), self.feed("weights of classes", &[rows, width], weights));
+        Ok(self.graph.cross_entropy_loss(logits, weights))
+    }
+}
