@@ -120,7 +120,7 @@ impl Recorder<'_> {
         let deviation = variance.iter().map(|one| 1.0 / (f64::from(*one) + eps).sqrt()).map(|one| one as f32);
         let deviation: Vec<f32> = deviation.collect();
         if self.trains {
-            let (weight, gain, shift) = (self.matrix_of(&x[1], each), self.flat(&x[2]), self.flat(&x[3]));
+            let (weight, gain, shift) = (self.rows(&x[1], each), self.flat(&x[2]), self.flat(&x[3]));
             let deviation = self.graph.constant(deviation, &[channels]);
             let scale = self.graph.mul(gain, deviation);
             let column = self.graph.reshape(scale, &[channels, 1]);
@@ -152,18 +152,13 @@ impl Recorder<'_> {
         Ok(self.add_channels(made, bias, shape))
     }
 
-    fn matrix_of(&mut self, view: &View, columns: usize) -> u32 {
-        let node = self.flat(view);
-        self.shaped(node, &[view.size() / columns, columns])
-    }
-
     /// (1, H, S, D) as Meganeura has it: a row of all heads for each position.
     fn heads(&mut self, x: &View) -> Result<u32> {
         let [1, heads, _, width] = x.shape[..] else {
             return unsupported("Meganeura has no batches of sequences");
         };
         let rows = x.permute(&[0, 2, 1, 3]);
-        Ok(self.matrix_of(&View { factor: 1.0, ..rows }, heads * width))
+        Ok(self.rows(&View { factor: 1.0, ..rows }, heads * width))
     }
 
     /// The base of rotary tables (S, D / 2); Meganeura computes them by itself, from position 0.
@@ -207,7 +202,12 @@ impl Recorder<'_> {
             let factors = self.filled(factor, &[shape[2], shape[1] * width]);
             rows = self.graph.mul(rows, factors);
         }
-        let (keys, values) = (self.heads(&key)?, self.heads(&value)?);
+        let (keys, mut values) = (self.heads(&key)?, self.heads(&value)?);
+        if self.trains && matches!(self.graph.node(values).op, meganeura::graph::Op::Identity) {
+            // 0.3 has the gradient of the values in a buffer that a reshape after it does not know of.
+            let ones = self.filled(1.0, &self.graph.node(values).ty.shape.clone());
+            values = self.graph.mul(values, ones);
+        }
         let (heads, groups, head) = (size32(shape[1]), size32(groups), size32(width));
         let made = if causal {
             self.graph.causal_attention(rows, keys, values, heads, groups, head)

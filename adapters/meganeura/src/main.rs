@@ -24,7 +24,11 @@ impl Engine for Meganeura {
             return unsupported(format!("Meganeura runs on Vulkan here, not on {}", setup.device));
         }
         match meganeura::init_gpu_context() {
-            Ok(device) => Ok(Self { device: Arc::new(device), parameters: Parameters::new() }),
+            Ok(device) => {
+                let device = Arc::new(device);
+                wake(&device)?;
+                Ok(Self { device, parameters: Parameters::new() })
+            }
             Err(why) => unsupported(format!(
                 "no Vulkan device ({why}); Debian's libvulkan1 and mesa-vulkan-drivers bring one for CPUs"
             )),
@@ -77,6 +81,21 @@ impl Engine for Meganeura {
         let outputs = outputs.into_iter().map(|(name, shape, _)| (name, shape)).collect();
         Ok(Box::new(Compiled { session, trains, outputs, gradients }))
     }
+}
+
+/// A step of one relu. The first dispatch of a process may do nothing on Mesa 22's driver for CPUs: where it was a
+/// convolution, its result was 0 throughout, and right from the second step on.
+fn wake(device: &Arc<blade_graphics::Context>) -> Result<()> {
+    let mut graph = meganeura::Graph::new();
+    let x = graph.input("x", &[64]);
+    let made = graph.relu(x);
+    graph.set_outputs(vec![made]);
+    let config = SessionConfig { mode: Mode::Inference, gpu: Some(Arc::clone(device)), ..SessionConfig::default() };
+    let mut session = meganeura::build(&graph, config).0;
+    session.set_input("x", &[1.0; 64]);
+    session.step();
+    session.wait();
+    Ok(())
 }
 
 /// A session that has its parameters and inputs. No optimizer is set: a step ends with the gradients.

@@ -186,27 +186,32 @@ impl<'a> Recorder<'a> {
 
     /// A node with the view's elements in their order, in one dimension.
     pub fn flat(&mut self, view: &View) -> u32 {
+        let node = self.whole(view);
+        self.shaped(node, &[view.size()])
+    }
+
+    /// A node with the view's elements in rows of the last dimension.
+    pub fn matrix(&mut self, view: &View) -> u32 {
+        self.rows(view, view.shape.last().copied().unwrap_or(1))
+    }
+
+    pub fn rows(&mut self, view: &View, columns: usize) -> u32 {
+        let node = self.whole(view);
+        self.shaped(node, &[view.size() / columns, columns])
+    }
+
+    /// A node with the view's elements in their order, in the shape that it has.
+    fn whole(&mut self, view: &View) -> u32 {
         let node = self.ordered(view);
-        let node = self.shaped(node, &[view.size()]);
         if view.factor.to_bits() == 1f64.to_bits() {
             return node;
         }
         if view.factor.to_bits() == (-1f64).to_bits() {
             return self.graph.neg(node);
         }
-        let factor = self.filled(view.factor, &[view.size()]);
+        let shape = self.graph.node(node).ty.shape.clone();
+        let factor = self.filled(view.factor, &shape);
         self.graph.mul(node, factor)
-    }
-
-    /// A node with the view's elements in rows of the last dimension.
-    pub fn matrix(&mut self, view: &View) -> u32 {
-        let columns = view.shape.last().copied().unwrap_or(1);
-        let node = if view.is_whole(self.size(view.node)) && view.factor.to_bits() == 1f64.to_bits() {
-            view.node
-        } else {
-            self.flat(view)
-        };
-        self.shaped(node, &[view.size() / columns, columns])
     }
 
     fn ordered(&mut self, view: &View) -> u32 {
