@@ -1,5 +1,6 @@
 //! Meganeura: a Program becomes its graph, which it differentiates and compiles to shaders for Vulkan.
 
+mod composed;
 mod layers;
 mod operators;
 mod record;
@@ -7,7 +8,7 @@ mod view;
 
 use inferena_worker::{Array, Engine, Entry, Program, Result, Setup, Step, Tensors, failed, unsupported};
 use meganeura::{Mode, Session, SessionConfig};
-use record::{Feed, Parameters, Recorder};
+use record::{Feed, Parameters, Recorder, floats};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -65,7 +66,7 @@ impl Engine for Meganeura {
         for name in names {
             match (folded.get(&name), self.parameters.get(&name)) {
                 (Some(values), _) => session.set_parameter(&name, values),
-                (None, Some(array)) => session.set_parameter(&name, &Array::clone(array).floats()?),
+                (None, Some(array)) => session.set_parameter(&name, floats(&name, array)?),
                 (None, None) => {} // what Meganeura derives from others, it fills with them
             }
         }
@@ -83,7 +84,7 @@ impl Engine for Meganeura {
     }
 }
 
-/// A step of one relu. The first dispatch of a process may do nothing on Mesa 22's driver for CPUs: where it was a
+/// Steps of one relu. The first dispatch of a process may do nothing on Mesa 22's driver for CPUs: where it was a
 /// convolution, its result was 0 throughout, and right from the second step on.
 fn wake(device: &Arc<blade_graphics::Context>) -> Result<()> {
     let mut graph = meganeura::Graph::new();
@@ -93,9 +94,17 @@ fn wake(device: &Arc<blade_graphics::Context>) -> Result<()> {
     let config = SessionConfig { mode: Mode::Inference, gpu: Some(Arc::clone(device)), ..SessionConfig::default() };
     let mut session = meganeura::build(&graph, config).0;
     session.set_input("x", &[1.0; 64]);
-    session.step();
-    session.wait();
-    Ok(())
+    let mut values = [0.0; 64];
+    for _ in 0..2 {
+        session.step();
+        session.wait();
+        session.read_output_by_index(0, &mut values);
+    }
+    if values.iter().all(|one| (one - 1.0).abs() < 1e-6) {
+        Ok(())
+    } else {
+        failed("the Vulkan device computes relu(1) wrong")
+    }
 }
 
 /// A session that has its parameters and inputs. No optimizer is set: a step ends with the gradients.

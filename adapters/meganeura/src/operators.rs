@@ -240,7 +240,6 @@ impl Recorder<'_> {
         let classes = self.integers(&node.inputs[1])?;
         let (rows, width) = (x.shape[0], x.shape[1]);
         let kept = classes.iter().filter(|class| **class != ignored).count();
-        #[allow(clippy::cast_precision_loss)] // rows of a batch
         let weight = if mean { rows as f32 / kept as f32 } else { rows as f32 };
         let mut weights = vec![0.0; rows * width];
         for (row, class) in classes.iter().enumerate().filter(|(_, class)| **class != ignored) {

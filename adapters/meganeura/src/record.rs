@@ -152,10 +152,7 @@ impl<'a> Recorder<'a> {
     }
 
     pub fn floats(&self, name: &str) -> Result<&'a [f32]> {
-        match &self.loaded(name)?.data {
-            Data::Float32(values) => Ok(values),
-            _ => unsupported(format!("{name} is not float32")),
-        }
+        floats(name, self.loaded(name)?)
     }
 
     /// Class or row numbers, through the reshapes before them.
@@ -169,7 +166,6 @@ impl<'a> Recorder<'a> {
 
     /// The same number over and over.
     pub fn filled(&mut self, number: f64, shape: &[usize]) -> u32 {
-        #[allow(clippy::cast_possible_truncation)] // float32 is what there is
         let number = number as f32;
         let graph = &mut self.graph;
         let fill = || graph.constant(vec![number; shape.iter().product()], shape);
@@ -263,6 +259,13 @@ impl<'a> Recorder<'a> {
             }
             Reduce::Max => return unsupported("Meganeura has no maximum over a dimension"),
         })
+    }
+}
+
+pub fn floats<'a>(name: &str, array: &'a Array) -> Result<&'a [f32]> {
+    match &array.data {
+        Data::Float32(values) => Ok(values),
+        _ => unsupported(format!("{name} is not float32")),
     }
 }
 

@@ -1,0 +1,89 @@
+//! What is composed where Meganeura's own is missing, or wrong.
+
+use crate::record::{Recorder, size32};
+
+impl Recorder<'_> {
+    /// Maxima at every second place of (outer, length, inner); what is beyond the edge is 0, which is no maximum of
+    /// what a relu made. The first of equal ones gets the gradient, as in `PyTorch`.
+    pub fn halved(&mut self, x: u32, outer: usize, length: usize, inner: usize, kernel: usize, padding: usize) -> u32 {
+        let (pairs, half) = (size32(outer * length / 2), length / 2 * inner);
+        let flat = self.shaped(x, &[outer * length * inner]);
+        let phases = [
+            self.graph.split_a(flat, pairs, 1, 1, size32(inner)),
+            self.graph.split_b(flat, pairs, 1, 1, size32(inner)),
+        ]
+        .map(|phase| self.graph.reshape(phase, &[outer, half]));
+        let signed = |size: usize| i32::try_from(size).expect("sizes of tensors fit");
+        let mut most = None;
+        for place in (0..kernel).map(|at| signed(at) - signed(padding)) {
+            let mut next = phases[usize::from(place.rem_euclid(2) == 1)];
+            if place.div_euclid(2) != 0 {
+                next = self.graph.shift_inner(next, -place.div_euclid(2) * signed(inner));
+            }
+            most = Some(match most {
+                Some(most) => self.larger(most, next),
+                None => next,
+            });
+        }
+        most.expect("a kernel has a size")
+    }
+
+    /// a + relu(b - a)
+    fn larger(&mut self, a: u32, b: u32) -> u32 {
+        let minus = self.graph.neg(a);
+        let more = self.graph.add(b, minus);
+        let more = self.graph.relu(more);
+        self.graph.add(a, more)
+    }
+
+    /// relu(x) - ½ |x| erfc(|x| / √2), which is x · Φ(x); Meganeura's own is the approximation by tanh.
+    ///
+    /// erfc is that of Abramowitz and Stegun, 7.1.26, which `PyTorch` has for float32 too: exact to 1.5e-7. It is
+    /// written as t (t⁴ + b₃ t³ + b₂ t² + b₁ t + b₀) exp(-½ x² + c), so that constants are added and not multiplied,
+    /// with t = 1 / (|x| + s), s = √2 / p.
+    pub fn gelu(&mut self, x: u32) -> u32 {
+        const A: [f64; 5] = [0.254_829_592, -0.284_496_736, 1.421_413_741, -1.453_152_027, 1.061_405_429];
+        let shape = self.graph.node(x).ty.shape.clone();
+        let s = 2f64.sqrt() / 0.327_591_1;
+        let size = self.graph.abs(x);
+        let shifted = self.plus(size, s);
+        let t = self.graph.recip(shifted);
+        let mut sum = self.plus(t, A[3] / (A[4] * s));
+        for (power, degree) in [(2, 2), (1, 3), (0, 4)] {
+            let product = self.graph.mul(sum, t);
+            sum = self.plus(product, A[power] / (A[4] * s.powi(degree)));
+        }
+        let sum = self.graph.mul(sum, t);
+        let (square, minus) = (self.graph.mul(x, x), self.filled(-0.5, &shape));
+        let exponent = self.graph.mul(square, minus);
+        let scaled = self.plus(exponent, (0.5 * A[4] * s.powi(5)).ln());
+        let scaled = self.graph.exp(scaled);
+        let mut half = self.graph.mul(sum, scaled); // ½ erfc(|x| / √2)
+        if self.trains {
+            half = self.graph.stop_gradient(half);
+        }
+        let (tail, most) = (self.graph.mul(size, half), self.graph.relu(x));
+        let tail = self.graph.neg(tail);
+        let made = self.graph.add(most, tail);
+        if !self.trains {
+            return made;
+        }
+        // So far the derivative is Φ(x); x · φ(x) is added to it, and 0 to the value.
+        let density = self.plus(exponent, -0.5 * std::f64::consts::TAU.ln());
+        let density = self.graph.exp(density);
+        let slope = self.graph.mul(x, density);
+        let slope = self.graph.stop_gradient(slope);
+        let sloped = self.graph.mul(x, slope);
+        let value = self.graph.stop_gradient(sloped);
+        let value = self.graph.neg(value);
+        let nothing = self.graph.add(sloped, value);
+        self.graph.add(made, nothing)
+    }
+
+    /// The same number added to all of a matrix.
+    fn plus(&mut self, x: u32, number: f64) -> u32 {
+        let columns = self.graph.node(x).ty.shape[1];
+        let row = self.filled(number, &[columns]);
+        self.graph.bias_add(x, row)
+    }
+}
