@@ -38,9 +38,9 @@ impl Recorder<'_> {
 
     /// relu(x) - ½ |x| erfc(|x| / √2), which is x · Φ(x); Meganeura's own is the approximation by tanh.
     ///
-    /// erfc is that of Abramowitz and Stegun, 7.1.26, which `PyTorch` has for float32 too: exact to 1.5e-7. It is
-    /// written as t (t⁴ + b₃ t³ + b₂ t² + b₁ t + b₀) exp(-½ x² + c), so that constants are added and not multiplied,
-    /// with t = 1 / (|x| + s), s = √2 / p.
+    /// erfc is that of Abramowitz and Stegun, 7.1.26, whose error of 1.5e-7 is that of float32. It is written as
+    /// t (t⁴ + b₃ t³ + b₂ t² + b₁ t + b₀) exp(-½ x² + c) with t = 1 / (|x| + s), s = √2 / p, so that constants are
+    /// added, as rows, and not multiplied.
     pub fn gelu(&mut self, x: u32) -> u32 {
         const A: [f64; 5] = [0.254_829_592, -0.284_496_736, 1.421_413_741, -1.453_152_027, 1.061_405_429];
         let shape = self.graph.node(x).ty.shape.clone();

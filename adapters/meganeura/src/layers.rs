@@ -233,14 +233,14 @@ impl Recorder<'_> {
             let padding = size32(padding[0]);
             return Ok(self.graph.max_pool_2d(image, batch, channels, height, width, rows, columns, stride, padding));
         }
-        // 0.3 differentiates it as a mean (fixed after it, not released), so that the gradients of all that comes
-        // before it would be wrong. Maxima of slices are exact and cost about as much as the pool itself.
+        // 0.3 differentiates it as a mean (mended after it, not released), so that the gradients of all that comes
+        // before it would be wrong. Maxima of slices give the right ones without a product of matrices.
         let relu = self.nodes.get(&node.inputs[0]).is_some_and(|made| made.operator == "relu");
-        if stride != [2, 2] || shape[2..] != [height.div_ceil(2), width.div_ceil(2)] || !relu {
-            return unsupported("Meganeura 0.3 has the gradient of a mean for it");
-        }
-        if height % 2 + width % 2 > 0 {
-            return unsupported("of an odd size, with gradients");
+        let halves = stride == [2, 2] && [2 * shape[2], 2 * shape[3]] == [height, width];
+        if !halves || !relu {
+            return unsupported(
+                "Meganeura 0.3 has the gradient of a mean, and it is composed for halves of a relu only",
+            );
         }
         let rows = self.halved(image, batch * channels * height, width, 1, kernel[1], padding[1]);
         Ok(self.halved(rows, batch * channels, height, width / 2, kernel[0], padding[0]))

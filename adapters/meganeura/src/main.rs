@@ -84,8 +84,8 @@ impl Engine for Meganeura {
     }
 }
 
-/// Steps of one relu. The first dispatch of a process may do nothing on Mesa 22's driver for CPUs: where it was a
-/// convolution, its result was 0 throughout, and right from the second step on.
+/// Steps of one relu. With Mesa 22.3's driver for CPUs, a convolution that is the first dispatch of a process leaves
+/// its result 0 throughout; it is right from the second on.
 fn wake(device: &Arc<blade_graphics::Context>) -> Result<()> {
     let mut graph = meganeura::Graph::new();
     let x = graph.input("x", &[64]);
