@@ -6,6 +6,13 @@ use burn_backend::{Scalar, TensorData, TensorMetadata};
 use burn_dispatch::{Dispatch as B, DispatchTensor as Tensor};
 use inferena_worker::{Result, unsupported};
 
+/// All rows as one matrix: for more dimensions Burn would copy a weight that is transposed by its strides alone.
+pub fn linear(x: Tensor, weight: Tensor, bias: Option<Tensor>) -> Tensor {
+    let width = weight.shape()[1];
+    let rows = x.shape().num_elements() / width;
+    B::linear(reshape(x, &[rows, width]), B::float_swap_dims(weight, 0, 1), bias)
+}
+
 /// With one or two dimensions of the image.
 pub fn convolution(
     x: Tensor,

@@ -115,7 +115,7 @@ impl Operators for Burn {
                 reshape(B::float_select(x, 0, reshape(places, &[count])), shape)
             }
             Op::Matmul => B::float_matmul(lift(x, shape.len()), lift(next(), shape.len())),
-            Op::Linear => B::linear(x, B::float_swap_dims(next(), 0, 1), given.next()),
+            Op::Linear => reshape(layers::linear(x, next(), given.next()), shape),
             Op::Convolution { stride, padding, dilation, groups } => {
                 layers::convolution(x, next(), given.next(), stride, padding, dilation, *groups)?
             }
