@@ -13,26 +13,52 @@ pub fn linear(x: Tensor, weight: Tensor, bias: Option<Tensor>) -> Tensor {
     B::linear(reshape(x, &[rows, width]), B::float_swap_dims(weight, 0, 1), bias)
 }
 
-/// With one or two dimensions of the image.
+/// Where a convolution looks; a number for each dimension of the image, of which there are one or two.
+pub struct Windows<'a> {
+    pub stride: &'a [usize],
+    pub padding: &'a [usize],
+    pub dilation: &'a [usize],
+    pub groups: usize,
+}
+
+impl Windows<'_> {
+    fn options<const N: usize>(&self) -> Result<ConvOptions<N>> {
+        let (stride, padding, dilation) = (self.stride, self.padding, self.dilation);
+        Ok(ConvOptions::new(stride.try_into()?, padding.try_into()?, dilation.try_into()?, self.groups))
+    }
+}
+
 pub fn convolution(
     x: Tensor,
     weight: Tensor,
     bias: Option<Tensor>,
-    stride: &[usize],
-    padding: &[usize],
-    dilation: &[usize],
-    groups: usize,
+    windows: &Windows,
+    shape: &[usize],
+    trains: bool,
 ) -> Result<Tensor> {
-    match stride.len() {
-        1 => {
-            let options = ConvOptions::new(stride.try_into()?, padding.try_into()?, dilation.try_into()?, groups);
-            Ok(B::conv1d(x, weight, bias, options))
-        }
-        2 => {
-            let options = ConvOptions::new(stride.try_into()?, padding.try_into()?, dilation.try_into()?, groups);
-            Ok(B::conv2d(x, weight, bias, options))
-        }
+    let single = weight.shape()[2..].iter().all(|size| *size == 1) && windows.padding.iter().all(|size| *size == 0);
+    if trains && single && windows.groups == 1 {
+        return Ok(product(x, weight, bias, windows.stride, shape));
+    }
+    match shape.len() {
+        3 => Ok(B::conv1d(x, weight, bias, windows.options()?)),
+        4 => Ok(B::conv2d(x, weight, bias, windows.options()?)),
         _ => unsupported("of three dimensions"),
+    }
+}
+
+/// A window of one cell, as a product: so are its gradients, where Burn has a weight's by a convolution with windows as
+/// large as the image.
+fn product(x: Tensor, weight: Tensor, bias: Option<Tensor>, stride: &[usize], shape: &[usize]) -> Tensor {
+    let strided = stride.iter().enumerate().filter(|(_, step)| **step > 1);
+    let x = strided.fold(x, |x, (dim, step)| slice(x, dim + 2, 0, (shape[dim + 2] - 1) * step + 1, *step));
+    let (out, channels) = (weight.shape()[0], weight.shape()[1]);
+    let cells = shape[2..].iter().product();
+    let y = B::float_matmul(reshape(weight, &[1, out, channels]), reshape(x, &[shape[0], channels, cells]));
+    let y = reshape(y, shape);
+    match bias {
+        Some(bias) => B::float_add(y, per_channel(bias, shape.len())),
+        None => y,
     }
 }
 

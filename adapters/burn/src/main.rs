@@ -10,10 +10,11 @@ use burn_backend::{
     AutodiffBackend, Backend, BoolDType, FloatDType, IntDType, Scalar, TensorData, TensorMetadata,
     get_or_init_device_settings, read_sync,
 };
-use burn_dispatch::{Dispatch as B, DispatchDevice, DispatchTensor as Tensor};
+use burn_dispatch::{Dispatch as B, DispatchDevice, DispatchTensor as Tensor, devices};
 use inferena_worker::{
     Array, Binary, Compare, Data, Dtype, Node, Op, Operators, Reduce, Result, Setup, Unary, Walker, failed, unsupported,
 };
+use layers::Windows;
 use tensors::{Kind, expand, kind, lift, permute, reshape, shaped};
 
 struct Burn {
@@ -117,7 +118,8 @@ impl Operators for Burn {
             Op::Matmul => B::float_matmul(lift(x, shape.len()), lift(next(), shape.len())),
             Op::Linear => reshape(layers::linear(x, next(), given.next()), shape),
             Op::Convolution { stride, padding, dilation, groups } => {
-                layers::convolution(x, next(), given.next(), stride, padding, dilation, *groups)?
+                let windows = Windows { stride, padding, dilation, groups: *groups };
+                layers::convolution(x, next(), given.next(), &windows, shape, trains)?
             }
             Op::MaxPool2d { kernel, stride, padding, dilation } => {
                 B::max_pool2d(x, *kernel, *stride, *padding, *dilation, false)
@@ -170,16 +172,16 @@ impl Operators for Burn {
 /// What a backend's name stands for; all but Flex are features of the build.
 fn device(backend: &str) -> Result<DispatchDevice> {
     match backend {
-        "flex" => Ok(DispatchDevice::Flex(burn_dispatch::devices::FlexDevice)),
+        "flex" => Ok(DispatchDevice::Flex(devices::FlexDevice)),
         #[cfg(feature = "cuda")]
-        "cuda" => Ok(DispatchDevice::Cube(burn_dispatch::devices::CudaDevice::default().into())),
-        #[cfg(feature = "wgpu")]
-        "wgpu" => Ok(DispatchDevice::Cube(burn_dispatch::devices::WgpuDevice::default().into())),
+        "cuda" => Ok(DispatchDevice::Cube(devices::CubeDevice::Cuda(devices::CudaDevice::default()))),
         #[cfg(feature = "vulkan")]
         "vulkan" => {
-            use burn_dispatch::devices::{WgpuBackend, WgpuDevice};
-            Ok(DispatchDevice::Cube(WgpuDevice::default().on(WgpuBackend::Vulkan).into()))
+            let device = devices::WgpuDevice::default().on(devices::WgpuBackend::Vulkan);
+            Ok(DispatchDevice::Cube(devices::CubeDevice::Wgpu(device)))
         }
+        #[cfg(feature = "wgpu")]
+        "wgpu" => Ok(DispatchDevice::Cube(devices::CubeDevice::Wgpu(devices::WgpuDevice::default()))),
         other => unsupported(format!("Burn was built without its feature {other}")),
     }
 }
