@@ -91,6 +91,7 @@ CRATE_LACKS = (
 )
 """What the crate that engines in Rust share does not read, or not in that way."""
 ENGINES = (
+    Engine("burn", "flex", frozenset({*CRATE_LACKS, "clamp-integers"})),
     Engine("candle", "cpu", frozenset({*CRATE_LACKS, "cumsum-integers", "max_pool2d-spread"})),
     Engine("ggml", "cpu", lacks=frozenset(GGML_LACKS)),
     Engine("jax", "xla"),

@@ -73,6 +73,9 @@ impl Operators for Burn {
                 binary(*kind, self.filled(*number, node.dtype()?, &vec![1; shape.len()]), x, shape, self.bools)?
             }
             Op::Compare(kind) => compare(*kind, expand(x, shape), expand(next(), shape), self.bools)?,
+            Op::CompareScalar(kind, number) if number.fract() != 0.0 => {
+                compare_number(*kind, self.cast(x, Dtype::Float32), *number, self.bools)?
+            }
             Op::CompareScalar(kind, number) => compare_number(*kind, x, *number, self.bools)?,
             Op::Reshape => reshape(x, shape),
             Op::Expand => expand(x, shape),
@@ -86,6 +89,7 @@ impl Operators for Burn {
                 tensors::cat(all, *dim)
             }
             Op::Reduce { kind, dims, .. } => reduce(*kind, x, dims, shape),
+            Op::Clamp { .. } if kind(&x) != Kind::Float => return unsupported("of this dtype"),
             Op::Clamp { min, max } => match (min, max) {
                 (Some(min), Some(max)) => B::float_clamp(x, Scalar::Float(*min), Scalar::Float(*max)),
                 (Some(min), None) => B::float_clamp_min(x, Scalar::Float(*min)),
