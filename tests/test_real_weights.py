@@ -37,6 +37,7 @@ ENGINES = sorted({target for target, _ in expected() if target.startswith("smoll
 SLOW = {
     "smollm2-pytorch-aot",
     "smollm2-pytorch-inductor",
+    "smollm2-max-cpu",
     "smollm2-executorch-xnnpack",
     "smollm2-iree-llvm_cpu",
     "smollm2-tinygrad-cpu",

@@ -1,0 +1,97 @@
+"""MAX: an operator table over `max.graph`, compiled for the CPU.
+
+Parameters are the graph's weights for inference and latency, which the compiler may fold and pack. For a training
+step they are inputs: they have to be free to change between steps. Images lie as MAX has them, channels last.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from max.driver import CPU, Buffer
+from max.dtype import DType
+from max.graph import DeviceRef, Graph, TensorType, Weight, ops
+
+from max import engine
+from pytest_inferena.worker import Adapter as Base
+from pytest_inferena.worker import evaluate
+from pytest_inferena.worker.channels_last import ANCHORS, channels_last, kernels_last
+from pytest_inferena.worker.server import load_adapter
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pytest_inferena.worker import Entry, Program
+    from pytest_inferena.worker.channels_last import ChannelsLast
+
+OPERATORS = {
+    **load_adapter("max_operators", Path(__file__).with_name("max_operators.py")).OPERATORS,
+    **load_adapter("max_windows", Path(__file__).with_name("max_windows.py")).OPERATORS,
+}
+HOST = DeviceRef.CPU()
+
+
+class Adapter(Base):
+    """Compiling builds the graph, compiles it and hands it the weights."""
+
+    def load(self, program: Program, weights: Mapping[str, np.ndarray[Any, Any]]) -> None:
+        """Make the session; the weights are read when a graph is compiled, in the order in which it reads them."""
+        self.program, self.weights = program, weights
+        # Not num_threads: the CPU is a device already, and to ask for another number of threads then ends the process.
+        self.session = engine.InferenceSession(devices=[CPU()])
+
+    def compile(self, entry: Entry) -> Step:
+        """Build and compile an entry."""
+        made = channels_last(entry, kernels_last, ANCHORS - {"group_norm"})
+        parameters = {
+            name: np.asarray(made.permute(name, self.weights[name]), order="C") for name in made.entry.parameters
+        }
+        inputs = {spec.name: made.entry.arrays("inputs")[spec.name] for spec in made.entry.inputs}
+        if entry.name in {"training", "joint"}:
+            inputs, parameters = {**inputs, **parameters}, {}
+        graph = built(made.entry, inputs, parameters)
+        return Step(self.session.load(graph, weights_registry=parameters), made, inputs)
+
+    def describe(self) -> str:
+        """MAX's device; it makes as many threads as there are cores that it may use."""
+        return f"MAX on {CPU().label}, {len(os.sched_getaffinity(0))} threads"
+
+
+def built(entry: Entry, inputs: Mapping[str, Any], parameters: Mapping[str, Any]) -> Graph:
+    """The graph of an entry; some arrays are its inputs, others its weights."""
+    types = [TensorType(DType.from_numpy(array.dtype), array.shape, HOST) for array in inputs.values()]
+    with Graph(entry.name, input_types=types) as graph:
+        values = {name: value.tensor for name, value in zip(inputs, graph.inputs, strict=True)}
+        for name, array in parameters.items():
+            values[name] = graph.add_weight(Weight(name, DType.from_numpy(array.dtype), array.shape, HOST))
+        for name, array in entry.arrays("constants").items():
+            values[name] = ops.constant(np.asarray(array, order="C"), DType.from_numpy(array.dtype), HOST)
+        graph.output(*evaluate(entry, OPERATORS, values).values())
+    return graph
+
+
+class Step:
+    """A compiled model and its inputs, in buffers of MAX's own."""
+
+    def __init__(self, model: engine.Model, made: ChannelsLast, inputs: Mapping[str, np.ndarray[Any, Any]]) -> None:
+        self.model, self.made = model, made
+        self.inputs = [Buffer.from_numpy(np.asarray(array, order="C")) for array in inputs.values()]
+        self.held = list(inputs.values())
+        self.results: list[Buffer] = []
+
+    def __call__(self) -> None:
+        """Run it; the last step's results go first."""
+        self.results = []
+        self.results = self.model.execute(*self.inputs)
+
+    def synchronize(self) -> None:
+        """Wait for the CPU's queue."""
+        CPU().synchronize()
+
+    def outputs(self) -> dict[str, np.ndarray[Any, Any]]:
+        """Results by name, gradients in the Program's order."""
+        named = zip(self.made.entry.outputs, self.results, strict=True)
+        return {name: self.made.restore(name.removeprefix("grad:"), value.to_numpy()) for name, value in named}
