@@ -95,7 +95,8 @@ class Client:
         self.engine, self.prepared, self.folder = engine, prepared, folder
         (folder / "scratch").mkdir(parents=True)
         filled = {"scratch": str(folder / "scratch"), "threads": "1"}
-        env = {name: value.format_map(filled) for name, value in engine.framework.env.items()}
+        settings = {**engine.framework.env, **engine.backend.env}
+        env = {name: value.format_map(filled) for name, value in settings.items()}
         self.worker = Worker(Launch(engine.command, 1, env, folder))
 
     def ask(self, request: str, **fields: Any) -> dict[str, Any]:
