@@ -13,7 +13,7 @@ from max.graph import DeviceRef, TensorValue, ops
 from pytest_inferena.worker import Unsupported
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
 HOST = DeviceRef.CPU()
 
@@ -38,7 +38,7 @@ def cut(x: TensorValue, dim: int, start: int, end: int, step: int = 1) -> Tensor
     return ops.slice_tensor(x, whole)
 
 
-def pick(x: TensorValue, dim: int, where: Sequence[int]) -> TensorValue:
+def pick(x: TensorValue, dim: int, where: np.ndarray[Any, Any]) -> TensorValue:
     """Elements of one dimension by constant numbers."""
     return ops.gather(x, constant(where, DType.int64), dim)
 
@@ -200,6 +200,8 @@ def attention(
     (batch, heads, length, width), (groups, keys) = shape(query), shape(key)[1:3]
     each = heads // groups
     rows = ops.reshape(query, [batch, groups, each * length, width]) if each > 1 else query
+    if each * length == 1:  # MAX 26.7 dies of a SIGSEGV where it makes flash attention of products of one row each
+        rows, key, value = (ops.reshape(x, [batch * heads, -1, shape(x)[-1]]) for x in (rows, key, value))
     scores = ops.matmul(rows, ops.transpose(key, -1, -2)) * scale
     bias = added(mask, is_causal, length, keys, scores.dtype)
     if bias is not None:
