@@ -158,6 +158,6 @@ def test_engines_that_search_have_to_be_asked_for(project: Project) -> None:
 
     project.run("-m", "latency").assert_outcomes(passed=1, deselected=7)
     result = project.run("-m", "latency", "--inferena-tuned")
-    result.stdout.fnmatch_lines(["Fake Engine * ±*", "*(numeric)*", "Fake Engine * ≈*", "*(search, tuned)*"])
+    result.stdout.fnmatch_lines(["Fake Engine *±*", "*(numeric)*", "Fake Engine *≈*", "*(search, tuned)*"])
     project.run("-m", "latency and tuned")
     assert ("tuned", "close") == tuple(project.records()["latency"][key] for key in ("variant", "outcome"))
