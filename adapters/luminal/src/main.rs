@@ -1,4 +1,4 @@
-//! Luminal 0.2: the Program recorded as a graph of its primitive operators, which its compilers rewrite for the CPU.
+//! Luminal 0.2: the Program recorded as a graph of its primitive operators.
 
 mod record;
 
@@ -8,7 +8,7 @@ use inferena_worker::{
 };
 use luminal::op::{Function, InputTensor, Recip, Sin, Sqrt};
 use luminal::prelude::petgraph::graph::NodeIndex;
-use luminal::prelude::{CPUCompiler, Tensor};
+use luminal::prelude::{Tensor, UnaryFusionCompiler};
 use record::{Record, Value, expand, permute};
 use std::collections::HashMap;
 use std::f64::consts::{FRAC_2_PI, FRAC_PI_2};
@@ -76,7 +76,9 @@ impl Session {
             outputs.push((name.clone(), value.node, value.shape, value.dtype));
         }
         let mut nodes: Vec<NodeIndex> = outputs.iter().map(|(_, node, _, _)| *node).collect();
-        record.0.compile(CPUCompiler::default(), nodes.iter_mut().collect::<Vec<_>>());
+        // Of its CPU compilers the one that keeps results right: others take x < y for x == y, a sum over the first
+        // dimension for a product of matrices, and drop a negation that others read. Products are placed as such.
+        record.0.compile(UnaryFusionCompiler, nodes.iter_mut().collect::<Vec<_>>());
         for (output, node) in outputs.iter_mut().zip(nodes) {
             output.1 = node;
         }
