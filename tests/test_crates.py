@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 
-from pytest_inferena import crates
+from pytest_inferena import cache, crates
 from pytest_inferena.cli import registry
 from pytest_inferena.framework import Framework, RegistryError
 from pytest_inferena.install import SetupError, setup
@@ -161,6 +163,16 @@ def test_no_package_beside_adapter_toml(engine: Framework) -> None:
     (engine.folder / "Cargo.toml").unlink()
     with pytest.raises(RegistryError, match=r"no Cargo\.toml beside it"):
         Framework.read(engine.folder)
+
+
+@pytest.mark.skipif(not os.environ.get("CI"), reason="cargo builds its tests for half a minute; CI=1 runs it")
+def test_the_shared_crate_passes_its_own_tests() -> None:
+    """The timing loop is the page's, and all crates are formatted."""
+    environment = os.environ | {"CARGO_TARGET_DIR": str(cache.root() / "cargo")}
+    crate = ["--manifest-path", str(ROOT / "adapters" / "rust" / "Cargo.toml")]
+    subprocess.run(["cargo", "test", "--quiet", *crate], env=environment, check=True)
+    for manifest in ROOT.glob("adapters/*/Cargo.toml"):
+        subprocess.run(["cargo", "fmt", "--check", "--manifest-path", str(manifest)], check=True)
 
 
 @pytest.mark.parametrize(
