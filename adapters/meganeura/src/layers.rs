@@ -30,14 +30,14 @@ impl Recorder<'_> {
             }
             Op::BatchNorm { eps } => self.batch_norm(node, x, *eps)?,
             Op::GroupNorm { groups, eps } => {
-                let [x, weight, bias] = x else { return unsupported("without weight and bias") };
-                let (x, weight, bias) = (self.flat(x), self.flat(weight), self.flat(bias));
+                let (weight, bias) = self.affine(x, shape[1]);
+                let x = self.flat(&x[0]);
                 let (channels, cells) = (size32(shape[1]), size32(shape[2..].iter().product()));
                 self.graph.group_norm(x, weight, bias, size32(shape[0]), channels, cells, size32(*groups), *eps as f32)
             }
             Op::LayerNorm { dims: 1, eps } => {
-                let [x, weight, bias] = x else { return unsupported("without weight and bias") };
-                let (x, weight, bias) = (self.matrix(x), self.flat(weight), self.flat(bias));
+                let (weight, bias) = self.affine(x, shape[shape.len() - 1]);
+                let x = self.matrix(&x[0]);
                 let rows = self.graph.node(x).ty.shape[0];
                 if self.trains && (2..4).contains(&rows) {
                     return unsupported("Meganeura's gradient of the weight is wrong for 2 or 3 rows");
@@ -72,6 +72,15 @@ impl Recorder<'_> {
             _ => return unsupported(""),
         };
         Ok(View::new(made, shape))
+    }
+
+    /// Weight and bias of a norm, where it has some.
+    fn affine(&mut self, x: &[View], size: usize) -> (u32, u32) {
+        let mut given = |at: usize, missing: f64| match x.get(at) {
+            Some(view) => self.flat(view),
+            None => self.filled(missing, &[size]),
+        };
+        (given(1, 1.0), given(2, 0.0))
     }
 
     fn convolution(&mut self, x: &View, weight: u32, kernel: &[usize], of: &Window, shape: &[usize]) -> Result<u32> {
@@ -138,7 +147,7 @@ impl Recorder<'_> {
         let (gain, shift) = (self.floats(&node.inputs[1])?, self.floats(&node.inputs[2])?);
         let scale: Vec<f32> = gain.iter().zip(deviation).map(|(gain, deviation)| gain * deviation).collect();
         let bias = inputs.get(2).map(|name| self.floats(name)).transpose()?;
-        let moved = |at: usize| shift[at] + (bias.map_or(0.0, |bias| bias[at]) - mean[at]) * scale[at];
+        let moved = |at: usize| shift[at] + (bias.as_ref().map_or(0.0, |bias| bias[at]) - mean[at]) * scale[at];
         let (bias, weight) = ((0..channels).map(moved).collect(), self.floats(&inputs[1])?);
         let weight = weight.chunks(each).zip(&scale).flat_map(|(row, scale)| row.iter().map(move |one| one * scale));
         let names = [&inputs[1], &node.inputs[2]].map(|name| format!("{name} of {}", node.out.name));
@@ -161,7 +170,7 @@ impl Recorder<'_> {
 
     /// The base of rotary tables (S, D / 2); Meganeura computes them by itself, from position 0.
     fn base(&self, cos: &str, sin: &str) -> Result<f32> {
-        let half = self.loaded(cos)?.shape[1];
+        let half = self.entry.shape(cos)[1];
         let (cos, sin) = (self.floats(cos)?, self.floats(sin)?);
         let slowest = sin.get(2 * half - 1).map_or(0.0, |one| f64::from(*one).asin());
         let base = match half {
@@ -169,7 +178,7 @@ impl Recorder<'_> {
             _ if slowest <= 0.0 => 1e4, // position 0 alone is not turned
             _ => slowest.powf(-(half as f64) / (half as f64 - 1.0)).round(),
         };
-        for (at, (cos, sin)) in cos.iter().zip(sin).enumerate() {
+        for (at, (cos, sin)) in cos.iter().zip(sin.iter()).enumerate() {
             let angle = (at / half) as f64 * base.powf(-((at % half) as f64) / half as f64);
             let bound = 1e-6 * (1 + at / half) as f64; // of an angle in float32
             if (angle.cos() - f64::from(*cos)).abs() > bound || (angle.sin() - f64::from(*sin)).abs() > bound {

@@ -6,7 +6,9 @@ mod operators;
 mod record;
 mod view;
 
-use inferena_worker::{Array, Engine, Entry, Program, Result, Setup, Step, Tensors, failed, unsupported};
+use inferena_worker::{
+    Array, Data, Dtype, Engine, Entry, Node, Program, Result, Setup, Step, Tensors, failed, unsupported,
+};
 use meganeura::{Mode, Session, SessionConfig};
 use record::{Feed, Parameters, Recorder, floats};
 use std::rc::Rc;
@@ -52,12 +54,14 @@ impl Engine for Meganeura {
 
     fn compile(&mut self, entry: &Entry) -> Result<Box<dyn Step>> {
         let mut recorder = Recorder::new(entry, &self.parameters)?;
-        let mut outputs = Vec::new();
+        let (mut outputs, mut nodes) = (Vec::new(), Vec::new());
         for (name, tensor) in &entry.outputs {
             let view = recorder.get(tensor)?;
-            outputs.push((name.clone(), view.shape.clone(), recorder.flat(&view)));
+            nodes.push(recorder.flat(&view));
+            let truth = recorder.nodes.get(tensor).map(Node::dtype).transpose()? == Some(Dtype::Bool);
+            outputs.push((name.clone(), view.shape, truth));
         }
-        recorder.graph.set_outputs(outputs.iter().map(|(_, _, node)| *node).collect());
+        recorder.graph.set_outputs(nodes);
         let mode = if recorder.trains { Mode::Training } else { Mode::Inference };
         let config = SessionConfig { mode, gpu: Some(Arc::clone(&self.device)), ..SessionConfig::default() };
         let Recorder { graph, feeds, folded, trains, .. } = recorder;
@@ -79,7 +83,6 @@ impl Engine for Meganeura {
         }
         let gradients = entry.parameters.iter().filter(|name| trains && entry.trainable.contains(*name));
         let gradients = gradients.map(|name| (name.clone(), self.parameters[name].shape.clone())).collect();
-        let outputs = outputs.into_iter().map(|(name, shape, _)| (name, shape)).collect();
         Ok(Box::new(Compiled { session, trains, outputs, gradients }))
     }
 }
@@ -111,7 +114,8 @@ fn wake(device: &Arc<blade_graphics::Context>) -> Result<()> {
 struct Compiled {
     session: Session,
     trains: bool,
-    outputs: Vec<(String, Vec<usize>)>,
+    /// Name, shape, and whether it is of truth values.
+    outputs: Vec<(String, Vec<usize>, bool)>,
     gradients: Vec<(String, Vec<usize>)>,
 }
 
@@ -128,14 +132,18 @@ impl Step for Compiled {
 
     fn outputs(&self) -> Result<Vec<(String, Array)>> {
         let mut found = Vec::new();
-        for (index, (name, shape)) in self.outputs.iter().enumerate() {
+        for (index, (name, shape, truth)) in self.outputs.iter().enumerate() {
             let mut values = vec![0.0; shape.iter().product()];
             if self.trains {
                 values[0] = self.session.read_loss(); // the sum of its parts
             } else {
                 self.session.read_output_by_index(index, &mut values);
             }
-            found.push((name.clone(), Array::float(shape, values)));
+            let data = match truth {
+                true => Data::Bool(values.into_iter().map(|one| one != 0.0).collect()),
+                false => Data::Float32(values),
+            };
+            found.push((name.clone(), Array { shape: shape.clone(), data }));
         }
         for (name, shape) in &self.gradients {
             let mut values = vec![0.0; shape.iter().product()];

@@ -3,6 +3,7 @@
 use crate::record::{Recorder, size32};
 use crate::view::View;
 use inferena_worker::{Binary, Compare, Dtype, Node, Op, Result, Unary, failed, unsupported};
+use meganeura::graph;
 
 const NONE: &str = "Meganeura has no such operator";
 
@@ -21,7 +22,11 @@ impl Recorder<'_> {
             Op::Expand => return Ok(x[0].expand(shape)),
             Op::Permute(dims) => return Ok(x[0].permute(dims)),
             Op::Slice { dim, start, end, step } => return Ok(x[0].slice(*dim, *start, *end, *step)),
-            Op::To if node.dtype()? == Dtype::Float32 => return Ok(x[0].clone()),
+            Op::To if node.dtype()? == Dtype::Bool => {
+                let zero = self.scalar(0.0)?;
+                self.compare(Compare::Ne, &x[0], &zero, shape)
+            }
+            Op::To => return Ok(x[0].clone()), // all is float32
             Op::Full(number) => {
                 let one = self.filled(*number, &[1]);
                 return Ok(View::new(one, &[]).expand(shape));
@@ -60,13 +65,13 @@ impl Recorder<'_> {
                 self.graph.log_softmax(rows)
             }
             Op::Embedding => {
-                let rows = self.integers(&node.inputs[1])?.iter();
-                let rows = rows.map(|row| Ok(u32::try_from(*row)?)).collect::<Result<_>>()?;
+                let rows = self.integers(&node.inputs[1])?;
+                let rows = rows.iter().map(|row| Ok(u32::try_from(*row)?)).collect::<Result<_>>()?;
                 let (rows, table) = (self.numbers(rows), self.matrix(&x[0]));
                 self.graph.embedding(rows, table)
             }
-            Op::Matmul if x[0].shape.len() != 2 || x[1].shape.len() != 2 => {
-                return unsupported("Meganeura multiplies two matrices, not batches of them");
+            Op::Matmul if x[0].shape.len() < 2 || x[1].shape.len() != 2 => {
+                return unsupported("Meganeura multiplies by a matrix, not by batches of them");
             }
             Op::Matmul => {
                 let (left, right) = (self.matrix(&x[0]), self.matrix(&x[1]));
@@ -85,15 +90,11 @@ impl Recorder<'_> {
             }
             Op::CrossEntropy { ignored, mean } => self.cross_entropy(node, &x[0], *ignored, *mean)?,
             Op::MseLoss { mean } => {
-                let (left, right) = (self.flat(&x[0]), self.flat(&x[1].expand(&x[0].shape)));
-                if *mean {
-                    self.graph.mse_loss(left, right)
-                } else {
-                    let other = self.graph.neg(right);
-                    let difference = self.graph.add(left, other);
-                    let squares = self.graph.mul(difference, difference);
-                    self.graph.sum_all(squares)
-                }
+                let (left, minus) = (self.flat(&x[0]), self.flat(&x[1].expand(&x[0].shape).times(-1.0)));
+                let (left, minus) = (self.apart(left), self.apart(minus));
+                let difference = self.graph.add(left, minus);
+                let squares = self.graph.mul(difference, difference);
+                if *mean { self.graph.mean_all(squares) } else { self.graph.sum_all(squares) }
             }
             _ => return self.layer(node, x),
         };
@@ -122,8 +123,10 @@ impl Recorder<'_> {
                 let rows = self.matrix(view);
                 self.gelu(rows)
             }
-            // Its derivative in 0.3 is that of x · sigmoid(1.702 x).
-            Unary::GeluTanh if self.trains => return unsupported("Meganeura differentiates another GELU"),
+            Unary::GeluTanh if self.trains => {
+                let rows = self.matrix(view);
+                self.gelu_by_tanh(rows)
+            }
             Unary::GeluTanh => graph.gelu(x),
             Unary::Log => graph.log(x),
             Unary::Not => self.complement(x),
@@ -159,6 +162,7 @@ impl Recorder<'_> {
                 (Some(row), _) => self.add_row(&y, row),
                 _ => {
                     let (x, y) = (self.flat(&x), self.flat(&y));
+                    let (x, y) = (self.apart(x), self.apart(y));
                     self.graph.add(x, y)
                 }
             },
@@ -168,6 +172,22 @@ impl Recorder<'_> {
             }
             Binary::Pow | Binary::Maximum | Binary::Minimum | Binary::Or => return unsupported(NONE),
         })
+    }
+
+    /// A parameter whose gradient nothing else reads: 0.3 fuses the gradient of a sum into what reads it, and
+    /// leaves the parameter's own, which is the same one, unwritten.
+    fn apart(&mut self, x: u32) -> u32 {
+        let mut made = x;
+        while matches!(self.graph.node(made).op, graph::Op::Identity) {
+            made = self.graph.node(made).inputs[0];
+        }
+        match self.graph.node(made).op {
+            graph::Op::Parameter { .. } if self.trains => {
+                let ones = self.filled(1.0, &[self.size(x)]);
+                self.graph.mul(x, ones)
+            }
+            _ => x,
+        }
     }
 
     /// The row that a view repeats.
@@ -206,10 +226,9 @@ impl Recorder<'_> {
     /// condition · then + (1 - condition) · otherwise: of finite numbers, a choice.
     fn choose(&mut self, x: &[View], then: Option<f64>, otherwise: Option<f64>, shape: &[usize]) -> Result<u32> {
         let mut given = x[1..].iter();
-        let mut side = |recorder: &mut Self, number: Option<f64>| match (number, given.next()) {
-            (Some(number), _) => recorder.scalar(number),
-            (None, Some(view)) => Ok(view.clone()),
-            (None, None) => failed("a side is missing"),
+        let mut side = |recorder: &mut Self, number: Option<f64>| match number {
+            Some(number) => recorder.scalar(number),
+            None => given.next().cloned().map_or_else(|| failed("a side is missing"), Ok),
         };
         let (then, otherwise) = (side(self, then)?, side(self, otherwise)?);
         let condition = self.flat(&x[0].expand(shape));
@@ -232,11 +251,9 @@ impl Recorder<'_> {
         made
     }
 
-    /// Meganeura's has a weight for each class of each row, and is the mean over all rows.
+    /// Meganeura's has a weight for each class of each row, is the mean over all rows, and is summed where it is read:
+    /// where more is computed from it, it is composed.
     fn cross_entropy(&mut self, node: &Node, x: &View, ignored: i64, mean: bool) -> Result<u32> {
-        if !self.entry.outputs.values().any(|output| *output == node.out.name) {
-            return unsupported("Meganeura sums the loss where it is read: nothing can be computed from it");
-        }
         let classes = self.integers(&node.inputs[1])?;
         let (rows, width) = (x.shape[0], x.shape[1]);
         let kept = classes.iter().filter(|class| **class != ignored).count();
@@ -245,7 +262,19 @@ impl Recorder<'_> {
         for (row, class) in classes.iter().enumerate().filter(|(_, class)| **class != ignored) {
             weights[row * width + usize::try_from(*class)?] = weight;
         }
-        let (logits, weights) = (self.matrix(x), self.feed("weights of classes", &[rows, width], weights));
-        Ok(self.graph.cross_entropy_loss(logits, weights))
+        let last = self.trains && self.entry.outputs.values().any(|output| *output == node.out.name);
+        if !last {
+            for weight in &mut weights {
+                *weight /= -(rows as f32);
+            }
+        }
+        let name = format!("weights of {}", node.out.name);
+        let (logits, weights) = (self.matrix(x), self.feed(&name, &[rows, width], weights));
+        if last {
+            return Ok(self.graph.cross_entropy_loss(logits, weights));
+        }
+        let logarithms = self.graph.log_softmax(logits);
+        let weighted = self.graph.mul(logarithms, weights);
+        Ok(self.graph.sum_all(weighted))
     }
 }

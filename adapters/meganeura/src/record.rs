@@ -1,8 +1,9 @@
 //! Records an entry into Meganeura's graph: from its outputs backwards, so that what is fused away is never there.
 
 use crate::view::View;
-use inferena_worker::{Array, Data, Entry, Error, Node, Op, Reduce, Result, failed, lacking, unsupported};
+use inferena_worker::{Array, Data, Dtype, Entry, Error, Node, Op, Reduce, Result, failed, lacking, unsupported};
 use meganeura::Graph;
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::rc::Rc;
 
@@ -53,12 +54,14 @@ impl<'a> Recorder<'a> {
             return Ok(view.clone());
         }
         let view = if self.parameters.contains_key(name) {
-            self.parameter(name)?
+            self.parameter(name)
         } else if let Some(array) = self.leaves.get(name).copied() {
             self.leaf(name, array)?
         } else if let Some(node) = self.nodes.get(name).cloned() {
             let operands: Vec<View> = self.operands(&node).iter().map(|one| self.get(one)).collect::<Result<_>>()?;
-            node.dtype()?;
+            if node.dtype()? == Dtype::Int64 {
+                return lacking(&node.operator, name, "Meganeura computes in float32");
+            }
             self.apply(&node, &operands).or_else(|error| match error {
                 Error::Unsupported(why) => lacking(&node.operator, name, &why),
                 Error::Failed(why) => failed(format!("node {name}: {why}")),
@@ -100,18 +103,16 @@ impl<'a> Recorder<'a> {
         five.map_or_else(|| keys.into(), |node| node.inputs[0].clone())
     }
 
-    fn parameter(&mut self, name: &str) -> Result<View> {
+    fn parameter(&mut self, name: &str) -> View {
         let shape = self.parameters[name].shape.clone();
         // Kernels of convolutions are flat, all else is a row or a matrix.
-        let stored = if shape.len() > 2 { vec![shape.iter().product()] } else { shape.clone() };
-        if stored.is_empty() {
-            return unsupported(format!("a scalar parameter: {name}"));
-        }
+        let flat = vec![shape.iter().product()];
+        let stored = if matches!(shape.len(), 1 | 2) { shape.clone() } else { flat };
         let mut node = self.graph.parameter(name, &stored);
         if self.trains && !self.entry.trainable.contains(name) {
             node = self.graph.stop_gradient(node);
         }
-        Ok(View::new(node, &shape))
+        View::new(node, &shape)
     }
 
     /// Whole numbers and truth values are float32 too: only rows of a table are looked up by integers.
@@ -142,7 +143,7 @@ impl<'a> Recorder<'a> {
     }
 
     /// What was loaded under a name, where no step changes it.
-    pub fn loaded(&self, name: &str) -> Result<&'a Array> {
+    fn loaded(&self, name: &str) -> Result<&'a Array> {
         let parameters = self.parameters;
         match (parameters.get(name), self.leaves.get(name)) {
             (Some(array), _) => Ok(array.as_ref()),
@@ -151,16 +152,26 @@ impl<'a> Recorder<'a> {
         }
     }
 
-    pub fn floats(&self, name: &str) -> Result<&'a [f32]> {
-        floats(name, self.loaded(name)?)
+    /// Numbers that no step changes.
+    pub fn floats(&self, name: &str) -> Result<Cow<'a, [f32]>> {
+        match self.nodes.get(name) {
+            Some(Node { op: Op::Full(number), out, .. }) => Ok(vec![*number as f32; out.shape.iter().product()].into()),
+            _ => Ok(floats(name, self.loaded(name)?)?.into()),
+        }
     }
 
     /// Class or row numbers, through the reshapes before them.
-    pub fn integers(&self, name: &str) -> Result<&'a [i64]> {
-        match (self.nodes.get(name), &self.loaded(name)) {
-            (Some(node), _) if node.op == Op::Reshape => self.integers(&node.inputs[0]),
-            (_, Ok(Array { data: Data::Int64(values), .. })) => Ok(values),
-            _ => unsupported(format!("{name} is no integer input")),
+    pub fn integers(&self, name: &str) -> Result<Cow<'a, [i64]>> {
+        match self.nodes.get(name) {
+            Some(Node { op: Op::Reshape, inputs, .. }) => return self.integers(&inputs[0]),
+            Some(Node { op: Op::Full(number), out, .. }) => {
+                return Ok(vec![*number as i64; out.shape.iter().product()].into());
+            }
+            _ => {}
+        }
+        match &self.loaded(name)?.data {
+            Data::Int64(values) => Ok(values.into()),
+            _ => unsupported(format!("{name} is not of integers")),
         }
     }
 
