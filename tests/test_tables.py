@@ -264,8 +264,8 @@ def test_operator(engine: Engine, names: list[str], adapter: Adapter | Outside) 
 def test_gradients(engine: Engine, adapter: Adapter | Outside) -> None:
     """Its own autograd finds what PyTorch's does, for every floating argument of every case."""
     tried = _differentiable() & LAYERS.keys() if engine.few_gradients else _differentiable()
-    tried = {name for name in tried if engine.has(name) and CASES[name][0] not in engine.forward_only}
-    made, entry, expected = training({name: CASES[name] for name in sorted(tried)})
+    names = {name for name in tried if engine.has(name) and CASES[name][0] not in engine.forward_only}
+    made, entry, expected = training({name: CASES[name] for name in sorted(names)})
     actual = dict(_computed(adapter, entry, made.parameters))
     found = {key: actual.pop(f"grad:{key.partition(':')[2]}", None) for key in expected if key != "loss"}
     found["loss"] = actual.pop("loss")

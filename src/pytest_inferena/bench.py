@@ -103,7 +103,9 @@ class Bench:
         if self.prepared is not None:
             known |= {"weights": self.prepared.weights, "hashes": dict(self.prepared.hashes)}
         if self.hello:
-            known |= {"ran": self.hello["ran"], "versions": self.hello["versions"]}
+            # of an executable, what its exchange files are written with too
+            versions = {**self.target.framework.versions, **self.hello["versions"]}
+            known |= {"ran": self.hello["ran"], "versions": versions}
             known["revision"] = self.hello.get("revision")
         return known
 
