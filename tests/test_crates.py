@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import stat
 import subprocess
 import sys
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -156,6 +158,33 @@ def test_a_given_executable(engine: Framework, monkeypatch: pytest.MonkeyPatch, 
     assert "" == engine.missing(engine.backends[0])
     with pytest.raises(SetupError, match="INFERENA_SMALL_BIN is set"):
         setup(engine)
+
+
+def test_a_wheel_counts_only_of_these_sources(
+    engine: Framework, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It goes before a build, whatever compiled it; one of other sources would be measured under a wrong hash."""
+    program = setup(engine)
+    package = tmp_path / "site" / "pytest_inferena_small"
+    shutil.copytree(program.parent, package)
+    document = json.loads((package / "build.json").read_text())
+    (package / "build.json").write_text(json.dumps({**document, "versions": {"rustc": "1.90.0"}}))
+    (tmp_path / "site" / "pytest_inferena_small-1.dist-info").mkdir()
+    metadata = tmp_path / "site" / "pytest_inferena_small-1.dist-info" / "METADATA"
+    metadata.write_text("Metadata-Version: 2.1\nName: pytest-inferena-small\nVersion: 1\n")
+    monkeypatch.syspath_prepend(str(metadata.parents[1]))
+    wheels = setup(engine)
+    (package / "build.json").write_text(json.dumps({**document, "key": "other"}))
+
+    assert package / "inferena-small" == wheels
+    assert program == setup(engine)
+    assert 1 == calls(engine).count("build")
+
+
+def test_a_feature_of_what_cargo_does_not_build(engine: Framework) -> None:
+    """It is refused rather than forgotten."""
+    with pytest.raises(SetupError, match="Small is not built by cargo, so it has no feature cuda"):
+        setup(replace(engine, cargo=""), feature="cuda")
 
 
 def test_no_package_beside_adapter_toml(engine: Framework) -> None:

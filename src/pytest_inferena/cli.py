@@ -158,7 +158,7 @@ def _setup(options: argparse.Namespace) -> None:
         except SetupError as error:
             failures.append(str(error))
             continue
-        chosen = f", --inferena-python={engine.name}={python}" if options.isolated else ""
+        chosen = f", --inferena-python={engine.name}={python}" if options.isolated and not engine.cargo else ""
         print(f"{engine.title}: installed{chosen}", flush=True)
     if failures:
         raise SetupError("\n".join(failures))

@@ -21,7 +21,7 @@ import tempfile
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import packaging.tags
 from filelock import FileLock
@@ -90,10 +90,12 @@ def found(folder: Path, name: str, feature: str) -> Build | None:
     """
     if given := os.environ.get(variable(name)):
         return Build(Path(given), {})
-    for place in (_wheel(name, feature), cache.root() / "rust" / "bin" / f"{name}-{_key(folder, feature)}"):
+    key = _key(folder, feature)
+    for place in (_wheel(name), _built(name, key)):
         if place is not None and (place / "build.json").exists():
-            versions = json.loads((place / "build.json").read_text())["versions"]
-            return Build(place / name, versions)
+            document = json.loads((place / "build.json").read_text())
+            if document.get("key") == key:  # a wheel may be of other sources than those that results are said to be of
+                return Build(place / name, document["versions"])
     return None
 
 
@@ -117,8 +119,9 @@ def build(folder: Path, name: str, feature: str) -> Build:
     with FileLock(root / "lock"):
         compiler = _output("rustc", "--version", "--verbose")
         rustc, host = (re.findall(rf"{word}: (\S+)", compiler)[0] for word in ("release", "host"))
-        kept = found(folder, name, feature)
-        if kept is not None and kept.versions.get("rustc", rustc) == rustc:
+        key, kept = _key(folder, feature), found(folder, name, feature)
+        made = _built(name, key)
+        if kept is not None and (kept.program.parent != made or kept.versions["rustc"] == rustc):
             return kept
         source = _copied(packages(folder), root / "src")
         _resolve(source, host)
@@ -127,8 +130,7 @@ def build(folder: Path, name: str, feature: str) -> Build:
             ["cargo", "build", "--release", "--offline", "--locked", *(["--features", feature] if feature else [])],
             source, INFERENA_BUILD=json.dumps(versions), CARGO_TARGET_DIR=str(target),
         )  # fmt: skip
-        made = root / "bin" / f"{name}-{_key(folder, feature)}"
-        _keep(target / "release" / name, made, versions)
+        _keep(target / "release" / name, made, {"key": key, "versions": versions})
         return Build(made / name, versions)
 
 
@@ -175,12 +177,15 @@ def _key(folder: Path, feature: str) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
-def _wheel(name: str, feature: str) -> Path | None:
+def _built(name: str, key: str) -> Path:
+    return cache.root() / "rust" / "bin" / f"{name}-{key}"
+
+
+def _wheel(name: str) -> Path | None:
     """Where a distribution of the executable's name has it."""
     with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-        if not feature:
-            distribution = importlib.metadata.distribution(f"pytest-{name}")
-            return Path(str(distribution.locate_file(f"pytest_{name.replace('-', '_')}")))
+        distribution = importlib.metadata.distribution(f"pytest-{name}")
+        return Path(str(distribution.locate_file(f"pytest_{name.replace('-', '_')}")))
     return None
 
 
@@ -223,14 +228,14 @@ def _versions(source: Path) -> dict[str, str]:
     return {one["name"]: one["version"] for one in direct} | {"Cargo.lock": resolved}
 
 
-def _keep(program: Path, made: Path, versions: Mapping[str, str]) -> None:
+def _keep(program: Path, made: Path, document: Mapping[str, Any]) -> None:
     """Put it where it is looked for, whole or not at all."""
     making = made.with_suffix(".making")
     for folder in (making, made):
         shutil.rmtree(folder, ignore_errors=True)
     making.mkdir(parents=True)
     shutil.copy(program, making)
-    (making / "build.json").write_text(json.dumps({"versions": versions}))
+    (making / "build.json").write_text(json.dumps(document))
     making.rename(made)
 
 

@@ -46,6 +46,8 @@ def setup(engine: Framework, *, isolated: bool = False, feature: str = "") -> Pa
     Raises:
         SetupError: a step failed.
     """
+    if feature and not engine.cargo:
+        raise SetupError(f"{engine.title} is not built by cargo, so it has no feature {feature}; leave --feature out")
     _system(engine)
     if engine.cargo:
         try:
