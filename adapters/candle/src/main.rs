@@ -50,7 +50,7 @@ impl Operators for Candle {
 
     #[allow(clippy::too_many_lines)] // a table
     fn apply(&self, node: &Node, tensors: Vec<Tensor>, trains: bool) -> Result<Tensor> {
-        let x = &tensors[0..];
+        let x = &tensors[..];
         let shape = &node.out.shape[..];
         Ok(match &node.op {
             Op::Unary(kind) => unary(*kind, &x[0])?,
@@ -71,7 +71,7 @@ impl Operators for Candle {
                 windows::strided(&x[0], *dim, *start, *step, (end - start).div_ceil(*step))?
             }
             Op::Cat(dim) => Tensor::cat(x, *dim)?,
-            Op::Reduce { kind, dims, keep } => reduce(*kind, &x[0], dims, *keep, shape)?,
+            Op::Reduce { kind, dims } => reduce(*kind, &x[0], dims, shape)?,
             Op::Clamp { min, max } => x[0].clamp(min.unwrap_or(f64::NEG_INFINITY), max.unwrap_or(f64::INFINITY))?,
             Op::Where { then, otherwise } => {
                 let mut given = x[1..].iter();
@@ -266,8 +266,7 @@ fn compare(kind: Compare, x: &Tensor, y: &Tensor, shape: &[usize]) -> Made {
     }
 }
 
-fn reduce(kind: Reduce, x: &Tensor, dims: &[usize], keep: bool, shape: &[usize]) -> Made {
-    let _ = keep; // the shape of the result says it
+fn reduce(kind: Reduce, x: &Tensor, dims: &[usize], shape: &[usize]) -> Made {
     let dims: Vec<usize> = if dims.is_empty() { (0..x.rank()).collect() } else { dims.to_vec() };
     match kind {
         Reduce::Mean => x.mean_keepdim(dims)?,

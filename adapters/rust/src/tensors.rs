@@ -16,7 +16,7 @@ pub enum Dtype {
 }
 
 impl Dtype {
-    /// By NumPy's name.
+    /// By `NumPy`'s name.
     pub fn parse(name: &str) -> Result<Self> {
         match name {
             "float32" => Ok(Self::Float32),

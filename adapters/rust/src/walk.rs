@@ -10,7 +10,7 @@ pub trait Operators: Sized + 'static {
     type Tensor: Clone + 'static;
     const NAME: &'static str;
 
-    /// Start the engine; `trains` where gradients will be asked for.
+    /// Start the engine.
     fn start(setup: &Setup) -> Result<Self>;
 
     /// What really runs, as the engine tells it.
@@ -19,7 +19,8 @@ pub trait Operators: Sized + 'static {
     /// Bring a tensor into the engine's memory; `variable` where its gradient will be asked for.
     fn upload(&self, array: Array, variable: bool) -> Result<Self::Tensor>;
 
-    /// One operator. Tensors are moved in at their last use, so that the engine may compute in place.
+    /// One operator; `trains` where gradients will be asked for. Tensors are moved in at their last use, so that the
+    /// engine may compute in place.
     fn apply(&self, node: &Node, tensors: Vec<Self::Tensor>, trains: bool) -> Result<Self::Tensor>;
 
     /// Gradients of a scalar; None where it does not depend on a tensor.
@@ -123,7 +124,9 @@ impl<O: Operators> Walk<O> {
             nodes.push((node, inputs, out));
         }
         let mut read: Vec<bool> = vec![false; leaves.len()];
-        outputs.iter().for_each(|(_, number, _)| read[*number] = true);
+        for (_, number, _) in &outputs {
+            read[*number] = true;
+        }
         let mut last = vec![Vec::new(); nodes.len()];
         for (place, (_, inputs, _)) in nodes.iter().enumerate().rev() {
             for number in inputs {
