@@ -37,6 +37,15 @@ def test_death_is_a_crash(start: Callable[..., Worker], body: str, expected: tup
     assert ("crash", "compile: the worker has ended") == failure(worker, "compile")
 
 
+@pytest.mark.parametrize("words", ["memory allocation of 8589934592 bytes failed", "std::bad_alloc"])
+def test_an_abort_for_want_of_memory(start: Callable[..., Worker], words: str) -> None:
+    """Rust and C++ abort where there is no room, and say so on stderr; another abort is a crash."""
+    worker = start(f"os.write(2, b'terminate: {words}\\n'); os.abort()")
+
+    assert ("oom", f"load: {words}") == failure(worker)
+    assert ("crash", "load: killed by SIGABRT") == failure(start("os.write(2, b'GGML_ASSERT(n)'); os.abort()"))
+
+
 def test_death_before_the_request_is_a_crash(start: Callable[..., Worker]) -> None:
     """A worker that is gone before it is asked is no broken pipe of ours."""
     worker = start("", early="sys.exit(4)")

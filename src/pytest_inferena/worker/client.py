@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import time
@@ -31,6 +32,10 @@ THREADS = (
     "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS",
     "VECLIB_MAXIMUM_THREADS", "NUMEXPR_NUM_THREADS", "RAYON_NUM_THREADS",
 )  # fmt: skip
+
+
+# What Rust's and C++'s runtimes say before they abort, for neither lets a program answer then.
+_NO_MEMORY = re.compile(r"memory allocation of \d+ bytes failed|std::bad_alloc")
 
 
 class WorkerFailed(Exception):  # noqa: N818 - becomes an outcome
@@ -145,6 +150,8 @@ class Worker:
         self.kill()
         if status == -signal.SIGKILL and oom_kills() > self._oom_kills:
             return WorkerFailed("oom", f"{request}: the kernel ended the worker: out of memory")
+        if status == -signal.SIGABRT and (said := _NO_MEMORY.search(self.tail())):
+            return WorkerFailed("oom", f"{request}: {said[0]}")
         if status < 0:
             return WorkerFailed("crash", f"{request}: killed by {_signal(-status)}")
         return WorkerFailed("crash", f"{request}: exited with status {status}")
