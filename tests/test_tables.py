@@ -5,29 +5,26 @@ An engine is one line in `ENGINES`. What it lacks stands there too, and has to b
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import pytest
 import torch
-from safetensors.numpy import load_file, save_file
 from tests.layer_cases import LAYERS
 from tests.operator_cases import CASES
+from tests.outside import Exchanging, Outside
 from tests.programs import golden, inference, run
 from tests.programs import training as training_of
 from tests.small_entries import differentiable, forward, spec, training
 from tests.test_program_page import FIRST, SECOND
 from tests.zoo import model
 
-from pytest_inferena.bench import greet
-from pytest_inferena.framework import Backend, Framework
+from pytest_inferena.framework import Framework
 from pytest_inferena.worker import Program, Setup, Unsupported
 from pytest_inferena.worker.channels_last import ANCHORS
-from pytest_inferena.worker.client import Launch, Worker, WorkerFailed
 from pytest_inferena.worker.server import load_adapter
 
 if TYPE_CHECKING:
@@ -36,6 +33,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from pytest_inferena.worker import Adapter, Entry
+
+    Way: TypeAlias = Adapter | Exchanging | Outside
 
 pytestmark = pytest.mark.filterwarnings("default")  # what an engine warns of is its own affair
 ZOO = ("bert", "convnet", "llama", "resnet", "unet", "whisper")
@@ -92,6 +91,8 @@ CRATE_LACKS = (
     *("cross_entropy_loss-each", "cross_entropy_loss-smooth", "cross_entropy_loss-weights"),
 )
 """What the crate that engines in Rust share does not read, or not in that way."""
+ONNX_LACKS = ("slice_scatter-step", *(f"cross_entropy_loss-{kind}" for kind in ("each", "smooth", "sum", "weights")))
+"""What the table lacks that writes ONNX."""
 LUMINAL_LACKS = (
     *CRATE_LACKS,
     *("erf", "log1p", "pow-root", "pow-tensor", "pow-base", "where", "where-number", "where-number-first"),
@@ -105,6 +106,8 @@ LUMINAL_LACKS = (
     *("scaled_dot_product_attention-groups-mask", "scaled_dot_product_attention-groups-bias"),
     *("cross_entropy_loss", "cross_entropy_loss-sum", "cross_entropy_loss-ignored", "mse_loss-1", "mse_loss-2"),
 )
+RTEN_LACKS = (*ONNX_LACKS, "bitwise_and-integers", "bitwise_or-integers", "bitwise_not-integers", "max_pool2d-spread",
+              "max_pool2d_with_indices", "native_layer_norm")  # fmt: skip
 MEGANEURA_LACKS = (
     *CRATE_LACKS,
     *(f"{name}-{kind}" for name in ("add", "sub", "mul") for kind in ("integer", "integers")),
@@ -118,11 +121,15 @@ MEGANEURA_LACKS = (
 ENGINES = (
     Engine("burn", "flex", frozenset({*CRATE_LACKS, "clamp-integers"})),
     Engine("candle", "cpu", frozenset({*CRATE_LACKS, "cumsum-integers", "max_pool2d-spread"})),
+    Engine("executorch", "xnnpack", together=True),
     Engine("ggml", "cpu", lacks=frozenset(GGML_LACKS)),
     Engine("jax", "xla"),
     Engine("luminal", "cpu", frozenset(LUMINAL_LACKS), zoo=False),
     Engine("meganeura", "vulkan", frozenset(MEGANEURA_LACKS), zoo=False, forward_only=frozenset({"max_pool2d"})),
     Engine("mlx", "cpu", env=(("MLX_DISABLE_COMPILE", "1"),)),  # it would run g++ for every few operators
+    Engine("ncnn", "cpu"),
+    Engine("openvino", "cpu", frozenset({*ONNX_LACKS, "pad-circular"})),
+    Engine("rten", "cpu", frozenset(RTEN_LACKS)),
     Engine("tinygrad", "cpu", frozenset({"floor_divide-floats"}), together=True, zoo=False, few_gradients=True,
            env=(("PARALLEL", "0"),)),
 )  # fmt: skip
@@ -155,55 +162,8 @@ REFUSED = [
 ]
 
 
-class Outside:
-    """An engine with a worker of its own, used as if it were an adapter in this process."""
-
-    def __init__(self, command: tuple[str, ...], backend: Backend, folder: Path) -> None:
-        self.setup = Setup(backend.name, backend.device, 1, folder)
-        self.worker = Worker(Launch(command, 1, {}, folder))
-        greet(self.worker, backend, 1, 60)
-
-    def load(self, program: Program, weights: Mapping[str, Any]) -> None:
-        """Write them; they are read with an entry."""
-        program.write()
-        save_file({name: np.asarray(value, order="C") for name, value in weights.items()},
-                  program.folder / "weights.safetensors")  # fmt: skip
-
-    def compile(self, entry: Entry) -> Outside:
-        """An adapter's step too, of the entry that was compiled last."""
-        folder, self.entry = self.setup.scratch, entry.name
-        (folder / f"{entry.name}.json").write_text(json.dumps(entry.to_json()))
-        for kind in ("inputs", "constants"):
-            arrays = {name: np.asarray(value, order="C") for name, value in entry.arrays(kind).items()}
-            save_file(arrays, folder / f"{entry.name}.{kind}.safetensors")
-        self.ask("load", program=str(folder), entries=[entry.name])
-        self.ask("compile", entry=entry.name)
-        return self
-
-    def __call__(self) -> None:
-        """A step."""
-        self.ask("measure", entry=self.entry, loop={"min_rounds": 1, "max_rounds": 1, "few": 1, "warmup": False})
-
-    def synchronize(self) -> None:
-        """Nothing: the worker has waited."""
-
-    def outputs(self) -> dict[str, Any]:
-        """By name."""
-        file = self.setup.scratch / "outputs.safetensors"
-        self.ask("outputs", entry=self.entry, file=str(file))
-        found: dict[str, Any] = load_file(file)
-        return found
-
-    def ask(self, request: str, **fields: Any) -> None:
-        """A request; what the engine lacks is raised as an adapter does."""
-        try:
-            self.worker.ask(request, 60, **fields)
-        except WorkerFailed as failure:
-            raise Unsupported(str(failure)) if failure.outcome == "unsupported" else failure from failure
-
-
 @pytest.fixture
-def adapter(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Adapter | Outside]:
+def adapter(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Way]:
     """The engine's adapter in this process, or a skip that says how to install it."""
     torch.set_num_threads(1)
     framework = engine.framework()
@@ -212,13 +172,17 @@ def adapter(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         pytest.skip(reason)
     for name, value in (*framework.env.items(), *engine.env):
         monkeypatch.setenv(name, value.format(scratch=tmp_path, threads=1))
+    exchange = tmp_path / "exchange" if framework.exchange else None
+    setup = Setup(backend.name, backend.device, 1, tmp_path, exchange)
+    if exchange:
+        exchange.mkdir()
+    kind: type[Adapter] | None = _module(engine.name).Adapter if exchange or not framework.cargo else None
     if framework.cargo:
-        outside = Outside(framework.command(backend), backend, tmp_path)
+        outside = Outside(framework, backend, setup, kind)
         yield outside
         outside.worker.kill()
-        return
-    made: Adapter = _module(engine.name).Adapter(Setup(backend.name, backend.device, 1, tmp_path))
-    yield made
+    elif kind:
+        yield Exchanging(kind, setup) if exchange else kind(setup)
 
 
 @cache
@@ -226,7 +190,7 @@ def _module(name: str) -> Any:
     return load_adapter(name, _framework(name).adapter)
 
 
-def _computed(adapter: Adapter | Outside, entry: Entry, parameters: Mapping[str, Tensor]) -> Mapping[str, Any]:
+def _computed(adapter: Way, entry: Entry, parameters: Mapping[str, Tensor]) -> Mapping[str, Any]:
     """What the adapter makes of an entry, in a step that follows another."""
     specs = {name: spec(name, value) for name, value in parameters.items()}
     trainable = frozenset(name for name, value in parameters.items() if value.requires_grad)
@@ -253,7 +217,7 @@ def _differences(expected: Mapping[str, Tensor], actual: Mapping[str, Any], shar
 
 
 @pytest.mark.parametrize(("engine", "names"), [*_forward()])
-def test_operator(engine: Engine, names: list[str], adapter: Adapter | Outside) -> None:
+def test_operator(engine: Engine, names: list[str], adapter: Way) -> None:
     """The same as PyTorch, for every way of calling it."""
     made, entry, expected = forward({name: CASES[name] for name in names})
 
@@ -261,7 +225,7 @@ def test_operator(engine: Engine, names: list[str], adapter: Adapter | Outside) 
 
 
 @pytest.mark.parametrize("engine", BACKWARD, ids=lambda engine: engine.name)
-def test_gradients(engine: Engine, adapter: Adapter | Outside) -> None:
+def test_gradients(engine: Engine, adapter: Way) -> None:
     """Its own autograd finds what PyTorch's does, for every floating argument of every case."""
     tried = _differentiable() & LAYERS.keys() if engine.few_gradients else _differentiable()
     names = {name for name in tried if engine.has(name) and CASES[name][0] not in engine.forward_only}
@@ -278,7 +242,7 @@ def test_gradients(engine: Engine, adapter: Adapter | Outside) -> None:
     ("engine", "name"),
     [pytest.param(engine, name, id=f"{engine.name}-{name}") for engine in ENGINES if engine.zoo for name in ZOO],
 )
-def test_zoo(engine: Engine, name: str, adapter: Adapter | Outside) -> None:
+def test_zoo(engine: Engine, name: str, adapter: Way) -> None:
     """Operators in the combinations of real models; engines with autograd are asked for gradients."""
     module, inputs = model(name)
     autograd = engine.framework().training == "autograd"
@@ -296,17 +260,18 @@ def test_zoo(engine: Engine, name: str, adapter: Adapter | Outside) -> None:
 
 
 @pytest.mark.parametrize(("engine", "name"), REFUSED)
-def test_what_it_lacks_is_refused(engine: Engine, name: str, adapter: Adapter | Outside) -> None:
+def test_what_it_lacks_is_refused(engine: Engine, name: str, adapter: Way) -> None:
     """It says so by the operator's name before anything is computed, and computes nothing wrong."""
     made, entry, _ = forward({name: CASES[name]})
 
-    with pytest.raises(Unsupported, match=rf"\b{CASES[name][0]}\b"):
+    in_onnx = r"|unsupported operator ONNX \w+, node " if engine.framework().exchange else ""
+    with pytest.raises(Unsupported, match=rf"\b{CASES[name][0]}\b{in_onnx}"):
         _computed(adapter, entry, made.parameters)
     assert engine.lacks
 
 
 @pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: engine.name)
-def test_the_table_is_documented(engine: Engine, adapter: Adapter | Outside) -> None:
+def test_the_table_is_documented(engine: Engine, adapter: Way) -> None:
     """Every operator it has stands on the page of the format; what it is said to lack are cases that there are."""
     del adapter
     table = {} if engine.framework().cargo else getattr(_module(engine.name), "OPERATORS", {})

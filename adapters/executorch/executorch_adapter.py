@@ -7,6 +7,7 @@ of the partitions, which XNNPACK packs when the method is loaded; those of a tra
 from __future__ import annotations
 
 import collections
+import math
 import re
 import warnings
 from typing import TYPE_CHECKING, Any
@@ -69,7 +70,7 @@ class Adapter(Base):
 
     def compile(self, entry: Entry) -> Step:
         """Export, lower and load an entry."""
-        module: torch.nn.Module = resizing(aten.to_module(entry, self.parameters))
+        module: torch.nn.Module = mended(aten.to_module(entry, self.parameters))
         arrays = entry.arrays("inputs")
         inputs = [torch.from_numpy(arrays[spec.name]) for spec in entry.inputs]
         if entry.name == "joint":
@@ -102,13 +103,26 @@ class Adapter(Base):
         return f"ExecuTorch, {self.lowered}, {thread_count()} threads"
 
 
-def resizing(module: torch.fx.GraphModule) -> torch.fx.GraphModule:
-    """Its upsampling as users write it, which is taken apart: the runtime has no kernel for ATen's operator."""
+def mended(module: torch.fx.GraphModule) -> torch.fx.GraphModule:
+    """What its own lowering gets wrong or lacks, as something that it gets right.
+
+    Raises:
+        Unsupported: a convolution has more dimensions than its runtime's kernel takes.
+    """
     for node in module.graph.nodes:
-        if node.target is torch.ops.aten.upsample_nearest2d:
+        if node.target is torch.ops.aten.upsample_nearest2d:  # the runtime has no kernel for ATen's operator
             node.target = torch.nn.functional.interpolate  # its mode is "nearest"
+        elif node.target is aten.SPELLED["gelu"] and node.args[1] == "tanh":  # XNNPACK computes the other form of it
+            node.target, node.args = gelu_by_tanh, node.args[:1]
+        elif node.target is torch.ops.aten.conv3d:
+            raise Unsupported(f"unsupported operator aten.conv3d, node {node.name}: its kernel has two dimensions")
     module.recompile()
     return module
+
+
+def gelu_by_tanh(x: torch.Tensor) -> torch.Tensor:
+    """GELU's approximation, of any shape."""
+    return 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)))
 
 
 def described(graph: torch.fx.Graph) -> str:
