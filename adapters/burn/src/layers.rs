@@ -99,9 +99,9 @@ pub fn group_norm(x: Tensor, weight: Option<Tensor>, bias: Option<Tensor>, group
     y
 }
 
-pub fn layer_norm(x: Tensor, weight: Option<Tensor>, bias: Option<Tensor>, dims: usize, eps: f64) -> Tensor {
+pub fn layer_norm(x: Tensor, weight: Option<Tensor>, bias: Option<Tensor>, over: &[usize], eps: f64) -> Tensor {
     let shape = x.shape().to_vec();
-    let width: usize = shape[shape.len() - dims..].iter().product();
+    let width: usize = over.iter().product();
     let rows = reshape(x, &[shape.iter().product::<usize>() / width, width]);
     let y = match weight {
         Some(weight) => B::layer_norm(rows, reshape(weight, &[width]), bias.map(|bias| reshape(bias, &[width])), eps),
@@ -110,9 +110,9 @@ pub fn layer_norm(x: Tensor, weight: Option<Tensor>, bias: Option<Tensor>, dims:
     reshape(y, &shape)
 }
 
-pub fn rms_norm(x: Tensor, weight: Option<Tensor>, dims: usize, eps: f64) -> Tensor {
+pub fn rms_norm(x: Tensor, weight: Option<Tensor>, over: &[usize], eps: f64) -> Tensor {
     let shape = x.shape().to_vec();
-    let width: usize = shape[shape.len() - dims..].iter().product();
+    let width: usize = over.iter().product();
     let rows = reshape(x, &[shape.iter().product::<usize>() / width, width]);
     let mean = B::float_mean_dim(B::float_mul(rows.clone(), rows.clone()), 1);
     let y = B::float_div(rows, B::float_sqrt(B::float_add_scalar(mean, Scalar::Float(eps))));

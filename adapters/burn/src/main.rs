@@ -11,8 +11,9 @@ use burn_backend::{
     get_or_init_device_settings, read_sync,
 };
 use burn_dispatch::{Dispatch as B, DispatchDevice, DispatchTensor as Tensor, devices};
+use inferena_walker::{Operators, Walker};
 use inferena_worker::{
-    Array, Binary, Compare, Data, Dtype, Node, Op, Operators, Reduce, Result, Setup, Unary, Walker, failed, unsupported,
+    Array, Binary, Compare, Data, Dtype, MEAN, Node, Op, Reduce, Result, Setup, Unary, failed, unsupported,
 };
 use layers::Windows;
 use tensors::{Kind, expand, kind, lift, permute, reshape, shaped};
@@ -81,9 +82,9 @@ impl Operators for Burn {
             Op::Expand => expand(x, shape),
             Op::Full(_) => unreachable!("it has no tensors"),
             Op::To => self.cast(x, node.dtype()?),
-            Op::Permute(dims) => permute(x, dims),
+            Op::Permute { dims } => permute(x, dims),
             Op::Slice { dim, start, end, step } => tensors::slice(x, *dim, *start, *end, *step),
-            Op::Cat(dim) => {
+            Op::Cat { dim } => {
                 let mut all = vec![x];
                 all.extend(given);
                 tensors::cat(all, *dim)
@@ -106,14 +107,14 @@ impl Operators for Burn {
                     (None, None) => return unsupported("two numbers"),
                 }
             }
-            Op::Softmax(dim) => B::softmax(x, *dim),
-            Op::LogSoftmax(dim) => B::log_softmax(x, *dim),
-            Op::CumSum(dim) if kind(&x) == Kind::Float => B::float_cumsum(x, *dim),
-            Op::CumSum(dim) => B::int_cumsum(x, *dim),
-            Op::Gather(dim) if kind(&x) == Kind::Float => B::float_gather(*dim, x, next()),
-            Op::Gather(dim) => B::int_gather(*dim, x, next()),
-            Op::IndexSelect(dim) if kind(&x) == Kind::Float => B::float_select(x, *dim, next()),
-            Op::IndexSelect(dim) => B::int_select(x, *dim, next()),
+            Op::Softmax { dim } => B::softmax(x, *dim),
+            Op::LogSoftmax { dim } => B::log_softmax(x, *dim),
+            Op::Cumsum { dim } if kind(&x) == Kind::Float => B::float_cumsum(x, *dim),
+            Op::Cumsum { dim } => B::int_cumsum(x, *dim),
+            Op::Gather { dim } if kind(&x) == Kind::Float => B::float_gather(*dim, x, next()),
+            Op::Gather { dim } => B::int_gather(*dim, x, next()),
+            Op::IndexSelect { dim } if kind(&x) == Kind::Float => B::float_select(x, *dim, next()),
+            Op::IndexSelect { dim } => B::int_select(x, *dim, next()),
             Op::Embedding => {
                 let places = next();
                 let count = places.shape().num_elements();
@@ -125,8 +126,8 @@ impl Operators for Burn {
                 let windows = Windows { stride, padding, dilation, groups: *groups };
                 layers::convolution(x, next(), given.next(), &windows, shape, trains)?
             }
-            Op::MaxPool2d { kernel, stride, padding, dilation } => {
-                B::max_pool2d(x, *kernel, *stride, *padding, *dilation, false)
+            Op::MaxPool2d { kernel_size, stride, padding, dilation } => {
+                B::max_pool2d(x, *kernel_size, *stride, *padding, *dilation, false)
             }
             Op::Upsample2d => {
                 let options = InterpolateOptions::new(InterpolateMode::Nearest);
@@ -136,19 +137,23 @@ impl Operators for Burn {
                 let (weight, bias, mean, variance) = (next(), next(), next(), next());
                 layers::batch_norm(x, weight, bias, mean, variance, *eps)
             }
-            Op::GroupNorm { groups, eps } => layers::group_norm(x, given.next(), given.next(), *groups, *eps),
-            Op::LayerNorm { dims, eps } => layers::layer_norm(x, given.next(), given.next(), *dims, *eps),
-            Op::RmsNorm { dims, eps } => layers::rms_norm(x, given.next(), *dims, *eps),
-            Op::Rotary => layers::rotary(x, next(), next()),
-            Op::Attention { scale, causal } => {
-                let (key, value) = (next(), next());
-                layers::attention(x, key, value, given.next(), *scale, *causal, trains)
+            Op::GroupNorm { num_groups, eps } => layers::group_norm(x, given.next(), given.next(), *num_groups, *eps),
+            Op::LayerNorm { normalized_shape, eps } => {
+                layers::layer_norm(x, given.next(), given.next(), normalized_shape, *eps)
             }
-            Op::CrossEntropy { ignored, mean } => self.cross_entropy(x, next(), *ignored, *mean),
-            Op::MseLoss { mean } => {
+            Op::RmsNorm { normalized_shape, eps } => layers::rms_norm(x, given.next(), normalized_shape, *eps),
+            Op::Rotary => layers::rotary(x, next(), next()),
+            Op::Attention { scale, is_causal } => {
+                let (key, value) = (next(), next());
+                layers::attention(x, key, value, given.next(), *scale, *is_causal, trains)
+            }
+            Op::CrossEntropy { ignore_index, reduction } => {
+                self.cross_entropy(x, next(), *ignore_index, *reduction == MEAN)
+            }
+            Op::MseLoss { reduction } => {
                 let rest = B::float_sub(x, next());
                 let squares = B::float_mul(rest.clone(), rest);
-                reshape(if *mean { B::float_mean(squares) } else { B::float_sum(squares) }, shape)
+                reshape(if *reduction == MEAN { B::float_mean(squares) } else { B::float_sum(squares) }, shape)
             }
         })
     }

@@ -4,9 +4,8 @@ mod windows;
 
 use candle_core::{D, DType, Device, Tensor, Var};
 use candle_nn::ops;
-use inferena_worker::{
-    Array, Binary, Compare, Data, Dtype, Node, Op, Operators, Reduce, Result, Setup, Unary, Walker, unsupported,
-};
+use inferena_walker::{Operators, Walker};
+use inferena_worker::{Array, Binary, Compare, Data, Dtype, MEAN, Node, Op, Reduce, Result, Setup, Unary, unsupported};
 
 struct Candle {
     device: Device,
@@ -66,11 +65,11 @@ impl Operators for Candle {
             Op::Expand => x[0].broadcast_as(shape)?,
             Op::Full(number) => Tensor::full(*number, shape, &self.device)?.to_dtype(stored(node.dtype()?))?,
             Op::To => cast(&x[0], node.dtype()?)?,
-            Op::Permute(dims) => x[0].permute(dims.as_slice())?,
+            Op::Permute { dims } => x[0].permute(dims.as_slice())?,
             Op::Slice { dim, start, end, step } => {
                 windows::strided(&x[0], *dim, *start, *step, (end - start).div_ceil(*step))?
             }
-            Op::Cat(dim) => Tensor::cat(x, *dim)?,
+            Op::Cat { dim } => Tensor::cat(x, *dim)?,
             Op::Reduce { kind, dims } => reduce(*kind, &x[0], dims, shape)?,
             Op::Clamp { min, max } => x[0].clamp(min.unwrap_or(f64::NEG_INFINITY), max.unwrap_or(f64::INFINITY))?,
             Op::Where { then, otherwise } => {
@@ -84,21 +83,21 @@ impl Operators for Candle {
                 let (then, otherwise) = (side(then)?, side(otherwise)?);
                 x[0].broadcast_as(shape)?.where_cond(&then, &otherwise)?
             }
-            Op::Softmax(dim) if *dim + 1 == shape.len() && !trains => ops::softmax_last_dim(&x[0].contiguous()?)?,
-            Op::Softmax(dim) => ops::softmax(&x[0], *dim)?,
-            Op::LogSoftmax(dim) => ops::log_softmax(&x[0], *dim)?,
-            Op::CumSum(_) if x[0].dtype() != DType::F32 => return unsupported("of integers"),
-            Op::CumSum(dim) => x[0].cumsum(*dim)?,
-            Op::Gather(dim) => x[0].contiguous()?.gather(&x[1].contiguous()?, *dim)?,
-            Op::IndexSelect(dim) => x[0].index_select(&x[1].contiguous()?, *dim)?,
+            Op::Softmax { dim } if *dim + 1 == shape.len() && !trains => ops::softmax_last_dim(&x[0].contiguous()?)?,
+            Op::Softmax { dim } => ops::softmax(&x[0], *dim)?,
+            Op::LogSoftmax { dim } => ops::log_softmax(&x[0], *dim)?,
+            Op::Cumsum { .. } if x[0].dtype() != DType::F32 => return unsupported("of integers"),
+            Op::Cumsum { dim } => x[0].cumsum(*dim)?,
+            Op::Gather { dim } => x[0].contiguous()?.gather(&x[1].contiguous()?, *dim)?,
+            Op::IndexSelect { dim } => x[0].index_select(&x[1].contiguous()?, *dim)?,
             Op::Embedding => x[0].index_select(&x[1].flatten_all()?, 0)?.reshape(shape)?,
             Op::Matmul => x[0].broadcast_matmul(&x[1])?,
             Op::Linear => linear(&x[0], &x[1], x.get(2), shape)?,
             Op::Convolution { stride, padding, dilation, groups } => {
                 windows::convolution(x, stride, padding, dilation, *groups, shape, trains)?
             }
-            Op::MaxPool2d { kernel, stride, padding, dilation: [1, 1] } => {
-                windows::max_pool(&x[0], *kernel, *stride, *padding, shape, trains)?
+            Op::MaxPool2d { kernel_size, stride, padding, dilation: [1, 1] } => {
+                windows::max_pool(&x[0], *kernel_size, *stride, *padding, shape, trains)?
             }
             Op::MaxPool2d { .. } => return unsupported("dilation"),
             Op::Upsample2d => windows::upsample(&x[0], shape)?,
@@ -108,8 +107,8 @@ impl Operators for Candle {
                 let shift = x[2].sub(&x[3].mul(&scale)?)?;
                 x[0].broadcast_mul(&scale.reshape(&wide[..])?)?.broadcast_add(&shift.reshape(&wide[..])?)?
             }
-            Op::GroupNorm { groups, eps } => {
-                let rows = x[0].reshape((shape[0], *groups, ()))?;
+            Op::GroupNorm { num_groups, eps } => {
+                let rows = x[0].reshape((shape[0], *num_groups, ()))?;
                 let wide = per_channel(shape);
                 let normal = normalized(&rows, *eps)?.reshape(shape)?;
                 match (x.get(1), x.get(2)) {
@@ -120,8 +119,8 @@ impl Operators for Candle {
                     _ => normal,
                 }
             }
-            Op::LayerNorm { dims, eps } => {
-                let width: usize = shape[shape.len() - dims..].iter().product();
+            Op::LayerNorm { normalized_shape, eps } => {
+                let width: usize = normalized_shape.iter().product();
                 let rows = x[0].reshape(((), width))?;
                 let flat = |at: usize| x.get(at).map(Tensor::flatten_all).transpose();
                 let normal = match (flat(1)?, flat(2)?) {
@@ -132,8 +131,8 @@ impl Operators for Candle {
                 };
                 normal.reshape(shape)?
             }
-            Op::RmsNorm { dims, eps } => {
-                let width: usize = shape[shape.len() - dims..].iter().product();
+            Op::RmsNorm { normalized_shape, eps } => {
+                let width: usize = normalized_shape.iter().product();
                 let rows = x[0].reshape(((), width))?;
                 let Some(weight) = x.get(1) else { return unsupported("without a weight") };
                 let weight = weight.flatten_all()?;
@@ -147,18 +146,18 @@ impl Operators for Candle {
             }
             Op::Rotary if trains => candle_nn::rotary_emb::rope_slow(&x[0], &x[1], &x[2])?,
             Op::Rotary => candle_nn::rotary_emb::rope(&x[0].contiguous()?, &x[1].contiguous()?, &x[2].contiguous()?)?,
-            Op::Attention { scale, causal } => attention(x, *scale, *causal, shape, trains)?,
-            Op::CrossEntropy { ignored, mean } => {
-                let kept = x[1].ne(*ignored)?;
+            Op::Attention { scale, is_causal } => attention(x, *scale, *is_causal, shape, trains)?,
+            Op::CrossEntropy { ignore_index, reduction } => {
+                let kept = x[1].ne(*ignore_index)?;
                 let target = kept.where_cond(&x[1], &x[1].zeros_like()?)?.unsqueeze(1)?;
                 let picked = ops::log_softmax(&x[0], 1)?.gather(&target, 1)?.squeeze(1)?;
                 let kept = kept.to_dtype(DType::F32)?;
                 let total = (picked * &kept)?.sum_all()?.neg()?;
-                if *mean { total.div(&kept.sum_all()?)? } else { total }
+                if *reduction == MEAN { total.div(&kept.sum_all()?)? } else { total }
             }
-            Op::MseLoss { mean } => {
+            Op::MseLoss { reduction } => {
                 let squares = x[0].broadcast_sub(&x[1])?.sqr()?;
-                if *mean { squares.mean_all()? } else { squares.sum_all()? }
+                if *reduction == MEAN { squares.mean_all()? } else { squares.sum_all()? }
             }
         })
     }

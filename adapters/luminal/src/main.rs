@@ -32,7 +32,7 @@ impl Engine for Luminal {
     }
 
     fn load(&mut self, program: &Program, weights: &Tensors) -> Result<()> {
-        let named = program.parameters.iter().map(|name| Ok((name.clone(), weights.get(name)?)));
+        let named = program.parameters.iter().map(|spec| Ok((spec.name.clone(), weights.get(&spec.name)?)));
         self.weights = named.collect::<Result<_>>()?;
         Ok(())
     }
@@ -145,9 +145,9 @@ fn apply(r: &mut Record, node: &Node, x: &[Value]) -> Result<Value> {
             return unsupported("Luminal has no operator that rounds");
         }
         Op::To => x[0].clone(),
-        Op::Permute(dims) => permute(&x[0], dims),
+        Op::Permute { dims } => permute(&x[0], dims),
         Op::Slice { dim, start, end, step: 1 } => r.slice(&x[0], *dim, *start, *end),
-        Op::Cat(dim) => r.cat(x, *dim),
+        Op::Cat { dim } => r.cat(x, *dim),
         Op::Reduce { kind, dims, .. } => {
             let dims: Vec<usize> = if dims.is_empty() { (0..x[0].shape.len()).collect() } else { dims.clone() };
             let reduced = dims.iter().fold(x[0].clone(), |value, dim| match kind {
@@ -157,8 +157,8 @@ fn apply(r: &mut Record, node: &Node, x: &[Value]) -> Result<Value> {
             });
             r.reshape(&reduced, shape)
         }
-        Op::Softmax(dim) => r.softmax(&x[0], *dim),
-        Op::LogSoftmax(dim) => {
+        Op::Softmax { dim } => r.softmax(&x[0], *dim),
+        Op::LogSoftmax { dim } => {
             let largest = r.max(&x[0], *dim);
             let less = r.sub(&x[0], &largest);
             let power = r.exp(&less);
@@ -175,8 +175,8 @@ fn apply(r: &mut Record, node: &Node, x: &[Value]) -> Result<Value> {
             let sum = if let Some(bias) = x.get(2) { r.add(&product, bias) } else { product };
             r.reshape(&sum, shape)
         }
-        Op::LayerNorm { dims, eps } | Op::RmsNorm { dims, eps } => {
-            let width: usize = shape[shape.len() - dims..].iter().product();
+        Op::LayerNorm { normalized_shape, eps } | Op::RmsNorm { normalized_shape, eps } => {
+            let width: usize = normalized_shape.iter().product();
             let mut flat = r.reshape(&x[0], &[shape.iter().product::<usize>() / width, width]);
             if matches!(node.op, Op::LayerNorm { .. }) {
                 let mean = r.mean(&flat, 1);
@@ -200,7 +200,7 @@ fn apply(r: &mut Record, node: &Node, x: &[Value]) -> Result<Value> {
             let halves = [r.sub(&ac, &bs), r.add(&bc, &a_s)];
             r.cat(&halves, 3)
         }
-        Op::Attention { scale, causal } => attention(r, &node.out.name, x, *scale, *causal)?,
+        Op::Attention { scale, is_causal } => attention(r, &node.out.name, x, *scale, *is_causal)?,
         Op::Convolution { .. } => return unsupported("Luminal's convolution does not pad"),
         _ => return unsupported(""),
     };

@@ -29,13 +29,22 @@ impl Recorder<'_> {
                 }
             }
             Op::BatchNorm { eps } => self.batch_norm(node, x, *eps)?,
-            Op::GroupNorm { groups, eps } => {
+            Op::GroupNorm { num_groups, eps } => {
                 let (weight, bias) = self.affine(x, shape[1]);
                 let x = self.flat(&x[0]);
                 let (channels, cells) = (size32(shape[1]), size32(shape[2..].iter().product()));
-                self.graph.group_norm(x, weight, bias, size32(shape[0]), channels, cells, size32(*groups), *eps as f32)
+                self.graph.group_norm(
+                    x,
+                    weight,
+                    bias,
+                    size32(shape[0]),
+                    channels,
+                    cells,
+                    size32(*num_groups),
+                    *eps as f32,
+                )
             }
-            Op::LayerNorm { dims: 1, eps } => {
+            Op::LayerNorm { normalized_shape, eps } if normalized_shape.len() == 1 => {
                 let (weight, bias) = self.affine(x, shape[shape.len() - 1]);
                 let x = self.matrix(&x[0]);
                 let rows = self.graph.node(x).ty.shape[0];
@@ -44,7 +53,7 @@ impl Recorder<'_> {
                 }
                 self.graph.layer_norm(x, weight, bias, *eps as f32)
             }
-            Op::RmsNorm { dims: 1, eps } => {
+            Op::RmsNorm { normalized_shape, eps } if normalized_shape.len() == 1 => {
                 let [x, weight] = x else { return unsupported("without a weight") };
                 let (x, weight) = (self.matrix(x), self.flat(weight));
                 self.graph.rms_norm(x, weight, *eps as f32)
@@ -57,9 +66,9 @@ impl Recorder<'_> {
                 let made = self.graph.rope(heads, base, width);
                 return Ok(by_heads(made, shape).times(x[0].factor));
             }
-            Op::Attention { scale, causal } => return self.attention(x, *scale, *causal, shape),
-            Op::MaxPool2d { kernel, stride, padding, dilation: [1, 1] } => {
-                self.max_pool(node, &x[0], *kernel, *stride, *padding, shape)?
+            Op::Attention { scale, is_causal } => return self.attention(x, *scale, *is_causal, shape),
+            Op::MaxPool2d { kernel_size, stride, padding, dilation: [1, 1] } => {
+                self.max_pool(node, &x[0], *kernel_size, *stride, *padding, shape)?
             }
             Op::Upsample2d => {
                 let [batch, channels, height, width] = x[0].shape[..] else { return unsupported("other than images") };

@@ -7,7 +7,7 @@ mod record;
 mod view;
 
 use inferena_worker::{
-    Array, Data, Dtype, Engine, Entry, Node, Program, Result, Setup, Step, Tensors, failed, unsupported,
+    Array, Data, Dtype, Engine, Entry, Node, Program, Result, Setup, Spec, Step, Tensors, failed, unsupported,
 };
 use meganeura::{Mode, Session, SessionConfig};
 use record::{Feed, Parameters, Recorder, floats};
@@ -46,7 +46,7 @@ impl Engine for Meganeura {
     /// Device memory belongs to sessions: `compile` copies them there.
     fn load(&mut self, program: &Program, weights: &Tensors) -> Result<()> {
         self.parameters.clear();
-        for name in &program.parameters {
+        for Spec { name, .. } in &program.parameters {
             self.parameters.insert(name.clone(), Rc::new(weights.get(name)?));
         }
         Ok(())

@@ -2,7 +2,7 @@
 
 use crate::record::{Recorder, size32};
 use crate::view::View;
-use inferena_worker::{Binary, Compare, Dtype, Node, Op, Result, Unary, failed, unsupported};
+use inferena_worker::{Binary, Compare, Dtype, MEAN, Node, Op, Result, Unary, failed, unsupported};
 use meganeura::graph;
 
 const NONE: &str = "Meganeura has no such operator";
@@ -20,7 +20,7 @@ impl Recorder<'_> {
             }
             Op::Reshape => self.flat(&x[0]),
             Op::Expand => return Ok(x[0].expand(shape)),
-            Op::Permute(dims) => return Ok(x[0].permute(dims)),
+            Op::Permute { dims } => return Ok(x[0].permute(dims)),
             Op::Slice { dim, start, end, step } => return Ok(x[0].slice(*dim, *start, *end, *step)),
             Op::To if node.dtype()? == Dtype::Bool => {
                 let zero = self.scalar(0.0)?;
@@ -51,16 +51,16 @@ impl Recorder<'_> {
                 self.compare(*kind, &x[0], &number, shape)
             }
             Op::Where { then, otherwise } => self.choose(x, *then, *otherwise, shape)?,
-            Op::Cat(dim) => self.cat(x, *dim),
+            Op::Cat { dim } => self.cat(x, *dim),
             Op::Reduce { kind, dims, .. } => self.reduce(&x[0], *kind, dims)?,
-            Op::Softmax(dim) | Op::LogSoftmax(dim) if dim + 1 != shape.len() => {
+            Op::Softmax { dim } | Op::LogSoftmax { dim } if dim + 1 != shape.len() => {
                 return unsupported("over another than the last dimension");
             }
-            Op::Softmax(_) => {
+            Op::Softmax { .. } => {
                 let rows = self.matrix(&x[0]);
                 self.graph.softmax(rows)
             }
-            Op::LogSoftmax(_) => {
+            Op::LogSoftmax { .. } => {
                 let rows = self.matrix(&x[0]);
                 self.graph.log_softmax(rows)
             }
@@ -88,13 +88,15 @@ impl Recorder<'_> {
                     None => product,
                 }
             }
-            Op::CrossEntropy { ignored, mean } => self.cross_entropy(node, &x[0], *ignored, *mean)?,
-            Op::MseLoss { mean } => {
+            Op::CrossEntropy { ignore_index, reduction } => {
+                self.cross_entropy(node, &x[0], *ignore_index, *reduction == MEAN)?
+            }
+            Op::MseLoss { reduction } => {
                 let (left, minus) = (self.flat(&x[0]), self.flat(&x[1].expand(&x[0].shape).times(-1.0)));
                 let (left, minus) = (self.apart(left), self.apart(minus));
                 let difference = self.graph.add(left, minus);
                 let squares = self.graph.mul(difference, difference);
-                if *mean { self.graph.mean_all(squares) } else { self.graph.sum_all(squares) }
+                if *reduction == MEAN { self.graph.mean_all(squares) } else { self.graph.sum_all(squares) }
             }
             _ => return self.layer(node, x),
         };

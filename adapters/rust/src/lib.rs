@@ -1,18 +1,16 @@
 //! What every engine in Rust shares: the worker protocol, the timing loop, and the Program as data.
 //!
-//! `docs/worker-protocol.md` and `docs/program-format.md` specify them. An engine that computes as it goes implements
-//! [`Operators`] and is run by [`Walker`]; one that takes a graph or a file implements [`Engine`] itself.
+//! `docs/worker-protocol.md` and `docs/program-format.md` specify them. An engine that takes a graph or a file implements
+//! [`Engine`] itself; for one that computes as it goes the crate beside this one, `inferena-walker`, does.
 
 mod program;
 mod server;
 mod tensors;
-mod timing;
-mod walk;
+pub mod timing;
 
-pub use program::{Binary, Compare, Entry, Node, Op, Program, Reduce, Spec, Unary, lacking};
+pub use program::{Binary, Compare, Entry, MEAN, Node, Op, Program, Reduce, Spec, Unary, lacking};
 pub use server::main;
 pub use tensors::{Array, Data, Dtype, Tensors};
-pub use walk::{Operators, Walker};
 
 use std::path::PathBuf;
 

@@ -2,23 +2,16 @@
 
 mod op;
 
-pub use op::{Binary, Compare, Op, Reduce, Unary};
+pub use op::{Binary, Compare, MEAN, Op, Reduce, Unary};
 
 use crate::tensors::{Array, Dtype, Tensors};
 use crate::{Error, Result, failed, unsupported};
-use op::Arguments;
+use indexmap::IndexMap;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
-
-/// What is common to a model's entries.
-pub struct Program {
-    pub folder: PathBuf,
-    pub parameters: Vec<String>,
-    pub trainable: HashSet<String>,
-    shapes: HashMap<String, Vec<usize>>,
-}
 
 #[derive(Deserialize)]
 struct Header {
@@ -26,35 +19,29 @@ struct Header {
     version: u64,
 }
 
+/// What is common to a model's entries.
 #[derive(Deserialize)]
-struct ProgramDocument {
-    parameters: Vec<Spec>,
-    trainable: HashSet<String>,
+pub struct Program {
+    #[serde(skip)]
+    pub folder: PathBuf,
+    pub parameters: Vec<Spec>,
+    pub trainable: HashSet<String>,
 }
 
 impl Program {
     pub fn read(folder: &Path) -> Result<Self> {
-        let document: ProgramDocument = read(&folder.join("program.json"))?;
-        Ok(Self {
-            folder: folder.into(),
-            parameters: document.parameters.iter().map(|spec| spec.name.clone()).collect(),
-            trainable: document.trainable,
-            shapes: document.parameters.into_iter().map(|spec| (spec.name, spec.shape)).collect(),
-        })
+        Ok(Self { folder: folder.into(), ..read(&folder.join("program.json"))? })
     }
 }
 
-fn read<T: for<'a> Deserialize<'a>>(file: &Path) -> Result<T> {
+fn read<T: DeserializeOwned>(file: &Path) -> Result<T> {
     let parse = || -> Result<T> {
-        let document: Value = serde_json::from_slice(&std::fs::read(file)?)?;
-        let header = Header::deserialize(&document)?;
-        if header.format != "inferena-program" || header.version != 1 {
-            return failed(format!(
-                "{} of version {}; this worker reads inferena-program 1",
-                header.format, header.version
-            ));
+        let text = std::fs::read(file)?;
+        let Header { format, version } = serde_json::from_slice(&text)?;
+        if format != "inferena-program" || version != 1 {
+            return failed(format!("{format} of version {version}; this worker reads inferena-program 1"));
         }
-        Ok(T::deserialize(document)?)
+        Ok(serde_json::from_slice(&text)?)
     };
     parse().or_else(|error| failed(format!("{}: {error:?}", file.display())))
 }
@@ -70,28 +57,25 @@ pub struct Spec {
 #[derive(Deserialize)]
 struct NodeDocument {
     op: String,
-    args: BTreeMap<String, Value>,
+    args: IndexMap<String, Value>,
     out: Vec<Spec>,
 }
 
-#[derive(Deserialize)]
-struct EntryDocument {
-    inputs: Vec<Spec>,
-    parameters: Vec<String>,
-    constants: Vec<Spec>,
-    nodes: Vec<NodeDocument>,
-    outputs: BTreeMap<String, String>,
-}
-
 /// One way to run the model, with its inputs and constants in memory.
+#[derive(Deserialize)]
 pub struct Entry {
+    #[serde(rename = "entry")]
     pub name: String,
+    #[serde(skip)]
     pub inputs: Vec<(String, Array)>,
     pub parameters: Vec<String>,
+    #[serde(skip)]
     pub constants: Vec<(String, Array)>,
     /// Name of a result → name of the tensor that holds it.
     pub outputs: BTreeMap<String, String>,
+    #[serde(skip)]
     pub trainable: HashSet<String>,
+    #[serde(skip)]
     shapes: HashMap<String, Vec<usize>>,
     nodes: Vec<NodeDocument>,
 }
@@ -114,32 +98,14 @@ impl Entry {
         if !file.exists() {
             return unsupported(format!("the Program has no entry {name}"));
         }
-        let document: EntryDocument = read(&file)?;
-        let mut shapes = HashMap::new();
-        for parameter in &document.parameters {
-            let Some(shape) = program.shapes.get(parameter) else {
-                return failed(format!("{}: no parameter {parameter}", file.display()));
-            };
-            shapes.insert(parameter.clone(), shape.clone());
-        }
-        let outputs = document.nodes.iter().flat_map(|node| &node.out);
-        for spec in document.inputs.iter().chain(&document.constants).chain(outputs) {
-            shapes.insert(spec.name.clone(), spec.shape.clone());
-        }
-        let arrays = |kind: &str, specs: &[Spec]| -> Result<Vec<(String, Array)>> {
-            let tensors = Tensors::open(&program.folder.join(format!("{name}.{kind}.safetensors")))?;
-            specs.iter().map(|spec| Ok((spec.name.clone(), tensors.get(&spec.name)?))).collect()
-        };
-        Ok(Self {
-            name: name.into(),
-            inputs: arrays("inputs", &document.inputs)?,
-            constants: arrays("constants", &document.constants)?,
-            parameters: document.parameters,
-            outputs: document.outputs,
-            trainable: program.trainable.clone(),
-            shapes,
-            nodes: document.nodes,
-        })
+        let arrays = |kind| Tensors::open(&program.folder.join(format!("{name}.{kind}.safetensors")))?.all();
+        let (inputs, constants) = (arrays("inputs")?, arrays("constants")?);
+        let mut entry = Self { inputs, constants, trainable: program.trainable.clone(), ..read(&file)? };
+        let given = entry.inputs.iter().chain(&entry.constants).map(|(name, array)| (name, &array.shape));
+        let specs = program.parameters.iter().chain(entry.nodes.iter().flat_map(|node| &node.out));
+        let shapes = specs.map(|spec| (&spec.name, &spec.shape)).chain(given);
+        entry.shapes = shapes.map(|(name, shape)| (name.clone(), shape.clone())).collect();
+        Ok(entry)
     }
 
     #[must_use]
@@ -153,21 +119,31 @@ impl Entry {
     }
 
     fn node(&self, node: &NodeDocument) -> Result<Node> {
-        let [out] = &node.out[..] else { return lacking(&node.op, &node.out[0].name, "") };
-        let mut arguments = Arguments { given: &node.args, inputs: Vec::new() };
-        let op = match arguments.operator(&node.op, out, self) {
-            Ok(Some(op)) => op,
-            Ok(None) => return lacking(&node.op, &out.name, ""),
-            Err(Error::Unsupported(why)) => return lacking(&node.op, &out.name, &why),
+        let NodeDocument { op: operator, args, out } = node;
+        let [out] = &out[..] else { return lacking(operator, &out[0].name, "") };
+        let read = Op::read(operator, args).and_then(|op| Ok((op, op::tensors(args)?)));
+        let (op, inputs) = match read {
+            Ok((Some(op), inputs)) => (op, inputs),
+            Ok((None, _)) => return lacking(operator, &out.name, ""),
+            Err(Error::Unsupported(why)) => return lacking(operator, &out.name, &why),
             Err(other) => return Err(other),
         };
-        let inputs = arguments.inputs;
         let shapes = inputs.iter().map(|name| {
             let shape = self.shapes.get(name).cloned();
             shape.ok_or_else(|| Error::Failed(format!("node {} reads {name}, which nothing makes", out.name)))
         });
-        let shapes = shapes.collect::<Result<_>>()?;
-        Ok(Node { op, operator: node.op.clone(), inputs, shapes, out: out.clone() })
+        let shapes = shapes.collect::<Result<Vec<_>>>()?;
+        let why = match &op {
+            _ if inputs.len() < op.least() => "a number where it takes a tensor",
+            Op::CrossEntropy { .. } | Op::MseLoss { .. } if !out.shape.is_empty() => "a loss for each row or element",
+            Op::CrossEntropy { .. }
+                if inputs.len() > 2 || args.get("label_smoothing") != Some(&0.0.into()) || shapes[0].len() != 2 =>
+            {
+                "with weights, label smoothing or more dimensions"
+            }
+            _ => return Ok(Node { op, operator: operator.clone(), inputs, shapes, out: out.clone() }),
+        };
+        lacking(operator, &out.name, why)
     }
 }
 

@@ -4,13 +4,13 @@ use crate::tensors::write;
 use crate::timing::{Clock, Loop, measure};
 use crate::{Engine, Entry, Error, Program, Result, Setup, Step, Tensors, failed};
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::FromRawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 const VERSION: u64 = 1;
@@ -67,48 +67,35 @@ fn pipe(variable: &str) -> Result<File> {
     }
 }
 
+/// The requests, with their fields.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Hello {
-    protocol: u64,
-    backend: String,
-    device: String,
-    threads: usize,
-    scratch: PathBuf,
-    exchange: Option<PathBuf>,
+#[serde(tag = "request", rename_all = "snake_case", deny_unknown_fields)]
+enum Request {
+    Hello {
+        protocol: u64,
+        backend: String,
+        device: String,
+        threads: usize,
+        scratch: PathBuf,
+        exchange: Option<PathBuf>,
+    },
+    Load {
+        program: PathBuf,
+        entries: Vec<String>,
+    },
+    Compile {
+        entry: String,
+    },
+    Measure {
+        entry: String,
+        r#loop: Loop,
+    },
+    Outputs {
+        entry: String,
+        file: PathBuf,
+    },
+    Quit {},
 }
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Load {
-    program: PathBuf,
-    entries: Vec<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Compile {
-    entry: String,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Measure {
-    entry: String,
-    #[serde(rename = "loop")]
-    limits: Loop,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Outputs {
-    entry: String,
-    file: PathBuf,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Quit {}
 
 struct Server<E: Engine> {
     engine: Option<E>,
@@ -141,70 +128,56 @@ impl<E: Engine> Server<E> {
             return failed(format!("a line over {LIMIT} bytes"));
         }
         let message = serde_json::from_slice(line).or_else(|error| failed(format!("not JSON: {error}")))?;
-        let Value::Object(mut fields) = message else { return failed("not a JSON object") };
-        let Some(Value::String(request)) = fields.remove("request") else { return failed("'request' is missing") };
-        match request.as_str() {
-            "hello" => self.hello(arguments(fields)?),
-            "load" => self.load(&arguments(fields)?),
-            "compile" => self.compile(arguments(fields)?),
-            "measure" => self.measure(&arguments(fields)?),
-            "outputs" => self.outputs(&arguments(fields)?),
-            "quit" => {
-                let Quit {} = arguments(fields)?;
+        let Value::Object(fields) = message else { return failed("not a JSON object") };
+        match Request::deserialize(Value::Object(fields))? {
+            Request::Hello { protocol, .. } if protocol != VERSION => {
+                failed(format!("version {protocol} was asked for, this worker speaks {VERSION}"))
+            }
+            Request::Hello { backend, device, threads, scratch, exchange, .. } => {
+                let engine = self.engine.insert(E::start(&Setup { backend, device, threads, scratch, exchange })?);
+                let versions: Value = serde_json::from_str(BUILD.unwrap_or("{}"))?;
+                Ok(json!({"protocol": VERSION, "versions": versions, "ran": engine.describe()}))
+            }
+            Request::Load { program, entries } => self.load(&program, entries),
+            Request::Compile { entry } => self.compile(entry),
+            Request::Measure { entry, r#loop } => {
+                let step = self.compiled(&entry)?;
+                Ok(serde_json::to_value(measure(&mut Running { step, start: Instant::now() }, &r#loop)?)?)
+            }
+            Request::Outputs { entry, file } => {
+                write(&file, &self.compiled(&entry)?.outputs()?)?;
+                Ok(json!({}))
+            }
+            Request::Quit {} => {
                 self.done = true;
                 Ok(json!({}))
             }
-            _ => failed(format!("unknown request {request:?}; known are hello, load, compile, measure, outputs, quit")),
         }
     }
 
-    fn hello(&mut self, asked: Hello) -> Result<Value> {
-        if asked.protocol != VERSION {
-            return failed(format!("version {} was asked for, this worker speaks {VERSION}", asked.protocol));
-        }
-        let Hello { backend, device, threads, scratch, exchange, .. } = asked;
-        let engine = E::start(&Setup { backend, device, threads, scratch, exchange })?;
-        let versions: Value = serde_json::from_str(BUILD.unwrap_or("{}"))?;
-        let answer = json!({"protocol": VERSION, "versions": versions, "ran": engine.describe()});
-        self.engine = Some(engine);
-        Ok(answer)
-    }
-
-    fn load(&mut self, asked: &Load) -> Result<Value> {
-        let engine = engine(&mut self.engine)?;
-        let program = Program::read(&asked.program)?;
-        let entries = asked.entries.iter().map(|name| Ok((name.clone(), Entry::read(&program, name)?)));
-        let entries = entries.collect::<Result<HashMap<_, _>>>()?;
+    fn load(&mut self, folder: &Path, entries: Vec<String>) -> Result<Value> {
+        let engine = started(&mut self.engine)?;
+        let program = Program::read(folder)?;
+        let entries = entries.into_iter().map(|name| Ok((name.clone(), Entry::read(&program, &name)?)));
+        let entries = entries.collect::<Result<_>>()?;
         let start = Instant::now();
-        engine.load(&program, &Tensors::open(&asked.program.join("weights.safetensors"))?)?;
+        engine.load(&program, &Tensors::open(&folder.join("weights.safetensors"))?)?;
         let ns = nanoseconds(start);
         self.steps.clear();
         self.entries = entries;
         Ok(json!({"ns": ns}))
     }
 
-    fn compile(&mut self, asked: Compile) -> Result<Value> {
-        let engine = engine(&mut self.engine)?;
-        let Some(entry) = self.entries.get(&asked.entry) else {
-            return failed(format!("entry {:?} is not loaded", asked.entry));
-        };
+    fn compile(&mut self, name: String) -> Result<Value> {
+        let engine = started(&mut self.engine)?;
+        let Some(entry) = self.entries.get(&name) else { return failed(format!("entry {name:?} is not loaded")) };
         let start = Instant::now();
         let mut step = engine.compile(entry)?;
         step.run()?;
         step.synchronize()?;
         let ns = nanoseconds(start);
-        self.steps.insert(asked.entry, step);
+        self.steps.insert(name, step);
         Ok(json!({"ns": ns, "ran": engine.describe()}))
-    }
-
-    fn measure(&mut self, asked: &Measure) -> Result<Value> {
-        let step = self.compiled(&asked.entry)?;
-        Ok(serde_json::to_value(measure(&mut Running { step, start: Instant::now() }, &asked.limits)?)?)
-    }
-
-    fn outputs(&mut self, asked: &Outputs) -> Result<Value> {
-        write(&asked.file, &self.compiled(&asked.entry)?.outputs()?)?;
-        Ok(json!({}))
     }
 
     fn compiled(&mut self, entry: &str) -> Result<&mut dyn Step> {
@@ -215,12 +188,8 @@ impl<E: Engine> Server<E> {
     }
 }
 
-fn engine<E: Engine>(engine: &mut Option<E>) -> Result<&mut E> {
+fn started<E: Engine>(engine: &mut Option<E>) -> Result<&mut E> {
     engine.as_mut().ok_or_else(|| Error::Failed("'hello' comes first".into()))
-}
-
-fn arguments<T: for<'a> Deserialize<'a>>(fields: Map<String, Value>) -> Result<T> {
-    Ok(serde_json::from_value(Value::Object(fields))?)
 }
 
 fn nanoseconds(start: Instant) -> u64 {

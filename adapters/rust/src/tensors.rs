@@ -85,9 +85,9 @@ impl Tensors {
         open().or_else(|error| failed(format!("{}: {error:?}", path.display())))
     }
 
-    #[must_use]
-    pub fn names(&self) -> Vec<String> {
-        self.metadata.offset_keys()
+    /// Every tensor by its name.
+    pub fn all(&self) -> Result<Vec<(String, Array)>> {
+        self.metadata.offset_keys().into_iter().map(|name| Ok((name.clone(), self.get(&name)?))).collect()
     }
 
     pub fn get(&self, name: &str) -> Result<Array> {

@@ -1,12 +1,14 @@
 //! The typed operators, and how a node's arguments become them.
 
-use super::{Entry, Spec};
-use crate::{Error, Result, unsupported};
+use crate::{Result, unsupported};
+use indexmap::IndexMap;
 use serde::Deserialize;
-use serde_json::Value;
-use std::collections::BTreeMap;
+use serde::de::value::{Error as NameError, StrDeserializer};
+use serde::de::{DeserializeOwned, IntoDeserializer};
+use serde_json::{Value, json};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
 pub enum Unary {
     Abs,
     Cos,
@@ -14,10 +16,12 @@ pub enum Unary {
     Erf,
     Exp,
     Gelu,
+    #[serde(skip)] // `gelu` too, with another argument
     GeluTanh,
     Log,
     Log1p,
     Neg,
+    #[serde(rename = "logical_not")]
     Not,
     Relu,
     Rsqrt,
@@ -28,7 +32,8 @@ pub enum Unary {
     Tanh,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
 pub enum Binary {
     Add,
     Sub,
@@ -37,11 +42,14 @@ pub enum Binary {
     Pow,
     Maximum,
     Minimum,
+    #[serde(rename = "logical_and")]
     And,
+    #[serde(rename = "logical_or")]
     Or,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
 pub enum Compare {
     Eq,
     Ne,
@@ -51,15 +59,24 @@ pub enum Compare {
     Ge,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
 pub enum Reduce {
     Mean,
     Sum,
+    #[serde(rename = "amax")]
     Max,
 }
 
+/// The reduction of a loss that is a mean.
+pub const MEAN: u8 = 1;
+
 /// The operators, with the order of their tensors; `?` marks those that may be missing, from the end.
-#[derive(Clone, Debug, PartialEq)]
+///
+/// From `Reshape` on they are read by their names, which are `ATen`'s, and have of its arguments those that say more than
+/// `Node::out` does.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(rename_all = "snake_case")]
 pub enum Op {
     /// x
     Unary(Unary),
@@ -71,305 +88,149 @@ pub enum Op {
     ScalarFirst(Binary, f64),
     /// x, y → bool
     Compare(Compare),
+    /// x → bool
     CompareScalar(Compare, f64),
-    /// Of what `out` says, here and in `Expand`, `Full` and `To`.
-    Reshape,
-    Expand,
+    /// x
+    Reduce { kind: Reduce, dims: Vec<usize> },
+    /// none
     Full(f64),
-    To,
-    Permute(Vec<usize>),
-    Slice {
-        dim: usize,
-        start: usize,
-        end: usize,
-        step: usize,
-    },
-    /// x, y, …
-    Cat(usize),
-    Reduce {
-        kind: Reduce,
-        dims: Vec<usize>,
-    },
-    Clamp {
-        min: Option<f64>,
-        max: Option<f64>,
-    },
+    /// x
+    Clamp { min: Option<f64>, max: Option<f64> },
     /// condition, then?, otherwise?: numbers where they are no tensors
-    Where {
-        then: Option<f64>,
-        otherwise: Option<f64>,
-    },
-    Softmax(usize),
-    LogSoftmax(usize),
-    CumSum(usize),
+    Where { then: Option<f64>, otherwise: Option<f64> },
+    /// x
+    Reshape,
+    /// x
+    Expand,
+    /// x
+    To,
+    /// x
+    Permute { dims: Vec<usize> },
+    /// x
+    Slice { dim: usize, start: usize, end: usize, step: usize },
+    /// x, y, …
+    Cat { dim: usize },
+    /// x
+    Softmax { dim: usize },
+    /// x
+    LogSoftmax { dim: usize },
+    /// x
+    Cumsum { dim: usize },
     /// x, index
-    Gather(usize),
-    IndexSelect(usize),
+    Gather { dim: usize },
+    /// x, index
+    IndexSelect { dim: usize },
     /// weight, indices
     Embedding,
+    /// x, y
     Matmul,
     /// x, weight (out, in), bias?
     Linear,
     /// x, weight (O, C / groups, …), bias?; one number for each dimension of the image
-    Convolution {
-        stride: Vec<usize>,
-        padding: Vec<usize>,
-        dilation: Vec<usize>,
-        groups: usize,
-    },
-    MaxPool2d {
-        kernel: [usize; 2],
-        stride: [usize; 2],
-        padding: [usize; 2],
-        dilation: [usize; 2],
-    },
+    #[serde(rename = "conv1d", alias = "conv2d")]
+    Convolution { stride: Vec<usize>, padding: Vec<usize>, dilation: Vec<usize>, groups: usize },
+    /// x
+    MaxPool2d { kernel_size: [usize; 2], stride: [usize; 2], padding: [usize; 2], dilation: [usize; 2] },
+    /// x
+    #[serde(rename = "upsample_nearest2d")]
     Upsample2d,
     /// x, weight, bias, mean, variance
-    BatchNorm {
-        eps: f64,
-    },
+    BatchNorm { eps: f64 },
     /// x, weight?, bias?
-    GroupNorm {
-        groups: usize,
-        eps: f64,
-    },
-    /// x, weight?, bias?, over that many last dimensions
-    LayerNorm {
-        dims: usize,
-        eps: f64,
-    },
+    GroupNorm { num_groups: usize, eps: f64 },
+    /// x, weight?, bias?
+    LayerNorm { normalized_shape: Vec<usize>, eps: f64 },
     /// x, weight?
-    RmsNorm {
-        dims: usize,
-        eps: f64,
-    },
+    RmsNorm { normalized_shape: Vec<usize>, eps: f64 },
     /// x (B, H, S, D), cos, sin (S, D / 2)
+    #[serde(rename = "rotary_embedding")]
     Rotary,
     /// query (B, H, S, D), key, value (B, G, T, D), mask?
-    Attention {
-        scale: f64,
-        causal: bool,
-    },
-    /// x (N, classes), target (N,): the mean over rows whose target is another, or their sum
-    CrossEntropy {
-        ignored: i64,
-        mean: bool,
-    },
-    /// x, target: the mean, or the sum
-    MseLoss {
-        mean: bool,
-    },
+    #[serde(rename = "scaled_dot_product_attention")]
+    Attention { scale: f64, is_causal: bool },
+    /// x (N, classes), target (N,), over rows whose target is another; the reduction is `MEAN`, or else the sum
+    #[serde(rename = "cross_entropy_loss")]
+    CrossEntropy { ignore_index: i64, reduction: u8 },
+    /// x, target
+    MseLoss { reduction: u8 },
 }
 
-/// A node's arguments by name; tensors are put aside in the order in which they are asked for.
-pub(super) struct Arguments<'a> {
-    pub(super) given: &'a BTreeMap<String, Value>,
-    pub(super) inputs: Vec<String>,
-}
-
-impl Arguments<'_> {
-    fn value(&self, name: &str) -> Result<&Value> {
-        self.given.get(name).ok_or_else(|| Error::Failed(format!("an operator lacks its argument {name}")))
-    }
-
-    fn get<T: for<'a> Deserialize<'a>>(&self, name: &str) -> Result<T> {
-        let value = self.value(name)?;
-        T::deserialize(value).or_else(|_| unsupported(format!("{name} = {value}")))
-    }
-
-    /// A number, or nothing; {"float": "inf"} is one.
-    fn number(&self, name: &str) -> Result<Option<f64>> {
-        let value = self.value(name)?;
-        if let Some(text) = value.get("float").and_then(Value::as_str) {
-            return Ok(Some(text.parse()?));
-        }
-        Ok(value.as_f64().or_else(|| value.as_bool().map(|flag| f64::from(u8::from(flag)))))
-    }
-
-    /// Put a tensor aside; whether it is one.
-    fn tensor(&mut self, name: &str) -> Result<bool> {
-        let reference = self.value(name)?.get("ref").and_then(Value::as_str).map(String::from);
-        Ok(reference.map(|tensor| self.inputs.push(tensor)).is_some())
-    }
-
-    fn tensors(&mut self, names: &[&str]) -> Result<()> {
-        for name in names {
-            if !self.tensor(name)? {
-                return unsupported(format!("{name} is no tensor"));
+/// Names of the tensors among the arguments, which stand in the order of the page; one that may be missing is, where another follows it, `unsupported`.
+pub(super) fn tensors(arguments: &IndexMap<String, Value>) -> Result<Vec<String>> {
+    let (mut found, mut missing) = (Vec::new(), None);
+    for (name, value) in arguments {
+        for one in value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice) {
+            match (one.get("ref").and_then(Value::as_str), missing) {
+                (Some(_), Some(other)) => return unsupported(format!("{name} without {other}")),
+                (Some(tensor), None) => found.push(tensor.to_owned()),
+                (None, _) => {}
             }
         }
-        Ok(())
+        missing = missing.or(value.is_null().then_some(name));
     }
+    Ok(found)
+}
 
-    /// Tensors that may be missing, from the end.
-    fn optional(&mut self, names: &[&str]) -> Result<()> {
-        let given = names.iter().map(|name| self.tensor(name)).collect::<Result<Vec<_>>>()?;
-        if given.windows(2).any(|pair| !pair[0] && pair[1]) {
-            return unsupported(format!("{} without {}", names[1], names[0]));
+/// The kind of a family that has this name.
+fn named<T: DeserializeOwned>(name: &str) -> Option<T> {
+    let name: StrDeserializer<NameError> = name.into_deserializer();
+    T::deserialize(name).ok()
+}
+
+/// A number, or nothing: a tensor, or null; {"float": "inf"} is one, and a flag is 0 or 1.
+fn number(value: Option<&Value>) -> Result<Option<f64>> {
+    let value = value.unwrap_or(&Value::Null);
+    if let Some(text) = value.get("float").and_then(Value::as_str) {
+        return Ok(Some(text.parse()?));
+    }
+    Ok(value.as_f64().or_else(|| value.as_bool().map(|flag| f64::from(u8::from(flag)))))
+}
+
+impl Op {
+    /// By `ATen`'s name; None where it is not known.
+    pub(super) fn read(name: &str, arguments: &IndexMap<String, Value>) -> Result<Option<Self>> {
+        let operand = |at| number(arguments.values().nth(at));
+        if let Some(kind) = named(name) {
+            let tanh = arguments.get("approximate").is_some_and(|way| way == "tanh");
+            return Ok(Some(Self::Unary(if tanh { Unary::GeluTanh } else { kind })));
         }
-        Ok(())
-    }
-
-    fn binary(&mut self, kind: Binary, second: &str) -> Result<Op> {
-        match (self.tensor("self")?, self.tensor(second)?) {
-            (true, true) => Ok(Op::Binary(kind)),
-            (true, false) => Ok(Op::Scalar(kind, self.number(second)?.unwrap_or(f64::NAN))),
-            (false, true) => Ok(Op::ScalarFirst(kind, self.number("self")?.unwrap_or(f64::NAN))),
-            (false, false) => unsupported("no tensor"),
+        if let Some(kind) = named(name) {
+            return Ok(Some(match (operand(0)?, operand(1)?) {
+                (None, None) => Self::Binary(kind),
+                (None, Some(number)) => Self::Scalar(kind, number),
+                (Some(number), _) => Self::ScalarFirst(kind, number),
+            }));
         }
-    }
-
-    fn compare(&mut self, kind: Compare) -> Result<Op> {
-        self.tensors(&["self"])?;
-        Ok(match self.number("other")? {
-            Some(number) => Op::CompareScalar(kind, number),
-            None => self.tensors(&["other"]).map(|()| Op::Compare(kind))?,
+        if let Some(kind) = named(name) {
+            return Ok(Some(operand(1)?.map_or(Self::Compare(kind), |number| Self::CompareScalar(kind, number))));
+        }
+        if let Some(kind) = named(name) {
+            return Ok(Some(Self::Reduce {
+                kind,
+                dims: serde_json::from_value(arguments.get("dim").cloned().into())?,
+            }));
+        }
+        Ok(match name {
+            "full" => Some(Self::Full(operand(1)?.unwrap_or(f64::NAN))),
+            "clamp" => Some(Self::Clamp { min: operand(1)?, max: operand(2)? }),
+            "where" => Some(Self::Where { then: operand(1)?, otherwise: operand(2)? }),
+            "max_pool2d" if arguments.get("ceil_mode") == Some(&true.into()) => return unsupported("ceil_mode"),
+            _ => match named(name).map_or_else(|| Self::deserialize(json!({name: arguments})), Ok) {
+                Ok(op) => Some(op),
+                Err(error) if error.to_string().starts_with("unknown variant") => None, // serde's words
+                Err(error) => return unsupported(error.to_string()),
+            },
         })
     }
 
-    fn reduce(&mut self, kind: Reduce) -> Result<Op> {
-        self.tensors(&["self"])?;
-        Ok(Op::Reduce { kind, dims: self.get("dim")? })
-    }
-
-    fn convolution(&mut self) -> Result<Op> {
-        self.tensors(&["input", "weight"])?;
-        self.optional(&["bias"])?;
-        let (stride, padding, dilation) = (self.get("stride")?, self.get("padding")?, self.get("dilation")?);
-        Ok(Op::Convolution { stride, padding, dilation, groups: self.get("groups")? })
-    }
-
-    /// By `ATen`'s name; None where it is not known.
-    #[allow(clippy::too_many_lines)] // a table
-    pub(super) fn operator(&mut self, name: &str, out: &Spec, entry: &Entry) -> Result<Option<Op>> {
-        let unary = |kind| Some(Op::Unary(kind));
-        let one = match name {
-            "abs" => unary(Unary::Abs),
-            "cos" => unary(Unary::Cos),
-            "detach" => unary(Unary::Detach),
-            "erf" => unary(Unary::Erf),
-            "exp" => unary(Unary::Exp),
-            "gelu" => unary(if self.get::<String>("approximate")? == "tanh" { Unary::GeluTanh } else { Unary::Gelu }),
-            "log" => unary(Unary::Log),
-            "log1p" => unary(Unary::Log1p),
-            "logical_not" => unary(Unary::Not),
-            "neg" => unary(Unary::Neg),
-            "relu" => unary(Unary::Relu),
-            "rsqrt" => unary(Unary::Rsqrt),
-            "sigmoid" => unary(Unary::Sigmoid),
-            "silu" => unary(Unary::Silu),
-            "sin" => unary(Unary::Sin),
-            "sqrt" => unary(Unary::Sqrt),
-            "tanh" => unary(Unary::Tanh),
-            "reshape" => Some(Op::Reshape),
-            "expand" => Some(Op::Expand),
-            "to" => Some(Op::To),
-            "upsample_nearest2d" => Some(Op::Upsample2d),
-            "permute" => Some(Op::Permute(self.get("dims")?)),
-            "softmax" => Some(Op::Softmax(self.get("dim")?)),
-            "log_softmax" => Some(Op::LogSoftmax(self.get("dim")?)),
-            "cumsum" => Some(Op::CumSum(self.get("dim")?)),
-            "clamp" => Some(Op::Clamp { min: self.number("min")?, max: self.number("max")? }),
-            "slice" => {
-                let (dim, step) = (self.get("dim")?, self.get("step")?);
-                Some(Op::Slice { dim, start: self.get("start")?, end: self.get("end")?, step })
-            }
-            "max_pool2d" if self.get::<bool>("ceil_mode")? => return unsupported("ceil_mode"),
-            "max_pool2d" => Some(Op::MaxPool2d {
-                kernel: self.get("kernel_size")?,
-                stride: self.get("stride")?,
-                padding: self.get("padding")?,
-                dilation: self.get("dilation")?,
-            }),
-            _ => None,
-        };
-        if let Some(op) = one {
-            self.tensors(&["self"])?;
-            return Ok(Some(op));
+    /// How many tensors it takes at least.
+    pub(super) fn least(&self) -> usize {
+        match self {
+            Self::Full(_) => 0,
+            Self::Where { then, otherwise } => 1 + usize::from(then.is_none()) + usize::from(otherwise.is_none()),
+            Self::Binary(_) | Self::Compare(_) | Self::Gather { .. } | Self::IndexSelect { .. } | Self::Embedding => 2,
+            Self::BatchNorm { .. } => 5,
+            _ => 1, // the page has no number for a tensor of the others
         }
-        Ok(Some(match name {
-            "add" => self.binary(Binary::Add, "other")?,
-            "sub" => self.binary(Binary::Sub, "other")?,
-            "mul" => self.binary(Binary::Mul, "other")?,
-            "div" => self.binary(Binary::Div, "other")?,
-            "pow" => self.binary(Binary::Pow, "exponent")?,
-            "maximum" => self.binary(Binary::Maximum, "other")?,
-            "minimum" => self.binary(Binary::Minimum, "other")?,
-            "logical_and" => self.binary(Binary::And, "other")?,
-            "logical_or" => self.binary(Binary::Or, "other")?,
-            "eq" => self.compare(Compare::Eq)?,
-            "ne" => self.compare(Compare::Ne)?,
-            "lt" => self.compare(Compare::Lt)?,
-            "le" => self.compare(Compare::Le)?,
-            "gt" => self.compare(Compare::Gt)?,
-            "ge" => self.compare(Compare::Ge)?,
-            "mean" => self.reduce(Reduce::Mean)?,
-            "sum" => self.reduce(Reduce::Sum)?,
-            "amax" => self.reduce(Reduce::Max)?,
-            "conv1d" | "conv2d" => self.convolution()?,
-            "full" => Op::Full(self.number("fill_value")?.unwrap_or(f64::NAN)),
-            "cat" => {
-                for tensor in self.get::<Vec<BTreeMap<String, String>>>("tensors")? {
-                    self.inputs.extend(tensor.into_values());
-                }
-                Op::Cat(self.get("dim")?)
-            }
-            "where" => {
-                self.tensors(&["condition"])?;
-                let then = if self.tensor("self")? { None } else { self.number("self")? };
-                Op::Where { then, otherwise: if self.tensor("other")? { None } else { self.number("other")? } }
-            }
-            "gather" | "index_select" => {
-                self.tensors(&["self", "index"])?;
-                (if name == "gather" { Op::Gather } else { Op::IndexSelect })(self.get("dim")?)
-            }
-            "embedding" => self.tensors(&["weight", "indices"]).map(|()| Op::Embedding)?,
-            "matmul" => self.tensors(&["self", "other"]).map(|()| Op::Matmul)?,
-            "linear" => {
-                self.tensors(&["input", "weight"])?;
-                self.optional(&["bias"]).map(|()| Op::Linear)?
-            }
-            "batch_norm" => {
-                self.tensors(&["input", "weight", "bias", "running_mean", "running_var"])?;
-                Op::BatchNorm { eps: self.get("eps")? }
-            }
-            "group_norm" | "layer_norm" => {
-                self.tensors(&["input"])?;
-                self.optional(&["weight", "bias"])?;
-                let eps = self.get("eps")?;
-                match name {
-                    "group_norm" => Op::GroupNorm { groups: self.get("num_groups")?, eps },
-                    _ => Op::LayerNorm { dims: self.get::<Vec<usize>>("normalized_shape")?.len(), eps },
-                }
-            }
-            "rms_norm" => {
-                self.tensors(&["input"])?;
-                self.optional(&["weight"])?;
-                Op::RmsNorm { dims: self.get::<Vec<usize>>("normalized_shape")?.len(), eps: self.get("eps")? }
-            }
-            "rotary_embedding" => self.tensors(&["self", "cos", "sin"]).map(|()| Op::Rotary)?,
-            "scaled_dot_product_attention" => {
-                self.tensors(&["query", "key", "value"])?;
-                self.optional(&["attn_mask"])?;
-                Op::Attention { scale: self.get("scale")?, causal: self.get("is_causal")? }
-            }
-            "cross_entropy_loss" => {
-                self.tensors(&["self", "target"])?;
-                let plain = self.get::<f64>("label_smoothing")? == 0.0 && self.value("weight")?.is_null();
-                let rank = entry.shapes.get(&self.inputs[0]).map(Vec::len);
-                if !plain || rank != Some(2) || !out.shape.is_empty() {
-                    return unsupported("with weights, label smoothing, more dimensions or a loss for each row");
-                }
-                Op::CrossEntropy { ignored: self.get("ignore_index")?, mean: self.get::<u8>("reduction")? == 1 }
-            }
-            "mse_loss" => {
-                self.tensors(&["self", "target"])?;
-                if !out.shape.is_empty() {
-                    return unsupported("a loss for each element");
-                }
-                Op::MseLoss { mean: self.get::<u8>("reduction")? == 1 }
-            }
-            _ => return Ok(None),
-        }))
     }
 }

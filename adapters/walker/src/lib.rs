@@ -1,7 +1,7 @@
 //! Runs an entry operator by operator, for engines that compute as they go; gradients by the engine's autograd.
 
-use crate::program::lacking;
-use crate::{Array, Dtype, Engine, Entry, Error, Node, Program, Result, Setup, Step, Tensors, failed};
+use inferena_worker::{Array, Dtype, Engine, Entry, Error, Node, Program, Result, Setup, Spec, Step, Tensors};
+use inferena_worker::{failed, lacking};
 use std::collections::HashMap;
 use std::rc::Rc;
 
@@ -55,7 +55,7 @@ impl<O: Operators> Engine for Walker<O> {
 
     fn load(&mut self, program: &Program, weights: &Tensors) -> Result<()> {
         self.parameters.clear();
-        for name in &program.parameters {
+        for Spec { name, .. } in &program.parameters {
             self.parameters.insert(name.clone(), self.operators.upload(weights.get(name)?, false)?);
         }
         self.trainable.clear();
