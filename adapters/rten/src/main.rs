@@ -1,6 +1,7 @@
 //! rten: the Program as ONNX, that rten's own optimiser fuses, with weights packed when the model is loaded.
 
-use inferena_worker::{Array, Data, Engine, Entry, Error, Program, Result, Setup, Step, Tensors, failed, unsupported};
+use inferena_worker::{Array, Data, Dtype, Engine, Entry, Error, Program, Result, Setup, Step, Tensors};
+use inferena_worker::{failed, unsupported};
 use rten::{LoadError, LoadErrorKind, Model, ModelOptions, NodeId, RunError, RunErrorKind, RunOptions, ThreadPool};
 use rten::{Value, ValueOrView};
 use rten_gemm::GemmExecutor;
@@ -58,9 +59,12 @@ impl Engine for Rten {
                 inputs.push((id, value(weights.get(name)?)?));
             }
         }
-        let names: Vec<String> = entry.outputs.keys().cloned().collect();
-        let outputs = names.iter().map(|name| Ok(model.node_id(name)?)).collect::<Result<_>>()?;
-        Ok(Box::new(Session { model, pool: Arc::clone(&self.pool), inputs, outputs, names, results: Vec::new() }))
+        let (mut outputs, mut kinds) = (Vec::new(), Vec::new());
+        for (name, tensor) in &entry.outputs {
+            outputs.push(model.node_id(name)?);
+            kinds.push((name.clone(), entry.dtype(tensor)?));
+        }
+        Ok(Box::new(Session { model, pool: Arc::clone(&self.pool), inputs, outputs, kinds, results: Vec::new() }))
     }
 }
 
@@ -69,7 +73,8 @@ struct Session {
     pool: Arc<ThreadPool>,
     inputs: Vec<(NodeId, Value)>,
     outputs: Vec<NodeId>,
-    names: Vec<String>,
+    /// Of the outputs: name, and what the Program has there.
+    kinds: Vec<(String, Dtype)>,
     results: Vec<Value>,
 }
 
@@ -84,7 +89,8 @@ impl Step for Session {
     }
 
     fn outputs(&self) -> Result<Vec<(String, Array)>> {
-        self.names.iter().zip(&self.results).map(|(name, value)| Ok((name.clone(), array(value)?))).collect()
+        let results = self.kinds.iter().zip(&self.results);
+        results.map(|((name, dtype), value)| Ok((name.clone(), array(value, *dtype)?))).collect()
     }
 }
 
@@ -102,11 +108,19 @@ fn value(array: Array) -> Result<Value> {
     })
 }
 
-fn array(value: &Value) -> Result<Array> {
-    let Some(view) = value.as_tensor_view::<f32>() else {
+/// The way back.
+fn array(value: &Value, dtype: Dtype) -> Result<Array> {
+    if let Some(view) = value.as_tensor_view::<f32>() {
+        return Ok(Array::float(view.shape(), view.to_vec()));
+    }
+    let Some(view) = value.as_tensor_view::<i32>() else {
         return unsupported(format!("an output of {}", value.dtype()));
     };
-    Ok(Array::float(view.shape(), view.to_vec()))
+    let data = match dtype {
+        Dtype::Bool => Data::Bool(view.iter().map(|one| *one != 0).collect()),
+        _ => Data::Int64(view.iter().map(|one| i64::from(*one)).collect()),
+    };
+    Ok(Array { shape: view.shape().to_vec(), data })
 }
 
 /// A model that rten does not load; the operator's name is in its node's, as the preparer gives it.

@@ -113,6 +113,15 @@ impl Entry {
         &self.shapes[tensor]
     }
 
+    /// What a tensor holds.
+    pub fn dtype(&self, tensor: &str) -> Result<Dtype> {
+        let given = self.inputs.iter().chain(&self.constants).find(|(name, _)| name == tensor);
+        match self.nodes.iter().flat_map(|node| &node.out).find(|spec| spec.name == tensor) {
+            Some(spec) => Dtype::parse(&spec.dtype),
+            None => Ok(given.map_or(Dtype::Float32, |(_, array)| array.dtype())), // parameters are of float32
+        }
+    }
+
     /// The operators in the order of their execution; one that is not known is `unsupported` by name and node.
     pub fn nodes(&self) -> Result<Vec<Node>> {
         self.nodes.iter().map(|node| self.node(node)).collect()

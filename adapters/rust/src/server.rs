@@ -18,6 +18,8 @@ const VERSION: u64 = 1;
 const LIMIT: u64 = 1 << 20;
 /// What `inferena setup` knows of a build: versions, hash of Cargo.lock, compiler.
 const BUILD: Option<&str> = option_env!("INFERENA_BUILD");
+/// How Vulkan, CUDA and wgpu say that a device's memory did not suffice; frameworks panic with it.
+const NO_ROOM: [&str; 4] = ["OUT_OF_DEVICE_MEMORY", "OUT_OF_HOST_MEMORY", "OUT_OF_MEMORY", "OutOfMemory"];
 /// Walks over deep graphs, such as an autograd's, go down by recursion.
 const STACK: usize = 1 << 28;
 
@@ -118,6 +120,7 @@ impl<E: Engine> Server<E> {
             }
             Err(Error::Unsupported(message)) => ("unsupported", format!("{message} (engine {})", E::NAME)),
             Err(Error::Memory(message)) => ("oom", message),
+            Err(Error::Failed(message)) if NO_ROOM.iter().any(|words| message.contains(words)) => ("oom", message),
             Err(Error::Failed(message)) => ("error", message),
         };
         json!({"ok": false, "kind": kind, "message": message.chars().take(2000).collect::<String>()})
