@@ -47,7 +47,9 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Framework:
     folder = tmp_path / "adapters" / "small"
     for place in (folder / "src", tmp_path / "adapters" / "shared" / "src", tmp_path / "bin"):
         place.mkdir(parents=True)
-    (folder / "Cargo.toml").write_text('[dependencies]\nengine = "=1.2.3"\nshared = { path = "../shared" }\n')
+    (folder / "Cargo.toml").write_text(
+        '[features]\ncuda = []\n[dependencies]\nengine = "=1.2.3"\nshared = { path = "../shared" }\n'
+    )
     (folder / "src" / "main.rs").write_text("fn main() {}\n")
     (tmp_path / "adapters" / "shared" / "Cargo.toml").write_text("[package]\n")
     (tmp_path / "adapters" / "shared" / "src" / "lib.rs").write_text("// shared\n")
@@ -185,6 +187,40 @@ def test_a_feature_of_what_cargo_does_not_build(engine: Framework) -> None:
     """It is refused rather than forgotten."""
     with pytest.raises(SetupError, match="Small is not built by cargo, so it has no feature cuda"):
         setup(replace(engine, cargo=""), feature="cuda")
+
+
+def test_a_feature_that_the_package_lacks(engine: Framework) -> None:
+    """Those that it has are named, and cargo is not asked."""
+    with pytest.raises(SetupError, match=r"Small: it has no feature mkl; there are cuda$"):
+        setup(engine, feature="mkl")
+
+    assert [] == calls(engine)
+
+
+def test_a_feature_that_another_program_builds(engine: Framework, tmp_path: Path) -> None:
+    """What is missing is said in a line with its remedy before anything is compiled; what is built needs it no more."""
+    cuda = replace(engine.backends[1], build_tools={"nvcc": "install NVIDIA's CUDA toolkit"})
+    engine = replace(engine, backends=(cuda,))
+    with pytest.raises(SetupError) as refusal:
+        setup(engine, feature="cuda")
+    asked = calls(engine)
+    (tmp_path / "bin" / "nvcc").write_text("#!/bin/sh\n")
+    (tmp_path / "bin" / "nvcc").chmod(0o755)
+    program = setup(engine, feature="cuda")
+    (tmp_path / "bin" / "nvcc").unlink()
+
+    assert "Small: cuda is built with nvcc, which is not on PATH: install NVIDIA's CUDA toolkit" == str(refusal.value)
+    assert [] == asked
+    assert program == setup(engine, feature="cuda")
+
+
+def test_a_feature_for_another_platform(engine: Framework) -> None:
+    """It is refused before anything is compiled."""
+    metal = replace(engine.backends[1], platforms=("nowhere",))
+    with pytest.raises(SetupError, match=r"Small: cuda is for nowhere only$"):
+        setup(replace(engine, backends=(metal,)), feature="cuda")
+
+    assert [] == calls(engine)
 
 
 def test_no_package_beside_adapter_toml(engine: Framework) -> None:
