@@ -45,14 +45,17 @@ RUSTC = f"#!{sys.executable}\nprint('rustc 1.95.0 (abc 2026-01-01)\\nhost: here\
 def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Framework:
     """An engine in Rust with a package beside it, a cargo and a rustc, and an empty cache."""
     folder = tmp_path / "adapters" / "small"
-    for place in (folder / "src", tmp_path / "adapters" / "shared" / "src", tmp_path / "bin"):
+    for place in (folder / "src", tmp_path / "bin"):
         place.mkdir(parents=True)
+    for name in ("shared", "inner"):  # a dependency, and one in place of a dependency's own
+        (folder.parent / name / "src").mkdir(parents=True)
+        (folder.parent / name / "Cargo.toml").write_text("[package]\n")
+        (folder.parent / name / "src" / "lib.rs").write_text(f"// {name}\n")
     (folder / "Cargo.toml").write_text(
         '[features]\ncuda = []\n[dependencies]\nengine = "=1.2.3"\nshared = { path = "../shared" }\n'
+        '[patch.crates-io]\ninner = { path = "../inner" }\n'
     )
     (folder / "src" / "main.rs").write_text("fn main() {}\n")
-    (tmp_path / "adapters" / "shared" / "Cargo.toml").write_text("[package]\n")
-    (tmp_path / "adapters" / "shared" / "src" / "lib.rs").write_text("// shared\n")
     for name, text in (("cargo", CARGO), ("rustc", RUSTC)):
         (tmp_path / "bin" / name).write_text(text)
         (tmp_path / "bin" / name).chmod(0o755)
@@ -97,7 +100,7 @@ def test_versions_are_what_was_resolved(engine: Framework) -> None:
     assert json.dumps(dict(versions)) in program.read_text()
 
 
-@pytest.mark.parametrize("file", ["small/src/main.rs", "shared/src/lib.rs", "small/Cargo.toml"])
+@pytest.mark.parametrize("file", ["small/src/main.rs", "shared/src/lib.rs", "inner/src/lib.rs", "small/Cargo.toml"])
 def test_other_sources_are_another_build(engine: Framework, file: str) -> None:
     """A change anywhere asks for another build, and does not pass for the one there is."""
     first = setup(engine)
@@ -107,6 +110,7 @@ def test_other_sources_are_another_build(engine: Framework, file: str) -> None:
 
     assert "not built" in engine.missing(engine.backends[0])
     assert first != setup(engine)
+    assert changed.read_text() == (cache.root() / "rust" / "src" / file).read_text(), "cargo has it"
 
 
 def test_another_compiler_builds_again(engine: Framework) -> None:

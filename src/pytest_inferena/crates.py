@@ -74,9 +74,10 @@ class Build:
 
 
 def packages(folder: Path) -> list[Path]:
-    """A package's folder, and those that it names by `path`."""
+    """A package's folder, and those that it names by `path`, in place of a dependency's own too."""
     manifest = _manifest(folder)
-    named = [one["path"] for one in manifest["dependencies"].values() if isinstance(one, dict) and "path" in one]
+    tables = (manifest["dependencies"], *manifest.get("patch", {}).values())
+    named = [one["path"] for table in tables for one in table.values() if isinstance(one, dict) and "path" in one]
     return [folder, *((folder / path).resolve() for path in named)]
 
 
