@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 PYTHON_WORKER = ROOT / "src" / "pytest_inferena" / "worker" / "__main__.py"
 MODEL = ROOT / "tests" / "project" / "mlp.py"
-KNOWN = dict.fromkeys(("ctranslate2", "llamacpp"), ROOT / "benchmarks" / "models" / "smollm2.py")
+KNOWN = dict.fromkeys(("ctranslate2", "inferi", "llamacpp"), ROOT / "benchmarks" / "models" / "smollm2.py")
 """Engines that run architectures they know, not graphs: with a model that they do know."""
 SLOW = frozenset({"aot", "inductor"})
 """Backends that compile for minutes what another backend of the same adapter runs at once."""

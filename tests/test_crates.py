@@ -45,12 +45,17 @@ RUSTC = f"#!{sys.executable}\nprint('rustc 1.95.0 (abc 2026-01-01)\\nhost: here\
 def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Framework:
     """An engine in Rust with a package beside it, a cargo and a rustc, and an empty cache."""
     folder = tmp_path / "adapters" / "small"
-    for place in (folder / "src", tmp_path / "adapters" / "shared" / "src", tmp_path / "bin"):
+    for place in (folder / "src", tmp_path / "bin"):
         place.mkdir(parents=True)
-    (folder / "Cargo.toml").write_text('[dependencies]\nengine = "=1.2.3"\nshared = { path = "../shared" }\n')
+    for name in ("shared", "inner"):  # a dependency, and one in place of a dependency's own
+        (folder.parent / name / "src").mkdir(parents=True)
+        (folder.parent / name / "Cargo.toml").write_text("[package]\n")
+        (folder.parent / name / "src" / "lib.rs").write_text(f"// {name}\n")
+    (folder / "Cargo.toml").write_text(
+        '[features]\ncuda = []\n[dependencies]\nengine = "=1.2.3"\nshared = { path = "../shared" }\n'
+        '[patch.crates-io]\ninner = { path = "../inner" }\n'
+    )
     (folder / "src" / "main.rs").write_text("fn main() {}\n")
-    (tmp_path / "adapters" / "shared" / "Cargo.toml").write_text("[package]\n")
-    (tmp_path / "adapters" / "shared" / "src" / "lib.rs").write_text("// shared\n")
     for name, text in (("cargo", CARGO), ("rustc", RUSTC)):
         (tmp_path / "bin" / name).write_text(text)
         (tmp_path / "bin" / name).chmod(0o755)
@@ -95,7 +100,7 @@ def test_versions_are_what_was_resolved(engine: Framework) -> None:
     assert json.dumps(dict(versions)) in program.read_text()
 
 
-@pytest.mark.parametrize("file", ["small/src/main.rs", "shared/src/lib.rs", "small/Cargo.toml"])
+@pytest.mark.parametrize("file", ["small/src/main.rs", "shared/src/lib.rs", "inner/src/lib.rs", "small/Cargo.toml"])
 def test_other_sources_are_another_build(engine: Framework, file: str) -> None:
     """A change anywhere asks for another build, and does not pass for the one there is."""
     first = setup(engine)
@@ -105,6 +110,7 @@ def test_other_sources_are_another_build(engine: Framework, file: str) -> None:
 
     assert "not built" in engine.missing(engine.backends[0])
     assert first != setup(engine)
+    assert changed.read_text() == (cache.root() / "rust" / "src" / file).read_text(), "cargo has it"
 
 
 def test_another_compiler_builds_again(engine: Framework) -> None:
@@ -185,6 +191,40 @@ def test_a_feature_of_what_cargo_does_not_build(engine: Framework) -> None:
     """It is refused rather than forgotten."""
     with pytest.raises(SetupError, match="Small is not built by cargo, so it has no feature cuda"):
         setup(replace(engine, cargo=""), feature="cuda")
+
+
+def test_a_feature_that_the_package_lacks(engine: Framework) -> None:
+    """Those that it has are named, and cargo is not asked."""
+    with pytest.raises(SetupError, match=r"Small: it has no feature mkl; there are cuda$"):
+        setup(engine, feature="mkl")
+
+    assert [] == calls(engine)
+
+
+def test_a_feature_that_another_program_builds(engine: Framework, tmp_path: Path) -> None:
+    """What is missing is said in a line with its remedy before anything is compiled; what is built needs it no more."""
+    cuda = replace(engine.backends[1], build_tools={"nvcc": "install NVIDIA's CUDA toolkit"})
+    engine = replace(engine, backends=(cuda,))
+    with pytest.raises(SetupError) as refusal:
+        setup(engine, feature="cuda")
+    asked = calls(engine)
+    (tmp_path / "bin" / "nvcc").write_text("#!/bin/sh\n")
+    (tmp_path / "bin" / "nvcc").chmod(0o755)
+    program = setup(engine, feature="cuda")
+    (tmp_path / "bin" / "nvcc").unlink()
+
+    assert "Small: cuda is built with nvcc, which is not on PATH: install NVIDIA's CUDA toolkit" == str(refusal.value)
+    assert [] == asked
+    assert program == setup(engine, feature="cuda")
+
+
+def test_a_feature_for_another_platform(engine: Framework) -> None:
+    """It is refused before anything is compiled."""
+    metal = replace(engine.backends[1], platforms=("nowhere",))
+    with pytest.raises(SetupError, match=r"Small: cuda is for nowhere only$"):
+        setup(replace(engine, backends=(metal,)), feature="cuda")
+
+    assert [] == calls(engine)
 
 
 def test_no_package_beside_adapter_toml(engine: Framework) -> None:

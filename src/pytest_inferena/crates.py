@@ -74,10 +74,15 @@ class Build:
 
 
 def packages(folder: Path) -> list[Path]:
-    """A package's folder, and those that it names by `path`."""
-    manifest = tomllib.loads((folder / "Cargo.toml").read_text(encoding="utf-8"))
-    named = [one["path"] for one in manifest["dependencies"].values() if isinstance(one, dict) and "path" in one]
+    """A package's folder, and those that it names by `path`, in place of a dependency's own too."""
+    manifest = _manifest(folder)
+    tables = (manifest["dependencies"], *manifest.get("patch", {}).values())
+    named = [one["path"] for table in tables for one in table.values() if isinstance(one, dict) and "path" in one]
     return [folder, *((folder / path).resolve() for path in named)]
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    return tomllib.loads((folder / "Cargo.toml").read_text(encoding="utf-8"))
 
 
 def found(folder: Path, name: str, feature: str) -> Build | None:
@@ -112,6 +117,8 @@ def build(folder: Path, name: str, feature: str) -> Build:
     """
     if os.environ.get(variable(name)):
         raise CargoError(f"{variable(name)} is set, so nothing is built; unset it first")
+    if feature and feature not in (features := sorted(_manifest(folder).get("features", {}))):
+        raise CargoError(f"it has no feature {feature}; there are {', '.join(features) or 'none'}")
     if shutil.which("cargo") is None:
         raise CargoError(f"{CARGO} is not on PATH: install it, or 'pip install pytest-{name}'")
     root, target = cache.root() / "rust", cache.root() / "cargo"
@@ -220,7 +227,7 @@ def _resolve(source: Path, host: str) -> None:
 
 def _versions(source: Path) -> dict[str, str]:
     """Direct dependencies as they were resolved, and a hash of all of them."""
-    manifest = tomllib.loads((source / "Cargo.toml").read_text(encoding="utf-8"))
+    manifest = _manifest(source)
     lock = tomllib.loads((source / "Cargo.lock").read_text(encoding="utf-8"))["package"]
     direct = [one for one in lock if one["name"] in manifest["dependencies"] and "source" in one]
     everything = sorted((one["name"], one["version"], one.get("checksum", "")) for one in lock)

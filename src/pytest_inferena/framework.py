@@ -64,6 +64,8 @@ class Backend:
     """The engine searches for fast kernels by timing them: the variant `tuned`, which has to be asked for."""
     feature: str = ""
     """The feature of cargo that its executable is built with, for engines in Rust."""
+    build_tools: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """Programs that building the feature takes, and what brings each."""
 
     @property
     def variant(self) -> str:

@@ -48,6 +48,7 @@ def setup(engine: Framework, *, isolated: bool = False, feature: str = "") -> Pa
     """
     if feature and not engine.cargo:
         raise SetupError(f"{engine.title} is not built by cargo, so it has no feature {feature}; leave --feature out")
+    _check_tools(engine, feature)
     _system(engine)
     if engine.cargo:
         try:
@@ -69,6 +70,18 @@ def setup(engine: Framework, *, isolated: bool = False, feature: str = "") -> Pa
     if alone:
         _run([*install, "--no-deps", *alone], engine)
     return python
+
+
+def _check_tools(engine: Framework, feature: str) -> None:
+    """Refuse at once what would be compiled for minutes and fail; one that is there needs no tools."""
+    for backend in engine.backends:
+        if not feature or backend.feature != feature or engine.built(backend):
+            continue
+        if backend.platforms and sys.platform not in backend.platforms:
+            raise SetupError(f"{engine.title}: {feature} is for {' and '.join(backend.platforms)} only")
+        for tool, source in backend.build_tools.items():
+            if shutil.which(tool) is None:
+                raise SetupError(f"{engine.title}: {feature} is built with {tool}, which is not on PATH: {source}")
 
 
 def _environment(engine: Framework) -> Path:
