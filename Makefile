@@ -19,9 +19,9 @@ lint: setup
 	$(BIN)/mypy
 
 lint-rust: export CARGO_TARGET_DIR = $(or $(INFERENA_CACHE),$(HOME)/.cache/pytest-inferena)/cargo
-lint-rust: setup-all ## the crate that engines in Rust share, and they: rustfmt, clippy, and the crate's tests
+lint-rust: setup-all ## the crates that engines in Rust share, they, and what they are compared with: rustfmt, clippy, tests
 	cargo test --quiet --manifest-path adapters/rust/Cargo.toml
-	for manifest in adapters/*/Cargo.toml; do \
+	for manifest in adapters/*/Cargo.toml benchmarks/fidelity/rust/*/Cargo.toml; do \
 	cargo fmt --check --manifest-path $$manifest && cargo clippy --quiet --manifest-path $$manifest -- -D warnings || exit 1; done
 
 setup: .venv/core.done ## the core engines: PyTorch, JAX, ONNX Runtime
