@@ -55,6 +55,15 @@ impl Operators for Burn {
         Ok(if variable { B::float_set_require_grad(B::from_inner(tensor), true) } else { tensor })
     }
 
+    /// Flex multiplies by rows that lie as (in, out) sooner than by their transpose.
+    fn arranged(&self, weight: &Tensor) -> Result<Option<Tensor>> {
+        if !matches!(self.device, DispatchDevice::Flex(_)) {
+            return Ok(None);
+        }
+        let rows = self.download(&B::float_swap_dims(weight.clone(), 0, 1), Dtype::Float32)?;
+        Ok(Some(B::float_swap_dims(self.upload(rows, false)?, 0, 1)))
+    }
+
     fn apply(&self, node: &Node, tensors: Vec<Tensor>, trains: bool) -> Result<Tensor> {
         let shape = &node.out.shape[..];
         let mut given = tensors.into_iter();

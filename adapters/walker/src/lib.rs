@@ -1,6 +1,6 @@
 //! Runs an entry operator by operator, for engines that compute as they go; gradients by the engine's autograd.
 
-use inferena_worker::{Array, Dtype, Engine, Entry, Error, Node, Program, Result, Setup, Spec, Step, Tensors};
+use inferena_worker::{Array, Dtype, Engine, Entry, Error, Node, Op, Program, Result, Setup, Spec, Step, Tensors};
 use inferena_worker::{failed, lacking};
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -18,6 +18,11 @@ pub trait Operators: Sized + 'static {
 
     /// Bring a tensor into the engine's memory; `variable` where its gradient will be asked for.
     fn upload(&self, array: Array, variable: bool) -> Result<Self::Tensor>;
+
+    /// A copy of a weight (out, in) whose order in memory is a faster one to multiply many rows by, where there is such.
+    fn arranged(&self, _: &Self::Tensor) -> Result<Option<Self::Tensor>> {
+        Ok(None)
+    }
 
     /// One operator; `trains` where gradients will be asked for. Tensors are moved in at their last use, so that the
     /// engine may compute in place.
@@ -39,14 +44,16 @@ pub struct Walker<O: Operators> {
     operators: Rc<O>,
     parameters: HashMap<String, O::Tensor>,
     trainable: HashMap<String, O::Tensor>,
+    /// Copies of weights for products with many rows.
+    arranged: HashMap<String, O::Tensor>,
 }
 
 impl<O: Operators> Engine for Walker<O> {
     const NAME: &'static str = O::NAME;
 
     fn start(setup: &Setup) -> Result<Self> {
-        let (parameters, trainable) = (HashMap::new(), HashMap::new());
-        Ok(Self { operators: Rc::new(O::start(setup)?), parameters, trainable })
+        let (parameters, trainable, arranged) = (HashMap::new(), HashMap::new(), HashMap::new());
+        Ok(Self { operators: Rc::new(O::start(setup)?), parameters, trainable, arranged })
     }
 
     fn describe(&self) -> String {
@@ -59,6 +66,7 @@ impl<O: Operators> Engine for Walker<O> {
             self.parameters.insert(name.clone(), self.operators.upload(weights.get(name)?, false)?);
         }
         self.trainable.clear();
+        self.arranged.clear();
         self.operators.synchronize()
     }
 
@@ -93,11 +101,11 @@ impl<O: Operators> Walk<O> {
             leaves.len() - 1
         };
         for name in &entry.parameters {
-            let Some(plain) = engine.parameters.get(name).cloned() else {
+            let Some(tensor) = engine.parameters.get(name).cloned() else {
                 return failed(format!("no parameter {name}"));
             };
             let variable = trains && entry.trainable.contains(name);
-            let leaf = if variable { engine.variable(name, &plain)? } else { plain };
+            let leaf = if variable { engine.variable(name, &tensor)? } else { tensor };
             let number = add(name, Some(leaf));
             if variable {
                 variables.push((name.clone(), number));
@@ -119,7 +127,11 @@ impl<O: Operators> Walk<O> {
         }
         let mut nodes = Vec::with_capacity(plain.len());
         for node in plain {
-            let inputs = node.inputs.iter().map(|name| number(name)).collect::<Result<Vec<_>>>()?;
+            let mut inputs = node.inputs.iter().map(|name| number(name)).collect::<Result<Vec<_>>>()?;
+            if !trains && let Some(weight) = engine.arranged(&node)? {
+                inputs[1] = leaves.len();
+                leaves.push(Some(weight));
+            }
             let out = number(&node.out.name)?;
             nodes.push((node, inputs, out));
         }
@@ -159,6 +171,19 @@ impl<O: Operators> Walk<O> {
 }
 
 impl<O: Operators> Walker<O> {
+    /// The weight of a node that multiplies many rows by a parameter, as the engine does that soonest; one row is read from
+    /// the parameter as it is.
+    fn arranged(&mut self, node: &Node) -> Result<Option<O::Tensor>> {
+        let many = node.out.shape.iter().rev().skip(1).product::<usize>() > 1;
+        let (Op::Linear, true, Some(weight)) = (&node.op, many, node.inputs.get(1)) else { return Ok(None) };
+        if let (None, Some(plain)) = (self.arranged.get(weight), self.parameters.get(weight))
+            && let Some(made) = self.operators.arranged(plain)?
+        {
+            self.arranged.insert(weight.clone(), made);
+        }
+        Ok(self.arranged.get(weight).cloned())
+    }
+
     /// A parameter whose gradient will be asked for; a copy of its own only where the engine makes one.
     fn variable(&mut self, name: &str, plain: &O::Tensor) -> Result<O::Tensor> {
         if let Some(variable) = self.trainable.get(name) {
