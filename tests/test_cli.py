@@ -168,7 +168,7 @@ def test_coverage_page() -> None:
 
     assert page.startswith(COVERAGE)
     assert "✓ ✓ ✓ ✓" in page
-    assert "- Zeta: NOT INSTALLED: needs zeta: pip install zeta (Small U-Net compile, Small U-Net inference, " in page
+    assert "- Zeta: NOT INSTALLED: needs zeta: pip install zeta (all cells)\n" in page
 
 
 def test_coverage_takes_the_latest(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """What works at all: engine × model × metric with its verdict, and the reason for every cell that has none."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from tabulate import tabulate
@@ -93,12 +94,28 @@ def _counts(records: Sequence[Record]) -> str:
 
 def _reasons(results: Results, labels: Mapping[Any, str]) -> list[str]:
     """For every engine what it lacks and why; cells with the same words share a line."""
-    found: dict[tuple[str, str], list[str]] = {}
+    found: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    engines: dict[str, set[tuple[str, str]]] = {}
     for record in results.records:
+        label, cell = labels[engine_of(record)], (_title(results, record), record["metric"])
+        engines.setdefault(label, set()).add(cell)
         if record["outcome"] != "pass":
-            cell = f"{_title(results, record)} {record['metric']}"
-            found.setdefault((labels[engine_of(record)], note_text(record)), []).append(cell)
+            found.setdefault((label, note_text(record)), []).append(cell)
     lines = [
-        f"- {escape(label)}: {escape(text)} ({escape(', '.join(where))})" for (label, text), where in found.items()
+        f"- {escape(label)}: {escape(text)} ({escape(_where(cells, engines[label]))})"
+        for (label, text), cells in found.items()
     ]
     return ["## Reasons", "\n".join(lines)] if lines else []
+
+
+def _where(cells: Sequence[tuple[str, str]], engine: AbstractSet[tuple[str, str]]) -> str:
+    """Which of an engine's cells they are: all, a metric of all models, or a model with its metrics."""
+    if set(cells) == engine:
+        return "all cells"
+    metrics: dict[str, list[str]] = {}
+    for model, metric in cells:
+        metrics.setdefault(model, []).append(metric)
+    (first, *_), sets = metrics.values(), {tuple(found) for found in metrics.values()}
+    if len(sets) == 1 and metrics.keys() == {model for model, _ in engine} and len(metrics) > 1:
+        return f"{', '.join(first)} of all models"
+    return ", ".join(f"{model} {' '.join(found)}" for model, found in metrics.items())
