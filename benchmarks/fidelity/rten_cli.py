@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import resource
 import statistics
 import subprocess
 import tempfile
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 MODELS = ("smollm2", "resnet50")
 VERSION = "=0.27.0"
 TURNS = 5
+<<<<<<< HEAD
+=======
+WARMUPS = 3
+>>>>>>> cf425cb3ef919823adbe30921fdc18f2c6ac6c8d
 
 
 def installed() -> str:
@@ -35,24 +40,54 @@ def installed() -> str:
     return str(root / "bin" / "rten")
 
 
-def tool(command: str, ready: Prepared, folder: Path, rounds: int) -> tuple[list[float], float]:
-    """Milliseconds of each step but the first three, and how far the results are from the adapter's."""
+def tool(command: str, ready: Prepared, folder: Path, steps: int) -> str:
+    """What it prints of so many steps, and of how far its results are from the adapter's."""
     assert ready.exchange is not None
     inputs = load_file(ready.program / f"{ENTRY}.inputs.safetensors")
     narrow = {name: value.astype(np.int32) if value.dtype == np.int64 else value for name, value in inputs.items()}
     save_file(narrow, folder / "inputs.safetensors")  # rten has integers of 32 bits only
     options = {
-        "--num-threads": thread_budget(), "--n-iters": rounds + 3, "--inputs": folder / "inputs.safetensors",
+        "--num-threads": thread_budget(), "--n-iters": steps, "--inputs": folder / "inputs.safetensors",
         "--check-outputs": folder / "outputs.safetensors",
     }  # fmt: skip
     written = [str(part) for pair in options.items() for part in pair]
     with affinity(thread_budget()):
-        done = subprocess.run(
+        return subprocess.run(
             [command, "--mmap", "--prepack", *written, ready.exchange / f"{ENTRY}.onnx"],
             check=True, stdout=subprocess.PIPE, text=True,
-        )  # fmt: skip
-    [off] = re.findall(r"max diff ([\d.]+)", done.stdout)
-    return [float(taken) for taken in re.findall(r"in ([\d.]+)ms", done.stdout)][3:], float(off)
+        ).stdout  # fmt: skip
+
+
+def spent() -> float:
+    """CPU milliseconds of the tool's runs so far."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return 1e3 * (usage.ru_utime + usage.ru_stime)
+
+
+def compare(command: str, model: str, size: str, rounds: int, folder: Path) -> None:
+    """Wall time and, as a busy machine moves that one, CPU time of a step; the tool's without its start."""
+    target, ready, ours = adapter(model, "rten", "cpu", size)
+    save_file(ours.outputs(), folder / "outputs.safetensors")
+    wall: dict[str, list[float]] = {"rten": [], "adapter": []}
+    cpu: dict[str, list[float]] = {"rten": [], "adapter": []}
+    for _ in range(TURNS):
+        reply = ours.ask("measure", entry=ENTRY, loop={"min_rounds": rounds, "max_rounds": rounds})
+        wall["adapter"] += [ns / 1e6 for ns in reply["ns"]]
+        cpu["adapter"].append(reply["cpu_per_wall"] * statistics.mean(reply["ns"]) / 1e6)
+        before = spent()
+        tool(command, ready, folder, WARMUPS)
+        between = spent()
+        printed = tool(command, ready, folder, WARMUPS + rounds)
+        cpu["rten"].append((spent() - between - (between - before)) / rounds)
+        wall["rten"] += [float(taken) for taken in re.findall(r"in ([\d.]+)ms", printed)][WARMUPS:]
+        [off] = re.findall(r"max diff ([\d.]+)", printed)
+        assert float(off) <= AGREE, f"off by {off}: the two are not the same work"
+    ours.worker.close()
+    print(f"\n{target.model.title}, {ENTRY}, medians of {TURNS} x {rounds}; off by {off}")
+    for name in wall:
+        shown = [statistics.median(kind[name]) for kind in (wall, cpu)]
+        more = [statistics.median(kind[name]) / statistics.median(kind["rten"]) - 1 for kind in (wall, cpu)]
+        print(f"  {name:<10} {shown[0]:9.2f} ms {more[0]:+.1%}   CPU {shown[1]:9.2f} ms {more[1]:+.1%}", flush=True)
 
 
 def main() -> None:
@@ -60,6 +95,7 @@ def main() -> None:
     options = arguments(__doc__)
     command = installed()
     for model in MODELS:
+<<<<<<< HEAD
         target, ready, ours = adapter(model, "rten", "cpu", options.size)
         mine, theirs = [], []
         with tempfile.TemporaryDirectory() as name:
@@ -78,6 +114,10 @@ def main() -> None:
             flush=True,
         )
         ours.worker.close()
+=======
+        with tempfile.TemporaryDirectory() as folder:
+            compare(command, model, options.size, options.rounds, Path(folder))
+>>>>>>> cf425cb3ef919823adbe30921fdc18f2c6ac6c8d
 
 
 if __name__ == "__main__":
