@@ -39,10 +39,11 @@ SLOW = {
     "smollm2-pytorch-inductor",
     "smollm2-max-cpu",
     "smollm2-executorch-xnnpack",
+    "smollm2-inferi-cpu",
     "smollm2-iree-llvm_cpu",
     "smollm2-tinygrad-cpu",
 }
-"""They compile it for half a minute or more: only with INFERENA_SLOW=1."""
+"""They compile it for half a minute or more, or take minutes for a step: only with INFERENA_SLOW=1."""
 PROMPT = "The capital of France is Paris. The capital of Germany is"
 TOKENS = [504, 3575, 282, 4649, 314, 7042, 30, 378, 3575, 282, 4521, 314]
 CONTINUATION = " Berlin. The capital of the United States is New York City"
@@ -98,7 +99,7 @@ def test_the_likeliest_tokens(real: Real, target: str, tmp_path: Path) -> None:
     framework = Framework.read(ROOT / "adapters" / name)
     [backend] = [backend for backend in framework.backends if backend.name == backend_name]
     if target in SLOW and not ALL:
-        pytest.skip("it compiles for half a minute or more; INFERENA_SLOW=1 runs it")
+        pytest.skip("it takes half a minute or more; INFERENA_SLOW=1 runs it")
     if not IN_CI and (reason := framework.missing(backend)):
         pytest.skip(reason)
     made = exchange(framework, real.program)
