@@ -127,7 +127,6 @@ ENGINES = (
     Engine("luminal", "cpu", frozenset(LUMINAL_LACKS), zoo=False),
     Engine("meganeura", "vulkan", frozenset(MEGANEURA_LACKS), zoo=False, forward_only=frozenset({"max_pool2d"})),
     Engine("mlx", "cpu", env=(("MLX_DISABLE_COMPILE", "1"),)),  # it would run g++ for every few operators
-    Engine("ncnn", "cpu"),
     Engine("openvino", "cpu", frozenset({*ONNX_LACKS, "pad-circular"})),
     Engine("rten", "cpu", frozenset(RTEN_LACKS)),
     Engine("tinygrad", "cpu", frozenset({"floor_divide-floats"}), together=True, zoo=False, few_gradients=True,
