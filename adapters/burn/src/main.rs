@@ -1,5 +1,6 @@
 //! Burn: an operator table on its dispatch layer, where a tensor's rank is data; gradients by its own autodiff.
 
+mod device;
 mod layers;
 mod tensors;
 
@@ -10,7 +11,7 @@ use burn_backend::{
     AutodiffBackend, Backend, BoolDType, FloatDType, IntDType, Scalar, TensorData, TensorMetadata,
     get_or_init_device_settings, read_sync,
 };
-use burn_dispatch::{Dispatch as B, DispatchDevice, DispatchTensor as Tensor, devices};
+use burn_dispatch::{Dispatch as B, DispatchDevice, DispatchTensor as Tensor};
 use inferena_walker::{Operators, Walker};
 use inferena_worker::{
     Array, Binary, Compare, Data, Dtype, MEAN, Node, Op, Reduce, Result, Setup, Unary, failed, unsupported,
@@ -20,6 +21,8 @@ use tensors::{Kind, expand, kind, lift, permute, reshape, shaped};
 
 struct Burn {
     device: DispatchDevice,
+    /// As it calls itself.
+    name: String,
     bools: BoolDType,
     ints: IntDType,
 }
@@ -31,15 +34,15 @@ impl Operators for Burn {
     fn start(setup: &Setup) -> Result<Self> {
         // An error says that there are threads already: those of an earlier hello, or of RAYON_NUM_THREADS.
         let _ = rayon::ThreadPoolBuilder::new().num_threads(setup.threads).build_global();
-        let device = device(&setup.backend)?;
+        let (device, name) = device::device(&setup.backend)?;
         let settings = get_or_init_device_settings::<B>(&device);
         let flex = setup.backend == "flex";
         let ints = if flex { IntDType::I64 } else { settings.int_dtype }; // WGSL has no integers of 64 bits
-        Ok(Self { device, bools: settings.bool_dtype, ints })
+        Ok(Self { device, name, bools: settings.bool_dtype, ints })
     }
 
     fn describe(&self) -> String {
-        format!("Burn on {:?}, {} threads", self.device, rayon::current_num_threads())
+        format!("Burn on {}", self.name)
     }
 
     fn upload(&self, array: Array, variable: bool) -> Result<Tensor> {
@@ -184,23 +187,6 @@ impl Operators for Burn {
 
     fn synchronize(&self) -> Result<()> {
         B::sync(&self.device).or_else(|error| failed(format!("{error:?}")))
-    }
-}
-
-/// What a backend's name stands for; all but Flex are features of the build.
-fn device(backend: &str) -> Result<DispatchDevice> {
-    match backend {
-        "flex" => Ok(DispatchDevice::Flex(devices::FlexDevice)),
-        #[cfg(feature = "cuda")]
-        "cuda" => Ok(DispatchDevice::Cube(devices::CubeDevice::Cuda(devices::CudaDevice::default()))),
-        #[cfg(feature = "vulkan")]
-        "vulkan" => {
-            let device = devices::WgpuDevice::default().on(devices::WgpuBackend::Vulkan);
-            Ok(DispatchDevice::Cube(devices::CubeDevice::Wgpu(device)))
-        }
-        #[cfg(feature = "wgpu")]
-        "wgpu" => Ok(DispatchDevice::Cube(devices::CubeDevice::Wgpu(devices::WgpuDevice::default()))),
-        other => unsupported(format!("Burn was built without its feature {other}")),
     }
 }
 
