@@ -25,10 +25,7 @@ if TYPE_CHECKING:
 MODELS = ("smollm2", "resnet50")
 VERSION = "=0.27.0"
 TURNS = 5
-<<<<<<< HEAD
-=======
 WARMUPS = 3
->>>>>>> cf425cb3ef919823adbe30921fdc18f2c6ac6c8d
 
 
 def installed() -> str:
@@ -95,29 +92,8 @@ def main() -> None:
     options = arguments(__doc__)
     command = installed()
     for model in MODELS:
-<<<<<<< HEAD
-        target, ready, ours = adapter(model, "rten", "cpu", options.size)
-        mine, theirs = [], []
-        with tempfile.TemporaryDirectory() as name:
-            folder = Path(name)
-            save_file(ours.outputs(), folder / "outputs.safetensors")
-            for _ in range(TURNS):
-                loop = {"min_rounds": options.rounds, "max_rounds": options.rounds}
-                mine += [ns / 1e6 for ns in ours.ask("measure", entry=ENTRY, loop=loop)["ns"]]
-                samples, off = tool(command, ready, folder, options.rounds)
-                theirs += samples
-        assert off <= AGREE, f"off by {off}: the two are not the same work"
-        first, second = statistics.median(theirs), statistics.median(mine)
-        print(f"\n{target.model.title}, {ENTRY}, medians of {TURNS} x {options.rounds}; off by {off:.6f}")
-        print(
-            f"  {'rten':<12} {first:9.2f} ms\n  {'adapter':<12} {second:9.2f} ms   {second / first - 1:+.1%}",
-            flush=True,
-        )
-        ours.worker.close()
-=======
         with tempfile.TemporaryDirectory() as folder:
             compare(command, model, options.size, options.rounds, Path(folder))
->>>>>>> cf425cb3ef919823adbe30921fdc18f2c6ac6c8d
 
 
 if __name__ == "__main__":
