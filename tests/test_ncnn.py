@@ -10,7 +10,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from tests.conformance import ROOT
-from tests.small_entries import Small, spec
+from tests.operator_cases import CASES
+from tests.outside import Exchanging
+from tests.small_entries import Small, forward, spec
 
 from pytest_inferena.worker import Entry, Program, Setup, Unsupported
 from pytest_inferena.worker.program import Ref
@@ -85,6 +87,36 @@ def test_causal_attention_of_tokens(tmp_path: Path) -> None:
 
     np.testing.assert_allclose(small.made[rows].detach().numpy(), results["rows"], rtol=0, atol=1e-6)
     np.testing.assert_allclose(small.made[attended].detach().numpy(), results["attended"], rtol=0, atol=1e-5)
+
+
+def _case(name: str, folder: Path) -> tuple[Any, Any]:
+    """What PyTorch and the adapter make of a case of the operator tables."""
+    small, entry, expected = forward({name: CASES[name]})
+    (folder / "exchange").mkdir()
+    way = Exchanging(load_adapter("ncnn", FILE).Adapter, Setup("cpu", "cpu", 1, folder, folder / "exchange"))
+    specs = {key: spec(key, value) for key, value in small.parameters.items()}
+    way.load(Program(folder, "small", specs, frozenset()), {k: v.detach().numpy() for k, v in small.parameters.items()})
+    return expected[name].detach().numpy(), _run(way, entry)[name]
+
+
+@pytest.mark.parametrize("kind", ["mask", "bias", "groups-mask", "groups-bias"])
+def test_masked_attention(kind: str, tmp_path: Path) -> None:
+    """Truth values become numbers that are added: pnnx reads them as such."""
+    expected, found = _case(f"scaled_dot_product_attention-{kind}", tmp_path)
+
+    np.testing.assert_allclose(expected, found, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["avg_pool2d-ceil", "layer_norm-bare", "layer_norm-plane", "pad-circular", "pow-cube", "rms_norm-plane",
+     "slice_scatter-step"],
+)  # fmt: skip
+def test_what_it_gets_wrong(name: str, tmp_path: Path) -> None:
+    """Its converter or the engine itself takes it for something else: a model that has it is shown as FAIL."""
+    expected, found = _case(name, tmp_path)
+
+    assert expected.shape != found.shape or not np.allclose(expected, found, 1e-2)
 
 
 def test_nothing_is_calculated_in_lower_precision(tmp_path: Path) -> None:

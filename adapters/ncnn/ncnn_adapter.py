@@ -137,17 +137,33 @@ class Step:
 
 
 def masked(entry: Entry) -> Entry:
-    """The entry with causal masks written out: pnnx has no rule for `is_causal`."""
-    nodes, masks = [], {}
+    """The entry with masks of attention as numbers that are added.
+
+    That is what pnnx takes truth values for, and it has no rule for `is_causal`.
+
+    Raises:
+        Unsupported: truth values are computed, not constant.
+    """
+    nodes, constants = [], entry.arrays("constants")
+    numbers: dict[str, np.ndarray[Any, Any]] = {}
     for node in entry.nodes:
         arguments = node.arguments
-        if node.operator == ATTENTION and arguments["is_causal"]:
-            rows, columns = (entry.specs[arguments[name].name].shape[2] for name in ("query", "key"))
-            mask = np.where(np.tri(rows, columns, dtype=bool), 0, np.finfo("float32").min).astype("float32")
-            masks[f"causal mask {rows}, {columns}"] = mask
-            arguments = arguments | {"attn_mask": Ref(f"causal mask {rows}, {columns}"), "is_causal": False}
+        if node.operator == ATTENTION:
+            mask = arguments["attn_mask"]
+            if arguments["is_causal"]:
+                rows, columns = (entry.specs[arguments[name].name].shape[2] for name in ("query", "key"))
+                name, allowed = f"causal mask {rows}, {columns}", np.tri(rows, columns, dtype=bool)
+            elif mask is None or entry.specs[mask.name].dtype != "bool":
+                name = ""
+            elif mask.name in constants:
+                name, allowed = f"{mask.name} as numbers", constants[mask.name]
+            else:
+                raise Unsupported(f"unsupported operator aten.{ATTENTION}, node {node.name}: its mask is computed")
+            if name:
+                numbers[name] = np.where(allowed, 0, np.finfo("float32").min).astype("float32")
+                arguments = arguments | {"attn_mask": Ref(name), "is_causal": False}
         nodes.append(replace(node, arguments=arguments))
-    return replace(entry, nodes=tuple(nodes), _arrays={"constants": {**entry.arrays("constants"), **masks}})
+    return replace(entry, nodes=tuple(nodes), _arrays={"constants": {**constants, **numbers}})
 
 
 def convert(script: Path, entry: Entry, folder: Path) -> dict[str, Path]:
