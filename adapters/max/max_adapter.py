@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pytest_inferena.worker import Entry, Program
-    from pytest_inferena.worker.channels_last import ChannelsLast
 
 OPERATORS = {
     **load_adapter("max_operators", Path(__file__).with_name("max_operators.py")).OPERATORS,
@@ -53,7 +52,7 @@ class Adapter(Base):
         if entry.name in {"training", "joint"}:
             inputs, parameters = {**inputs, **parameters}, {}
         graph = built(made.entry, inputs, parameters)
-        return Step(self.session.load(graph, weights_registry=parameters), made, inputs)
+        return Step(self.session.load(graph, weights_registry=parameters), entry, inputs)
 
     def describe(self) -> str:
         """MAX's device; it makes as many threads as there are cores that it may use."""
@@ -76,8 +75,8 @@ def built(entry: Entry, inputs: Mapping[str, Any], parameters: Mapping[str, Any]
 class Step:
     """A compiled model and its inputs, in buffers of MAX's own."""
 
-    def __init__(self, model: engine.Model, made: ChannelsLast, inputs: Mapping[str, np.ndarray[Any, Any]]) -> None:
-        self.model, self.made = model, made
+    def __init__(self, model: engine.Model, entry: Entry, inputs: Mapping[str, np.ndarray[Any, Any]]) -> None:
+        self.model, self.entry = model, entry
         self.inputs = [Buffer.from_numpy(np.asarray(array, order="C")) for array in inputs.values()]
         self.held = list(inputs.values())
         self.results: list[Buffer] = []
@@ -92,6 +91,5 @@ class Step:
         CPU().synchronize()
 
     def outputs(self) -> dict[str, np.ndarray[Any, Any]]:
-        """Results by name, gradients in the Program's order."""
-        named = zip(self.made.entry.outputs, self.results, strict=True)
-        return {name: self.made.restore(name.removeprefix("grad:"), value.to_numpy()) for name, value in named}
+        """Results by name; gradients are results as others are, and lie as the Program has them."""
+        return {name: value.to_numpy() for name, value in zip(self.entry.outputs, self.results, strict=True)}
