@@ -141,7 +141,7 @@ def test_unknown_device_names_its_machine() -> None:
     """A device that the header does not list is not mistaken for another."""
     (table,) = tables(make_results([make_record(device="cuda:1")]))
 
-    assert "cuda:1 of Acme One @ 2.10GHz" == table.rows[0].platform
+    assert "cuda:1 on Acme One @ 2.10GHz" == table.rows[0].platform
 
 
 def test_metrics_of_others_get_a_column() -> None:

@@ -49,7 +49,7 @@ def platform_of(platform: Platform, device: str) -> str:
         return clean(platform["cpu"])
     others = [name for name in platform["devices"] if name != "cpu"]
     number = int(index) if index.isdecimal() else 0
-    return clean(others[number] if number < len(others) else f"{device} of {platform['cpu']}")
+    return clean(others[number] if number < len(others) else f"{device} on {platform['cpu']}")
 
 
 def order_of(run: Run, work: tuple[Any, ...]) -> tuple[Any, ...]:
