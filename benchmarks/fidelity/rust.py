@@ -43,7 +43,7 @@ class Way:
     """A worker with one entry compiled."""
 
     def __init__(self, command: tuple[str, ...], backend: Backend, ready: Prepared, env: Mapping[str, str]) -> None:
-        threads, folder = thread_budget(), Path(tempfile.mkdtemp())
+        self.env, threads, folder = env, thread_budget(), Path(tempfile.mkdtemp())
         (folder / "scratch").mkdir()
         self.worker = Worker(Launch(command, threads, env, folder))
         greet(self.worker, backend, threads, 60, ready.exchange)
@@ -70,13 +70,14 @@ class Way:
 def adapter(model: str, framework: str, backend: str, size: str) -> tuple[Target, Prepared, Way]:
     """The engine's own worker."""
     target, ready = prepared(model, framework, backend, size)
-    env = {name: value.format(threads=thread_budget()) for name, value in target.framework.env.items()}
+    scratch = tempfile.mkdtemp()
+    env = {name: value.format(scratch=scratch, threads=thread_budget()) for name, value in target.framework.env.items()}
     return target, ready, Way(target.framework.command(target.backend), target.backend, ready, env)
 
 
-def by_hand(program: str, backend: str, ready: Prepared) -> Way:
+def by_hand(program: str, backend: str, ready: Prepared, env: Mapping[str, str] | None = None) -> Way:
     """A program of built(), told by the backend's name what it is to run."""
-    return Way((program,), Backend(backend, "cpu"), ready, {})
+    return Way((program,), Backend(backend, "cpu"), ready, env or {})
 
 
 def in_turns(title: str, ways: Mapping[str, Way], rounds: int) -> None:
