@@ -115,7 +115,9 @@ def package_weights() -> tuple[str, Mapping[str, Tensor]]:
     class Reader(GGUFReader):
         """Slices an array: of a memory map that takes three times as long, and each word of the vocabulary is one."""
 
-        def _build_fields(self, offs: int, count: int) -> int:
+        data: Any
+
+        def _build_fields(self, offs: int, count: int) -> Any:
             self.data = self.data.view(np.ndarray)
             return super()._build_fields(offs, count)
 
