@@ -5,9 +5,8 @@ What an adapter does with it:
 1. `made = channels_last(entry)` in `Adapter.compile`, and `made.entry` in place of the entry from there on. Its
    constants (`made.entry.arrays("constants")`) have been transposed where they had to be.
 2. Parameters named in `made.permuted` go into the engine as `made.permute(name, array)`, once: convolutions then read
-   their weights as they lie. `made.restore(name, gradient)` is a view of such a parameter's gradient in the shape that
-   the Program declares; `Step.outputs()` of an engine that differentiates itself calls it for every `grad:NAME`. Those
-   of a `joint` entry are outputs, whose order stays.
+   their weights as they lie. `made.restore(name, gradient)` is a view of such a parameter's gradient as the Program has
+   it, for `Step.outputs()` of an engine that differentiates itself. Outputs of a `joint` entry lie so already.
 3. The operator table has the operators of `ANCHORS` under `NAME_channels_last`, for images (B, H, W, C) or (B, T, C) in
    and out, with all other arguments as docs/program-format.md has them: sizes, strides and paddings are still
    (height, width), norms' weights are still (C,). Weights of convolutions are (O, H, W, I / groups), transposed ones
