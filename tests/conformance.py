@@ -98,9 +98,7 @@ class Client:
     def __init__(self, engine: Engine, prepared: Prepared, folder: Path) -> None:
         self.engine, self.prepared, self.folder = engine, prepared, folder
         (folder / "scratch").mkdir(parents=True)
-        filled = {"scratch": str(folder / "scratch"), "threads": "1"}
-        settings = {**engine.framework.env, **engine.backend.env}
-        env = {name: value.format_map(filled) for name, value in settings.items()}
+        env = engine.framework.environment(engine.backend, folder / "scratch", 1)
         self.worker = Worker(Launch(engine.command, 1, env, folder))
 
     def ask(self, request: str, **fields: Any) -> dict[str, Any]:

@@ -42,7 +42,8 @@ class Outside:
 
     def __init__(self, framework: Framework, backend: Backend, setup: Setup, kind: type[Adapter] | None) -> None:
         self.setup, self.kind = setup, kind
-        self.worker = Worker(Launch(framework.command(backend), 1, {}, setup.scratch))
+        env = framework.environment(backend, setup.scratch, 1)
+        self.worker = Worker(Launch(framework.command(backend), 1, env, setup.scratch))
         greet(self.worker, backend, 1, 60, setup.exchange)
 
     def load(self, program: Program, weights: Mapping[str, Any]) -> None:

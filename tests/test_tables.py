@@ -169,8 +169,9 @@ def adapter(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     backend = next(way for way in framework.backends if way.name == engine.backend)
     if reason := framework.missing(backend):
         pytest.skip(reason)
-    for name, value in (*framework.env.items(), *engine.env):
-        monkeypatch.setenv(name, value.format(scratch=tmp_path, threads=1))
+    if not framework.cargo:  # else they are for its own process: this one finds its executable in the cache they move
+        for name, value in (*framework.environment(backend, tmp_path, 1).items(), *engine.env):
+            monkeypatch.setenv(name, value)
     exchange = tmp_path / "exchange" if framework.exchange else None
     setup = Setup(backend.name, backend.device, 1, tmp_path, exchange)
     if exchange:

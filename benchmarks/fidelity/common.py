@@ -54,8 +54,7 @@ def compiled(target: Target, ready: Prepared, metric: str) -> Step:
     """One entry compiled by its adapter, in this process."""
     scratch = Path(tempfile.mkdtemp())
     backend = target.backend
-    for name, value in {**target.framework.env, **backend.env}.items():
-        os.environ[name] = value.format(scratch=scratch, threads=thread_budget())
+    os.environ.update(target.framework.environment(backend, scratch, thread_budget()))
     module = load_adapter(target.framework.name, target.framework.adapter)
     adapter = module.Adapter(Setup(backend.name, backend.device, thread_budget(), scratch, ready.exchange))
     program = Program.read(ready.program)

@@ -70,8 +70,7 @@ class Way:
 def adapter(model: str, framework: str, backend: str, size: str) -> tuple[Target, Prepared, Way]:
     """The engine's own worker."""
     target, ready = prepared(model, framework, backend, size)
-    scratch = tempfile.mkdtemp()
-    env = {name: value.format(scratch=scratch, threads=thread_budget()) for name, value in target.framework.env.items()}
+    env = target.framework.environment(target.backend, Path(tempfile.mkdtemp()), thread_budget())
     return target, ready, Way(target.framework.command(target.backend), target.backend, ready, env)
 
 

@@ -189,8 +189,7 @@ def start(framework: Framework, backend: Backend, threads: int, folder: Path) ->
     """
     scratch = folder / "scratch"
     scratch.mkdir(parents=True)
-    filled = {"scratch": str(scratch), "threads": str(threads)}
-    env = {name: value.format_map(filled) for name, value in {**framework.env, **backend.env}.items()}
+    env = framework.environment(backend, scratch, threads)
     return Worker(Launch(framework.command(backend), threads, env, folder))
 
 

@@ -160,6 +160,11 @@ class Framework:
             return (str(self.folder / self.executable),)
         return (self.python, str(WORKER), self.name, str(self.adapter), *self.requirements)
 
+    def environment(self, backend: Backend, scratch: Path, threads: int) -> dict[str, str]:
+        """What its worker's environment is to have: adapter.toml's `env` and the backend's, filled in."""
+        filled = {"scratch": str(scratch), "threads": str(threads)}
+        return {name: value.format_map(filled) for name, value in {**self.env, **backend.env}.items()}
+
     @cached_property
     def requirements(self) -> Mapping[str, SpecifierSet]:
         """Name → versions that were tested, of what this platform needs."""
