@@ -74,6 +74,19 @@ def test_a_failure_has_no_history() -> None:
     assert [232.0] == pytest.approx([value for _, value, _, _ in cell["history"]])
 
 
+def test_runs_do_not_compete() -> None:
+    """What only an earlier run has stands beside the later one as another platform, and is no rival of it."""
+    slow = timed(0.8, 0.01)
+    early = make_results([make_record(), make_record("latency"), make_record(framework="jax", **slow)])
+    later = Results(LATER, (make_record(**timed(0.4, 0.01)), make_record(framework="onnxruntime", **slow)))
+    found = rows(early, later)
+
+    assert [("21", {"latency"}), ("21", {"inference"}), ("22", {"inference"}), ("22", {"inference"})] == [
+        (row["platform"][-2:], row["cells"].keys()) for row in found
+    ]
+    assert {2} == html.bests(found, "inference")  # alone, or against another day, it would beat nothing
+
+
 def test_platforms_stand_side_by_side() -> None:
     """Each machine has rows of its own; machines of one name are told apart."""
     twin = make_run(id="twin", platform={**RUN["platform"], "id": "twin"})

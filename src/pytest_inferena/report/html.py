@@ -6,8 +6,9 @@ The page's program is built from page/ by `npm run build` there; this module giv
 import json
 import re
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from pytest_inferena.report.cells import cell_text, clean, competes, display, is_struck, is_there, loss_text, note_text
 from pytest_inferena.report.facts import footprint, run_facts, shown_size
@@ -27,7 +28,6 @@ from pytest_inferena.results import METRICS, Record, Results
 TEMPLATE = Path(__file__).parent / "page" / "page.html"
 MARK = "/*results*/null"
 """Where the template takes its data."""
-Key = TypeVar("Key")
 LONGEST = 2000
 """Characters of a foreign text that a page shows; the result file has all of them."""
 
@@ -38,7 +38,7 @@ def render(results: Results) -> str:
 
 
 def render_all(runs: Sequence[Results]) -> str:
-    """Render runs of any number of platforms and days, the latest of a platform in the table, the others as history."""
+    """Render runs of any number of platforms and days, the latest of each cell in the table, the others as history."""
     data = json.dumps(document(runs), allow_nan=False, separators=(",", ":"))
     before, _, after = TEMPLATE.read_text(encoding="utf-8").partition(MARK)
     return before + data.replace("<", "\\u003c") + after  # nothing in it can end the script that it stands in
@@ -64,17 +64,26 @@ def document(runs: Sequence[Results]) -> dict[str, Any]:
     }
 
 
-def best(cells: Mapping[Key, Mapping[str, Any]]) -> set[Key]:
-    """The least figure of those that compete, and all whose interval overlaps its own; alone it beats nothing."""
-    if len(cells) < 2:
-        return set()
-    least = min(cells.values(), key=lambda cell: cell["value"])
-    return {key for key, cell in cells.items() if cell["low"] <= least["high"] and least["low"] <= cell["high"]}
+def bests(rows: Sequence[Mapping[str, Any]], metric: str) -> set[int]:
+    """The places of the rows whose figure is the best of their platform."""
+    found: set[int] = set()
+    for platform in {row["platform"] for row in rows}:
+        cells = {place: row["cells"].get(metric) for place, row in enumerate(rows) if row["platform"] == platform}
+        found |= _best({place: cell for place, cell in cells.items() if cell and cell["competes"]})
+    return found
 
 
 def slug(title: str) -> str:
     """A tab's title as the name of a file."""
     return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-") or "model"
+
+
+def _best(cells: Mapping[int, Mapping[str, Any]]) -> set[int]:
+    """The least figure of those that compete, and all whose interval overlaps its own; alone it beats nothing."""
+    if len(cells) < 2:
+        return set()
+    least = min(cells.values(), key=lambda cell: cell["value"])
+    return {key for key, cell in cells.items() if cell["low"] <= least["high"] and least["low"] <= cell["high"]}
 
 
 def _run(results: Results) -> dict[str, Any]:
@@ -89,10 +98,20 @@ def _tab(title: str, rows: dict[Any, list[tuple[int, Record]]], runs: Sequence[R
     machines: dict[str, set[str]] = {}
     for machine, name, *_ in rows:
         machines.setdefault(name, set()).add(machine)
+    latest = {key: {record["metric"]: number for number, record in found} for key, found in rows.items()}
+    shown: dict[Any, set[int]] = {}
+    for (machine, name, *_), numbers in latest.items():
+        shown.setdefault((machine, name), set()).update(numbers.values())
     made = []
-    for (machine, name, *_), found in rows.items():
+    for key, found in rows.items():
+        machine, name, *_ = key
         platform = name if len(machines[name]) == 1 else f"{name} ({clean(machine)})"
-        made.append(_row(platform, found, runs))
+        together = shown[machine, name]
+        for number in {*latest[key].values()}:
+            of_run = [(which, record) for which, record in found if latest[key][record["metric"]] == number]
+            # Figures of two runs do not compare: they stand as two platforms.
+            when = f", {_when(number, together, runs)}" if len(together) > 1 else ""
+            made.append(_row(platform + when, of_run, runs))
     made.sort(key=lambda row: (row["platform"], row.pop("place")))
     return {
         "title": _shown(title),
@@ -101,8 +120,14 @@ def _tab(title: str, rows: dict[Any, list[tuple[int, Record]]], runs: Sequence[R
     }
 
 
+def _when(number: int, others: AbstractSet[int], runs: Sequence[Results]) -> str:
+    """A run's day, and its time where another's is the same."""
+    day, dates = runs[number].run["date"][:10], [runs[other].run["date"] for other in others]
+    return clean(day if sum(date.startswith(day) for date in dates) == 1 else runs[number].run["date"])
+
+
 def _row(platform: str, found: Sequence[tuple[int, Record]], runs: Sequence[Results]) -> dict[str, Any]:
-    """The latest record of each metric, with the figures of the runs before it."""
+    """A run's record of each metric, with the figures of the runs before it."""
     number, last = found[-1]
     run = runs[number].run
     cells: dict[str, Any] = {}

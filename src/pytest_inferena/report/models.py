@@ -5,14 +5,14 @@ from typing import Any
 
 from tabulate import tabulate
 
-from pytest_inferena.report.html import best, document, slug
+from pytest_inferena.report.html import bests, document, slug
 from pytest_inferena.report.markdown import escape
 from pytest_inferena.results import Results
 
 LEGEND = (
-    "Medians of repeated steps ± half their 95 % interval; **bold**: best of its platform; ≈: at reduced precision; "
-    "†: ran the baseline's gradient graph; ~~struck~~: wrong, so it does not count; °: as somebody else published it; "
-    "✗: it broke; —: the engine does not have it; ·: not part of the run."
+    "Medians of repeated steps ± half their 95 % interval; **bold**: best of its platform and day; "
+    "≈: at reduced precision; †: ran the baseline's gradient graph; ~~struck~~: wrong, so it does not count; "
+    "°: as somebody else published it; ✗: it broke; —: the engine does not have it; ·: not part of the run."
 )
 
 
@@ -24,11 +24,11 @@ def pages(runs: Sequence[Results]) -> dict[str, str]:
 
 def _page(tab: Mapping[str, Any], runs: Sequence[Mapping[str, Any]]) -> str:
     metrics = [column["metric"] for column in tab["columns"]]
-    bests = {metric: _bests(tab["rows"], metric) for metric in metrics}
+    best = {metric: bests(tab["rows"], metric) for metric in metrics}
     notes: list[str] = []
     rows = []
     for place, row in enumerate(tab["rows"]):
-        cells = [_cell(row, metric, place in bests[metric], notes) for metric in metrics]
+        cells = [_cell(row, metric, place in best[metric], notes) for metric in metrics]
         rows.append([escape(row["platform"]), escape(row["engine"]), *cells, escape(row["loss"])])
     heads = [f"{column['metric'].capitalize()} ({column['unit']})" for column in tab["columns"]]
     alignment = ["left", "left", *["right"] * (len(heads) + 1)]
@@ -46,14 +46,6 @@ def _page(tab: Mapping[str, Any], runs: Sequence[Mapping[str, Any]]) -> str:
         "\n".join(f"- {fact}" for fact in facts),
     ]
     return "\n\n".join(filter(None, blocks)) + "\n"
-
-
-def _bests(rows: Sequence[Mapping[str, Any]], metric: str) -> set[int]:
-    found: set[int] = set()
-    for platform in {row["platform"] for row in rows}:
-        cells = {place: row["cells"].get(metric) for place, row in enumerate(rows) if row["platform"] == platform}
-        found |= best({place: cell for place, cell in cells.items() if cell and cell["competes"]})
-    return found
 
 
 def _cell(row: Mapping[str, Any], metric: str, is_best: bool, notes: list[str]) -> str:

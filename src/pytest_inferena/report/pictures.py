@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pytest_inferena.report.html import best, document, slug
+from pytest_inferena.report.html import bests, document, slug
 from pytest_inferena.results import Results, ResultsError
 
 FORMATS = ("svg", "png")
@@ -47,9 +47,9 @@ def _draw(tab: Mapping[str, Any], runs: Sequence[Mapping[str, Any]], folder: Pat
     panels = figure.subplots(1, len(metrics), sharey=True, squeeze=False)[0]
     for panel, column in zip(panels, metrics, strict=True):
         cells = {place: row["cells"][column["metric"]] for place, row in enumerate(rows) if _counts(row, column)}
-        bests = best({place: cell for place, cell in cells.items() if cell["competes"]})
+        best = bests(rows, column["metric"])
         for place, cell in cells.items():
-            panel.barh(place, cell["value"], color=DARK if place in bests else GREY)
+            panel.barh(place, cell["value"], color=DARK if place in best else GREY)
             if cell["low"] is not None:
                 panel.plot(
                     [cell["low"], cell["high"]], [place, place], color="black", linewidth=1, marker="|", markersize=6,
@@ -59,7 +59,8 @@ def _draw(tab: Mapping[str, Any], runs: Sequence[Mapping[str, Any]], folder: Pat
         panel.spines[["top", "right"]].set_visible(False)
     panels[0].set_yticks(range(len(rows)), labels)
     panels[0].invert_yaxis()
-    figure.suptitle(f"{tab['title']} on {_where(rows, runs)}; less is better, dark: the best of a metric", fontsize=10)
+    dark = "the best of a metric and platform" if several else "the best of a metric"
+    figure.suptitle(f"{tab['title']} on {_where(rows, runs)}; less is better, dark: {dark}", fontsize=10)
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{slug(tab['title'])}.{ending}" for ending in FORMATS]
     for path in paths:
