@@ -36,10 +36,12 @@ function relative(rows: Row[], metric: string): Point[] {
   });
 }
 
-/** What no other point beats in both, from left to right. */
-function front<T extends { x: number; y: number }>(all: T[]): T[] {
-  let least = Infinity;
-  return [...all].sort((a, b) => a.x - b.x || a.y - b.y).filter(({ y }) => y < least && ((least = y), true));
+/** What no other point of its platform beats in both, from left to right. */
+function front<T extends { x: number; y: number; platform: string }>(all: T[]): T[] {
+  const least = new Map<string, number>();
+  const beaten = ({ y, platform }: T) => y >= (least.get(platform) ?? Infinity);
+  return [...all].sort((a, b) => a.x - b.x || a.y - b.y)
+    .filter((point) => !beaten(point) && least.set(point.platform, point.y));
 }
 
 export function Charts({ tab, rows, view, change }: Props) {
@@ -53,12 +55,12 @@ export function Charts({ tab, rows, view, change }: Props) {
   });
   const past = rows.flatMap((row) => {
     const history = row.cells[metric]?.history ?? [];
+    if (history.length < 2) return []; // no line
     return history.map(([date, value, low, high]) => ({ series: `${row.engine}, ${row.platform}`, date: new Date(date), value, low, high }));
   });
   const several = new Set(speed.map((point) => point.platform)).size > 1;
   const fy = several ? { fy: "platform" } : {};
   const plain = (value: number) => String(+value.toPrecision(2));
-  const days = new Set(past.map((point) => +point.date)).size;
   return (
     <section aria-labelledby="charts">
       <h2 id="charts">Charts</h2>
@@ -88,14 +90,14 @@ export function Charts({ tab, rows, view, change }: Props) {
           x: { type: "log", label: "compile (s) →", tickFormat: plain },
           y: { type: "log", label: `↑ ${metric} (${unit})`, tickFormat: plain },
           marks: [
-            Plot.line(front(both), { x: "x", y: "y", curve: "step-after", stroke: "currentColor", strokeDasharray: "4 3" }),
+            Plot.line(front(both), { x: "x", y: "y", z: "platform", curve: "step-after", stroke: "currentColor", strokeDasharray: "4 3" }),
             Plot.ruleX(both, { x: "x", y1: "low", y2: "high", stroke: "currentColor" }),
             Plot.dot(both, { x: "x", y: "y", fill: "var(--accent)", symbol: several ? "platform" : "circle" }),
             Plot.text(both, { x: "x", y: "y", text: "engine", dx: 6, textAnchor: "start", fill: "currentColor" }),
           ],
         })}
       />
-      {days > 1 && (
+      {past.length > 0 && (
         <Figure
           title={`${metric} (${unit}) over time`} empty={false}
           make={(width) => Plot.plot({
