@@ -6,6 +6,7 @@ import difflib
 import importlib.util
 import keyword
 import re
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,15 +33,16 @@ def folder_of(argument: str) -> str:
 
 def parameters(registry: Registry) -> list[Any]:
     """All targets as pytest parameters, with their ids and markers."""
-    made: dict[str, pytest.MarkDecorator] = {}
     return [
-        pytest.param(
-            target,
-            id=target.id,
-            marks=[made.setdefault(name, getattr(pytest.mark, name)) for name in target.marks()],
-        )
+        pytest.param(target, id=target.id, marks=[_mark(name) for name in target.marks()])
         for target in targets(registry)
     ]
+
+
+@cache
+def _mark(name: str) -> pytest.MarkDecorator:
+    mark: pytest.MarkDecorator = getattr(pytest.mark, name)
+    return mark
 
 
 def declare_markers(config: pytest.Config, registry: Registry) -> None:
@@ -87,35 +89,38 @@ def metric_of(item: pytest.Item) -> str:
     Raises:
         pytest.UsageError: it has none, or several.
     """
-    found = [metric for metric in METRICS if item.get_closest_marker(metric)]
+    found = _marks(item).intersection(METRICS)
     if len(found) != 1:
         raise pytest.UsageError(f"{item.nodeid}: a cell's test has exactly one marker of {', '.join(METRICS)}")
-    return found[0]
+    return found.pop()
+
+
+def _marks(item: pytest.Item) -> set[str]:
+    return {mark.name for mark in item.iter_markers()}
 
 
 def arrange(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Sort cells by target, compile first, in the places that cells have; deselect what has to be asked for."""
     expression = config.getoption("markexpr", default="")
     unasked = [name for name in ASKED_FOR if not config.getoption(f"inferena_{name}") and name not in expression]
-    left_out = [item for item in items if _is_cell(item) and any(map(item.get_closest_marker, unasked))]
+    left_out = [item for item in items if unasked and _is_cell(item) and _marks(item).intersection(unasked)]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if item not in left_out]
+        gone = {*left_out}
+        items[:] = [item for item in items if item not in gone]
     places = [index for index, item in enumerate(items) if _is_cell(item)]
     order: dict[Any, int] = {}
     for index in places:
         order.setdefault(_target(items[index]), len(order))
 
-    def rank(item: pytest.Item) -> tuple[int, int]:
-        return order[_target(item)], next(i for i, metric in enumerate(METRICS) if item.get_closest_marker(metric))
-
-    cells = [items[index] for index in places]
-    for item in cells:
+    ranks: dict[pytest.Item, tuple[int, int]] = {}
+    for item in (items[index] for index in places):
         metric = metric_of(item)
+        ranks[item] = order[_target(item)], METRICS.index(metric)
         issue = _target(item).known_issue(metric) if _target(item).framework.known_issues else None
         if issue is not None:
             item.add_marker(pytest.mark.xfail(strict=True, reason=f"{issue.reason} ({issue.link})"))
-    for index, item in zip(places, sorted(cells, key=rank), strict=True):
+    for index, item in zip(places, sorted(ranks, key=ranks.__getitem__), strict=True):
         items[index] = item
 
 
