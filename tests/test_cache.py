@@ -287,8 +287,12 @@ def test_full_disk_is_known_by_its_number(error: Exception, *, full: bool) -> No
 
 def test_clear_removes_what_can_be_made_again(folder: Folder) -> None:
     """And says how much it was."""
+    kernels = caches.kernels("fake", ["1.2"])
+    kernels.mkdir(parents=True)
+    (kernels / "kernel").write_text("compiled")
     before = caches.size()
 
     assert before > 0
     assert before == caches.clear()
     assert not folder.path.exists()
+    assert not kernels.exists()

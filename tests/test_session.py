@@ -161,3 +161,19 @@ def test_engines_that_search_have_to_be_asked_for(project: Project) -> None:
     result.stdout.fnmatch_lines(["Fake Engine *±*", "*(numeric)*", "Fake Engine *≈*", "*(search, tuned)*"])
     project.run("-m", "latency and tuned")
     assert ("tuned", "close") == tuple(project.records()["latency"][key] for key in ("variant", "outcome"))
+
+
+def test_kernels_are_kept_where_nothing_is_measured(project: Project) -> None:
+    """A worker whose cells are only judged finds what the last one compiled; one that is measured never does."""
+    project.append("fake/adapter.toml", '\n[env]\nKERNELS = "{kernels}"\n')
+    project.append(
+        "fake/fake_adapter.py",
+        "\nKERNEL = Path(os.environ['KERNELS'], 'kernel')\n"
+        "with (HERE / 'found').open('a') as file:\n"
+        "    print('kept' if KERNEL.exists() else 'none', file=file)\n"
+        "KERNEL.touch()\n",
+    )
+    for arguments in ([], ["--benchmark-disable"], ["--benchmark-disable"], []):
+        project.run("-m", "compile", *arguments).assert_outcomes(passed=1, deselected=3)
+
+    assert ["none", "none", "kept", "none"] == (project.folder / "found").read_text().split()

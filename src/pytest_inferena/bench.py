@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 
 from pytest_inferena import footprint
-from pytest_inferena.cache import Workload, lock_folder
+from pytest_inferena.cache import Workload, kernels, lock_folder
 from pytest_inferena.gate import Verdict, judge
 from pytest_inferena.prepare import Preparer
 from pytest_inferena.tensors import GoldenFile
@@ -131,7 +131,7 @@ class Bench:
             extra |= {key: reply[key] for key in ("cpu_per_wall", "warmups", "steps_per_sample")}
             flags += _flags(reply, self.settings.threads)
         verdict = self._judged(entry, metric)
-        figures = {} if self.settings.loop["max_rounds"] == 1 else _figures(samples)
+        figures = {} if self.settings.judges_only else _figures(samples)
         return {
             **figures, "outcome": verdict.outcome, "flags": flags, "extra": extra, "verdict": verdict.to_record(),
             "reason": "" if verdict.outcome == "pass" else verdict.message,
@@ -153,7 +153,9 @@ class Bench:
         assert self.prepared is not None  # noqa: S101 - `_measure` has prepared
         target = self.target
         folder = Path(tempfile.mkdtemp(prefix=f"{target.id}-", dir=self.harness.scratch))
-        self.worker = start(target.framework, target.backend, self.settings.threads, folder)
+        engine = target.framework
+        kept = kernels(engine.name, engine.versions.values()) if self.settings.judges_only else None
+        self.worker = start(engine, target.backend, self.settings.threads, folder, kept)
         deadline = self.settings.deadline("hello", target.framework.timeouts)
         self.hello = greet(self.worker, target.backend, self.settings.threads, deadline, self.prepared.exchange)
         entries = [entry for entry in target.entries() if entry not in self.prepared.absent]
@@ -181,15 +183,17 @@ class Bench:
             file.unlink(missing_ok=True)
 
 
-def start(framework: Framework, backend: Backend, threads: int, folder: Path) -> Worker:
-    """Start a framework's worker in a folder of its own; it waits to be greeted.
+def start(framework: Framework, backend: Backend, threads: int, folder: Path, kept: Path | None = None) -> Worker:
+    """Start a framework's worker in a folder of its own; it waits to be greeted. Its kernels may go to another.
 
     Raises:
         WorkerFailed: its program cannot be started.
     """
     scratch = folder / "scratch"
     scratch.mkdir(parents=True)
-    env = framework.environment(backend, scratch, threads)
+    if kept is not None:
+        kept.mkdir(parents=True, exist_ok=True)
+    env = framework.environment(backend, scratch, threads, kept)
     return Worker(Launch(framework.command(backend), threads, env, folder))
 
 

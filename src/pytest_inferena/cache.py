@@ -179,6 +179,11 @@ class Folder:
         )
 
 
+def kernels(framework: str, versions: Iterable[str]) -> Path:
+    """Where kernels stay that these versions of a framework compiled for cells that were judged and not measured."""
+    return root() / "kernels" / "-".join([framework, *versions])
+
+
 def size() -> int:
     """Bytes that the cache takes."""
     total = 0
@@ -191,7 +196,8 @@ def size() -> int:
 def clear() -> int:
     """Remove everything that can be made again; the bytes it took."""
     taken = size()
-    shutil.rmtree(root() / "programs", ignore_errors=True)
+    for made in ("programs", "kernels"):
+        shutil.rmtree(root() / made, ignore_errors=True)
     return taken - size()
 
 

@@ -74,7 +74,7 @@ def main(arguments: list[str] | None = None) -> int:
     compared.add_argument("--all", action="store_true", help="also what did not change")
     compared.add_argument("--json", action="store_true", help="as JSON, all cells")
     compared.set_defaults(run=_compare)
-    store = commands.add_parser("cache", help="programs, weights and golden data that were prepared")
+    store = commands.add_parser("cache", help="what was prepared, and kernels that were kept")
     store.add_argument("what", choices=("size", "clear"))
     store.set_defaults(run=_cache)
     options = parser.parse_args(arguments)

@@ -125,7 +125,7 @@ class Framework:
     cargo: str = ""
     """The same, built by cargo from this folder's package: the name of the executable."""
     env: Mapping[str, str] = field(default_factory=dict)
-    """Environment of the worker; `{scratch}` and `{threads}` are filled in."""
+    """Environment of the worker; `{scratch}`, `{kernels}` and `{threads}` are filled in."""
     timeouts: Mapping[str, float] = field(default_factory=dict)
     absent: tuple[Absent, ...] = ()
     known_issues: tuple[KnownIssue, ...] = ()
@@ -160,9 +160,13 @@ class Framework:
             return (str(self.folder / self.executable),)
         return (self.python, str(WORKER), self.name, str(self.adapter), *self.requirements)
 
-    def environment(self, backend: Backend, scratch: Path, threads: int) -> dict[str, str]:
-        """What its worker's environment is to have: adapter.toml's `env` and the backend's, filled in."""
-        filled = {"scratch": str(scratch), "threads": str(threads)}
+    def environment(self, backend: Backend, scratch: Path, threads: int, kernels: Path | None = None) -> dict[str, str]:
+        """What its worker's environment is to have: adapter.toml's `env` and the backend's, filled in.
+
+        Kernels that the engine compiles go to `scratch`, which is empty: `compile` is measured cold. Where nothing is
+        measured they may go to a folder that stays.
+        """
+        filled = {"scratch": str(scratch), "kernels": str(kernels or scratch), "threads": str(threads)}
         return {name: value.format_map(filled) for name, value in {**self.env, **backend.env}.items()}
 
     @cached_property

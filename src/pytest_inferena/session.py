@@ -206,7 +206,7 @@ class Session:
         key = Workload(target.model, self.settings.size, self.settings.weights).key()
         versions, _ = target.framework.installed()
         return bool(
-            (record["samples"] or self.settings.loop["max_rounds"] == 1)
+            (record["samples"] or self.settings.judges_only)
             and record["extra"].get("workload") == key
             and record["versions"] == versions
             and record["hashes"].get("adapter") == digest(target.framework.sources)

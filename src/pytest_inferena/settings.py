@@ -45,10 +45,15 @@ class Settings:
     reports: tuple[ReportTarget, ...]
     timeouts: Mapping[str, float]
     loop: Mapping[str, Any]
-    """Fields of `worker.timing.Loop`; `max_rounds` 1 measures nothing, it only judges."""
+    """Fields of `worker.timing.Loop`; with a `max_rounds` of 1 nothing is measured."""
     command: str = field(default="pytest", compare=False)
     root: str = field(default=".", compare=False)
     """Where node ids begin, seen from the folder that pytest was called in."""
+
+    @property
+    def judges_only(self) -> bool:
+        """Whether cells are judged and nothing is measured, as with --benchmark-disable."""
+        return bool(self.loop["max_rounds"] == 1)
 
     def deadline(self, request: str, own: Mapping[str, float]) -> float:
         """Seconds a request may take: --inferena-timeout, else the adapter's own, else the method page's."""
