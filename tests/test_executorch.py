@@ -84,3 +84,41 @@ def test_parameters_of_a_training_step_stay_free(tmp_path: Path) -> None:
 
     assert np.allclose(np.maximum(X @ -W.T, 0), _computed(steps["joint"]))
     assert np.allclose(before, _computed(steps["inference"]))
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding", "dilation", "groups"),
+    [
+        ([1, 1], [1, 1], [0, 0], [1, 1], 1),
+        ([3, 2], [1, 1], [1, 0], [1, 1], 1),
+        ([3, 3], [2, 2], [1, 1], [1, 1], 1),
+        ([3, 3], [2, 1], [2, 1], [2, 1], 1),
+        ([1, 1], [2, 2], [1, 1], [1, 1], 1),
+        ([3, 3], [2, 2], [1, 1], [1, 1], 2),
+    ],
+)
+def test_convolutions_of_a_step_are_products(
+    kernel: list[int], stride: list[int], padding: list[int], dilation: list[int], groups: int, *, transposed: bool
+) -> None:
+    """What stands for a convolution computes it, whatever its window and whichever way it runs."""
+    torch.manual_seed(0)
+    convolution = load_adapter("executorch", FILE).training.convolution
+    image, bias = torch.randn(2, 4, 7, 6), torch.randn(4)
+    weight = torch.randn(4, 4 // groups, *kernel)
+    window = (stride, padding, dilation, transposed, [0, 0], groups)
+    made = convolution(image.permute(0, 2, 3, 1), weight.permute(2, 3, 1, 0), bias, *window)
+
+    right = torch.convolution(image, weight, bias, *window)
+    assert torch.allclose(right, made.permute(0, 3, 1, 2), atol=1e-5)
+
+
+def test_a_part_of_a_step_needs_earlier_parts_alone(tmp_path: Path) -> None:
+    """XNNPACK gets as few parts as there are stages between operators that it lacks, and none waits for a later one."""
+    chain = _program(tmp_path, "neg", "atan", "exp", "atan", "cos", "abs")
+    adapter = _adapter(chain)
+    step = adapter.compile(chain.entry("joint"))
+
+    assert np.allclose(np.abs(np.cos(np.arctan(np.exp(np.arctan(-X @ W.T))))), _computed(step), atol=1e-6)
+    # between the four: the product by a weight that is no constant, and twice atan
+    assert adapter.describe().startswith("ExecuTorch, 4 parts in XNNPACK, 3 operators in its own kernels, ")

@@ -10,12 +10,15 @@ import collections
 import math
 import re
 import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from pytest_inferena.worker import Adapter as Base
 from pytest_inferena.worker import Unsupported, aten
+from pytest_inferena.worker.channels_last import channels_last, kernels_last
+from pytest_inferena.worker.server import load_adapter
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # everything in it is experimental, it says
@@ -34,6 +37,8 @@ if TYPE_CHECKING:
     import numpy as np
 
     from pytest_inferena.worker import Entry, Program
+
+training = load_adapter("executorch_training", Path(__file__).with_name("executorch_training.py"))
 
 LACKS = re.compile(r"Missing out variants: \{(.+?)\}")
 """What the emitter says of operators that have no kernel's signature."""
@@ -70,24 +75,37 @@ class Adapter(Base):
 
     def compile(self, entry: Entry) -> Step:
         """Export, lower and load an entry."""
-        module: torch.nn.Module = mended(aten.to_module(entry, self.parameters))
         arrays = entry.arrays("inputs")
         inputs = [torch.from_numpy(arrays[spec.name]) for spec in entry.inputs]
+        module: torch.nn.Module
         if entry.name == "joint":
-            inputs = [*(parameter.data for parameter in module.parameters()), *inputs]
-            module = Stateless(module)
+            module, parameters = self._step(entry)
+            inputs = [*parameters, *inputs]
+            partitioner = training.Staged
+        else:
+            module, partitioner = mended(aten.to_module(entry, self.parameters)), XnnpackPartitioner
         try:
-            return Step(
-                self._lower(torch.export.export(module, tuple(inputs), strict=False)), inputs, list(entry.outputs)
-            )
+            exported = torch.export.export(module, tuple(inputs), strict=False)
+            return Step(self._lower(exported, partitioner), inputs, list(entry.outputs))
         except RuntimeError as error:
             raise refusal(error) from error
 
-    def _lower(self, exported: torch.export.ExportedProgram) -> bytes:
+    def _step(self, entry: Entry) -> tuple[Stateless, list[torch.Tensor]]:
+        """A training step, and the parameters that it takes before its inputs."""
+        made = channels_last(entry, kernels_last, {"batch_norm", "convolution"})
+        parameters = {}
+        for name in entry.parameters:
+            tensor = self.parameters[name].data
+            tensor = tensor.permute(made.permuted[name]).contiguous() if name in made.permuted else tensor
+            parameters[name] = torch.nn.Parameter(tensor, requires_grad=False)
+        module = mended(aten.to_module(made.entry, parameters, aten.SPELLED | training.OPERATORS))
+        return Stateless(module), [parameter.data for parameter in module.parameters()]
+
+    def _lower(self, exported: torch.export.ExportedProgram, partitioner: type[XnnpackPartitioner]) -> bytes:
         """What would stand in a .pte file."""
-        partitioner = XnnpackPartitioner(config_precisions=ConfigPrecisionType.FP32)
+        parts = [partitioner(config_precisions=ConfigPrecisionType.FP32)]
         config = EdgeCompileConfig(_check_ir_validity=False)
-        edge = to_edge_transform_and_lower(exported, partitioner=[partitioner], compile_config=config)
+        edge = to_edge_transform_and_lower(exported, partitioner=parts, compile_config=config)
         self.lowered = described(edge.exported_program().graph)
         # Inputs stay where they are: those in planned memory are overwritten by the time they have been read.
         planning = ExecutorchBackendConfig(memory_planning_pass=MemoryPlanningPass(alloc_graph_input=False))

@@ -66,26 +66,29 @@ SPELLED: Mapping[str, Callable[..., Any]] = {
 """Operators whose arguments are not ATen's in ATen's order; every other is looked up there."""
 
 
-def operator(node: Node) -> Callable[..., Any]:
+def operator(node: Node, spelled: Mapping[str, Callable[..., Any]] = SPELLED) -> Callable[..., Any]:
     """The function of a node's operator.
 
     Raises:
         Unsupported: ATen has none of that name.
     """
-    if node.operator in SPELLED:
-        return SPELLED[node.operator]
+    if node.operator in spelled:
+        return spelled[node.operator]
     if not hasattr(torch.ops.aten, node.operator):
         raise Unsupported(f"unsupported operator aten.{node.operator}, node {node.name}")
     function: Callable[..., Any] = getattr(torch.ops.aten, node.operator)
     return function
 
 
-def to_module(entry: Entry, parameters: Mapping[str, torch.nn.Parameter]) -> torch.fx.GraphModule:
+def to_module(
+    entry: Entry, parameters: Mapping[str, torch.nn.Parameter], spelled: Mapping[str, Callable[..., Any]] = SPELLED
+) -> torch.fx.GraphModule:
     """The entry as a module.
 
     Args:
         entry: its constants are read from its folder.
         parameters: by name; the module holds these very objects.
+        spelled: functions of operators, in place of ATen's; they take everything by position.
 
     Returns:
         a module that takes the inputs in the entry's order and returns a tuple in the order of `outputs`.
@@ -102,7 +105,7 @@ def to_module(entry: Entry, parameters: Mapping[str, torch.nn.Parameter]) -> tor
         root.register_buffer(f"constant_{index}", torch.from_numpy(array))
         nodes[name] = graph.get_attr(f"constant_{index}")
     for node in entry.nodes:
-        function = operator(node)
+        function = operator(node, spelled)
         arguments = {name: _argument(value, nodes) for name, value in node.arguments.items()}
         keywords = {name: arguments.pop(name) for name in _keywords(function) if name in arguments}
         made = graph.call_function(function, tuple(arguments.values()), keywords)
