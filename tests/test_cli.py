@@ -184,6 +184,14 @@ def test_coverage_takes_the_latest(tmp_path: Path) -> None:
     }
 
 
+def test_coverage_names_every_processor() -> None:
+    """Runs of several machines may be joined; the page says which they were."""
+    found = [make_results([make_record("latency")]), make_results([make_record("training")])]
+    found[1].run["platform"]["cpu"] = "Other One"
+
+    assert render(coverage.combined(found), "coverage").startswith("# Coverage on Acme One @ 2.10GHz, Other One\n")
+
+
 def test_coverage_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The command reads result files and prints every cell with its outcome and reason."""
     (tmp_path / "results.json").write_text(render(sample_results(), "json"))

@@ -20,7 +20,7 @@ def combined(found: Sequence[Results]) -> Results:
     """Several runs as one: of cells with the same key the one of the latest run.
 
     Args:
-        found: at least one; the header is the latest run's, with the titles of all.
+        found: at least one; the header is the latest run's, with the titles and the processors of all.
     """
     ordered = sorted(found, key=lambda results: results.run["date"])
     records = {key_of(record): record for results in ordered for record in results.records}
@@ -28,7 +28,9 @@ def combined(found: Sequence[Results]) -> Results:
     for results in ordered:
         for kind, names in results.run["titles"].items():
             titles[kind] = {**titles.get(kind, {}), **names}  # type: ignore[dict-item]
-    run = {**ordered[-1].run, "titles": titles}
+    processors = dict.fromkeys(results.run["platform"]["cpu"] for results in ordered)
+    platform = {**ordered[-1].run["platform"], "cpu": ", ".join(processors)}
+    run = {**ordered[-1].run, "titles": titles, "platform": platform}
     return Results(run, tuple(records.values()))  # type: ignore[arg-type]
 
 
