@@ -13,7 +13,6 @@ from max.dtype import DType
 from max.graph import DeviceRef, Graph, TensorType, TensorValue, ops
 
 from max import engine, nn
-from pytest_inferena.platform import thread_budget
 from pytest_inferena.worker import Program
 from pytest_inferena.worker.server import Weights
 
@@ -104,7 +103,7 @@ def by_hand(program: Program) -> Callable[[], Any]:
     tokens = program.entry("inference").arrays("inputs")["input_ids"]
     with Graph("llama", input_types=[TensorType(DType.int64, tokens.shape, HOST)]) as graph:
         graph.output(model(graph.inputs[0].tensor))
-    session = engine.InferenceSession(devices=[CPU()], num_threads=thread_budget())
+    session = engine.InferenceSession(devices=[CPU()])
     made, given = session.load(graph, weights_registry=model.state_dict()), Buffer.from_numpy(tokens)
     return lambda: made.execute(given)
 
