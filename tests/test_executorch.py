@@ -11,7 +11,7 @@ import torch
 from safetensors.numpy import save_file
 from tests.conformance import ROOT
 
-from pytest_inferena.worker import Entry, Program, Setup
+from pytest_inferena.worker import Entry, Program, Setup, Unsupported
 from pytest_inferena.worker.program import Node, Ref, TensorSpec
 from pytest_inferena.worker.server import load_adapter
 
@@ -111,6 +111,15 @@ def test_convolutions_of_a_step_are_products(
 
     right = torch.convolution(image, weight, bias, *window)
     assert torch.allclose(right, made.permute(0, 3, 1, 2), atol=1e-5)
+
+
+def test_a_window_of_three_dimensions_is_refused() -> None:
+    """As in inference: its kernel has two."""
+    convolution = load_adapter("executorch", FILE).training.convolution
+    cube, one = torch.ones(1, 2, 2, 2, 1), [1] * 3
+
+    with pytest.raises(Unsupported, match=r"aten\.convolution: its kernel has two dimensions"):
+        convolution(cube, torch.ones(1, 1, 1, 1, 1), None, one, [0] * 3, one, False, [0] * 3, 1)
 
 
 def test_a_part_of_a_step_needs_earlier_parts_alone(tmp_path: Path) -> None:

@@ -14,6 +14,8 @@ import torch
 from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
 from torch.fx.passes.infra.partitioner import Partition
 
+from pytest_inferena.worker import Unsupported
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -100,7 +102,13 @@ def convolution(
     x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, stride: list[int], padding: list[int],
     dilation: list[int], transposed: bool, output_padding: list[int], groups: int,
 ) -> torch.Tensor:  # fmt: skip
-    """(B, H, W, C) with weights (K, L, C, O), or (B, T, C); transposed, weights (K, L, O, C)."""
+    """(B, H, W, C) with weights (K, L, C, O), or (B, T, C); transposed, weights (K, L, O, C).
+
+    Raises:
+        Unsupported: the window has more dimensions.
+    """
+    if x.dim() > 4:
+        raise Unsupported("unsupported operator aten.convolution: its kernel has two dimensions")
     if x.dim() == 3:
         x, weight = x[:, None], weight[None]
         stride, padding, dilation, output_padding = [1, *stride], [0, *padding], [1, *dilation], [0, *output_padding]
