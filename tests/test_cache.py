@@ -285,6 +285,14 @@ def test_full_disk_is_known_by_its_number(error: Exception, *, full: bool) -> No
     assert full == caches.is_full(error)
 
 
+def test_kernels_are_one_processors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cache that machines share holds those of each apart: they are compiled for its instruction sets."""
+    here = caches.kernels("fake", ["1.2"])
+    monkeypatch.setattr(caches, "instruction_sets", lambda: "flags: none of these")
+
+    assert here != caches.kernels("fake", ["1.2"])
+
+
 def test_clear_removes_what_can_be_made_again(folder: Folder) -> None:
     """And says how much it was."""
     kernels = caches.kernels("fake", ["1.2"])

@@ -92,6 +92,25 @@ def test_threads_are_those_that_may_be_used(monkeypatch: pytest.MonkeyPatch) -> 
     assert (3, 1) == (bound, platform.thread_budget())
 
 
+@pytest.mark.parametrize(
+    ("cpuinfo", "expected"),
+    [
+        ("processor\t: 0\nflags\t\t: fpu avx2\nprocessor\t: 1\nflags\t\t: fpu avx2\n", "flags\t\t: fpu avx2"),
+        ("Features\t: fp asimd\n", "Features\t: fp asimd"),
+    ],
+)
+def test_instruction_sets_are_those_that_the_system_lists(
+    cpuinfo: str, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On x86 and on Arm; where it lists none, the processor's kind stands for them."""
+    monkeypatch.setattr(platform, "_text", lambda _: cpuinfo)
+    listed = platform.instruction_sets()
+    monkeypatch.setattr(platform, "_text", lambda _: "")
+
+    assert listed == expected
+    assert platform.instruction_sets().startswith(os.uname().machine)
+
+
 def test_commit_says_when_it_is_dirty(tmp_path: Path) -> None:
     """A clean checkout gives the short hash, also on a tag; a changed file adds -dirty."""
     git = ["git", "-C", str(tmp_path), "-c", "user.name=x", "-c", "user.email=x@example.org"]

@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
+from pytest_inferena.platform import instruction_sets
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -180,8 +182,13 @@ class Folder:
 
 
 def kernels(framework: str, versions: Iterable[str]) -> Path:
-    """Where kernels stay that these versions of a framework compiled for cells that were judged and not measured."""
-    return root() / "kernels" / "-".join([framework, *versions])
+    """Where kernels stay that these versions of a framework compiled for cells that were judged and not measured.
+
+    Engines compile for the processor that they run on, and not all of them look at it again: a cache that another
+    machine shares would end in an illegal instruction.
+    """
+    processor = hashlib.sha256(instruction_sets().encode()).hexdigest()[:8]
+    return root() / "kernels" / "-".join([framework, *versions, processor])
 
 
 def size() -> int:

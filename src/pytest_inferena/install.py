@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import platform
 import shutil
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 from packaging.requirements import Requirement
 
 from pytest_inferena import cache, crates
+from pytest_inferena.platform import instruction_sets
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -107,7 +107,7 @@ def _wheel(engine: Framework, requirement: str) -> Path:
     """A distribution built on this machine; once for each version, way to build it, processor and Python."""
     name, arguments = Requirement(requirement).name, engine.build[Requirement(requirement).name]
     pinned = [line for line in _constraints() if Requirement(line).name == name]
-    key = [pinned or requirement, arguments, _processor(), sys.version_info[:2], sys.platform]
+    key = [pinned or requirement, arguments, instruction_sets(), sys.version_info[:2], sys.platform]
     folder = cache.root() / "wheels" / f"{name}-{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]}"
     if not (kept := list(folder.glob("*.whl"))):
         print(f"{engine.title}: building {name} takes some minutes", flush=True)
@@ -126,15 +126,6 @@ def _wheel(engine: Framework, requirement: str) -> Path:
 def _constraints() -> list[str]:
     lines = CONSTRAINTS.read_text().splitlines() if CONSTRAINTS.exists() else []
     return [line for line in lines if line and not line.startswith("#")]
-
-
-def _processor() -> str:
-    """What a build for this machine alone depends on: its instruction sets, where the system tells them."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return f"{platform.machine()} {platform.processor()}"
-    return next((line for line in lines if line.startswith(("flags", "Features"))), platform.machine())
 
 
 def _system(engine: Framework) -> None:

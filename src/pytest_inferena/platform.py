@@ -42,6 +42,12 @@ def thread_budget() -> int:
     return os.cpu_count() or 1
 
 
+def instruction_sets() -> str:
+    """What code compiled for this very processor depends on; its kind where the system does not list them."""
+    listed = re.search(r"^(?:flags|Features)\s*:.*", _text(Path("/proc/cpuinfo")), re.MULTILINE)
+    return listed[0] if listed else f"{platform.machine()} {platform.processor()}"
+
+
 def memory_gib() -> int | None:
     """Whole GiB of memory that this machine has; None where the system does not say."""
     found = _memory_mib()
