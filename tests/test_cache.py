@@ -285,18 +285,38 @@ def test_full_disk_is_known_by_its_number(error: Exception, *, full: bool) -> No
     assert full == caches.is_full(error)
 
 
-def test_kernels_are_one_processors(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kernels_are_one_processors(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     """A cache that machines share holds those of each apart: they are compiled for its instruction sets."""
-    here = caches.kernels("fake", ["1.2"])
+    here = caches.Kernels("fake", ["1.2"]).folder
     monkeypatch.setattr(caches, "instruction_sets", lambda: "flags: none of these")
 
-    assert here != caches.kernels("fake", ["1.2"])
+    assert here != caches.Kernels("fake", ["1.2"]).folder
+    assert here.is_relative_to(folder.path.parents[1])
+
+
+@pytest.mark.usefixtures("folder")
+def test_kernels_are_one_workers() -> None:
+    """A second worker gets none while the first has them, and none that the first left half-written."""
+    first, second = caches.Kernels("fake", ["1.2"]), caches.Kernels("fake", ["1.2"])
+    kernels = first.take()
+    assert kernels is not None
+    kernels.joinpath("kernel").touch()
+
+    assert second.take() is None
+    second.give_back(whole=True)  # it has nothing to give
+    first.give_back(whole=True)
+    assert kernels == second.take()
+    assert kernels.joinpath("kernel").exists()
+    second.give_back(whole=False)
+    assert kernels == first.take()
+    assert not kernels.joinpath("kernel").exists()
+    first.give_back(whole=True)
 
 
 def test_clear_removes_what_can_be_made_again(folder: Folder) -> None:
     """And says how much it was."""
-    kernels = caches.kernels("fake", ["1.2"])
-    kernels.mkdir(parents=True)
+    kernels = caches.Kernels("fake", ["1.2"]).take()
+    assert kernels is not None
     (kernels / "kernel").write_text("compiled")
     before = caches.size()
 

@@ -164,7 +164,7 @@ def test_engines_that_search_have_to_be_asked_for(project: Project) -> None:
 
 
 def test_kernels_are_kept_where_nothing_is_measured(project: Project) -> None:
-    """A worker whose cells are only judged finds what the last one compiled; one that is measured never does."""
+    """A worker whose cells are only judged finds what the last one compiled, unless that died; a measured one never."""
     project.append("fake/adapter.toml", '\n[env]\nKERNELS = "{kernels}"\n')
     project.append(
         "fake/fake_adapter.py",
@@ -177,3 +177,7 @@ def test_kernels_are_kept_where_nothing_is_measured(project: Project) -> None:
         project.run("-m", "compile", *arguments).assert_outcomes(passed=1, deselected=3)
 
     assert ["none", "none", "kept", "none"] == (project.folder / "found").read_text().split()
+    project.append("fake/fake_adapter.py", "os._exit(3)\n")
+    project.run("-m", "compile", "--benchmark-disable").assert_outcomes(failed=1, deselected=3)
+    project.run("-m", "compile", "--benchmark-disable").assert_outcomes(failed=1, deselected=3)
+    assert ["kept", "none"] == (project.folder / "found").read_text().split()[4:]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 
 from pytest_inferena import footprint
-from pytest_inferena.cache import Workload, kernels, lock_folder
+from pytest_inferena.cache import Kernels, Workload, lock_folder
 from pytest_inferena.gate import Verdict, judge
 from pytest_inferena.prepare import Preparer
 from pytest_inferena.tensors import GoldenFile
@@ -66,6 +66,7 @@ class Bench:
         self.harness, self.target, self.settings = harness, target, harness.settings
         self.prepared: Prepared | None = None
         self.worker: Worker | None = None
+        self.kept: Kernels | None = None
         self.hello: dict[str, Any] = {}
         self.compiled: dict[str, dict[str, Any]] = {}
 
@@ -93,10 +94,13 @@ class Bench:
 
     def close(self) -> None:
         """End the worker; the next cell starts a fresh one."""
+        whole = self.worker is not None and not self.worker.ended
         if self.worker is not None:
             self.worker.close()
             shutil.rmtree(self.worker.folder, ignore_errors=True)
-        self.worker, self.compiled = None, {}
+        if self.kept is not None:
+            self.kept.give_back(whole=whole)
+        self.worker, self.kept, self.compiled = None, None, {}
 
     def _provenance(self) -> dict[str, Any]:
         known: dict[str, Any] = {}
@@ -154,7 +158,9 @@ class Bench:
         target = self.target
         folder = Path(tempfile.mkdtemp(prefix=f"{target.id}-", dir=self.harness.scratch))
         engine = target.framework
-        kept = kernels(engine.name, engine.versions.values()) if self.settings.judges_only else None
+        if self.settings.judges_only:
+            self.kept = Kernels(engine.name, engine.versions.values())
+        kept = self.kept.take() if self.kept else None
         self.worker = start(engine, target.backend, self.settings.threads, folder, kept)
         deadline = self.settings.deadline("hello", target.framework.timeouts)
         self.hello = greet(self.worker, target.backend, self.settings.threads, deadline, self.prepared.exchange)
@@ -191,8 +197,6 @@ def start(framework: Framework, backend: Backend, threads: int, folder: Path, ke
     """
     scratch = folder / "scratch"
     scratch.mkdir(parents=True)
-    if kept is not None:
-        kept.mkdir(parents=True, exist_ok=True)
     env = framework.environment(backend, scratch, threads, kept)
     return Worker(Launch(framework.command(backend), threads, env, folder))
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from pytest_inferena.platform import instruction_sets
 
@@ -181,14 +181,39 @@ class Folder:
         )
 
 
-def kernels(framework: str, versions: Iterable[str]) -> Path:
-    """Where kernels stay that these versions of a framework compiled for cells that were judged and not measured.
+class Kernels:
+    """What these versions of a framework compiled for cells that were judged and not measured.
 
-    Engines compile for the processor that they run on, and not all of them look at it again: a cache that another
-    machine shares would end in an illegal instruction.
+    Engines compile for the processor that they run on, and not all of them look at it again, so each kind has its own:
+    a cache that machines share would end in an illegal instruction. One worker has them at a time, and what one leaves
+    that was ended is not kept: inductor takes half a library for a whole one.
     """
-    processor = hashlib.sha256(instruction_sets().encode()).hexdigest()[:8]
-    return root() / "kernels" / "-".join([framework, *versions, processor])
+
+    def __init__(self, framework: str, versions: Iterable[str]) -> None:
+        processor = hashlib.sha256(instruction_sets().encode()).hexdigest()[:8]
+        self.folder = root() / "kernels" / "-".join([framework, *versions, processor])
+        self._taken = self.folder / "taken"
+        self._lock = FileLock(f"{self.folder}.lock")
+
+    def take(self) -> Path | None:
+        """The folder; None while another worker has it."""
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._lock.acquire(blocking=False)
+        except Timeout:
+            return None
+        if self._taken.exists():  # whoever took it never gave it back
+            shutil.rmtree(self.folder)
+        self.folder.mkdir(exist_ok=True)
+        self._taken.touch()
+        return self.folder
+
+    def give_back(self, *, whole: bool) -> None:
+        """Let the next worker have it, and what is in it if the last one ended of its own accord."""
+        if self._lock.is_locked:
+            if whole:
+                self._taken.unlink(missing_ok=True)
+            self._lock.release()
 
 
 def size() -> int:

@@ -68,8 +68,8 @@ class Worker:
     def __init__(self, launch: Launch) -> None:
         launch.folder.mkdir(parents=True, exist_ok=True)
         self.folder = launch.folder
+        self.ended = False
         self._oom_kills = oom_kills()
-        self._ended = False
         self._channel = channel = Channel()
         pid = None
         try:
@@ -93,7 +93,7 @@ class Worker:
         Raises:
             WorkerFailed: with the outcome that the cell gets.
         """
-        if self._ended:
+        if self.ended:
             raise WorkerFailed("crash", f"{request}: the worker has ended")
         until = time.monotonic() + deadline
         try:
@@ -125,7 +125,7 @@ class Worker:
 
     def close(self) -> None:
         """Ask the worker to quit and to end; end it if it does not."""
-        if not self._ended:
+        if not self.ended:
             with contextlib.suppress(WorkerFailed, subprocess.TimeoutExpired):
                 self.ask("quit", GRACE)
                 self.process.wait(GRACE)
@@ -133,9 +133,9 @@ class Worker:
 
     def kill(self) -> None:
         """End the worker and whatever it started, and free the pipes."""
-        if self._ended:
+        if self.ended:
             return
-        self._ended = True
+        self.ended = True
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
