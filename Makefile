@@ -46,7 +46,7 @@ setup-all: .venv/all.done ## every engine
 
 matrix: setup-all ## every cell at tiny size, judged without figures, and what of it works
 	$(BIN)/pytest benchmarks --inferena-size=tiny --inferena-large --inferena-threads=1 --benchmark-disable \
-	-q --inferena-report=coverage:docs/coverage-tiny.md || test $$? = 1
+	--inferena-timeout=compile=3600 -q --inferena-report=coverage:docs/coverage-tiny.md || test $$? = 1
 
 site: setup ## the pages of reports/ and docs/coverage.md, from the result files there
 	$(BIN)/inferena report reports/*.json reports/external/*.json \
