@@ -119,8 +119,8 @@ def test_quit_lets_the_worker_end(start: Callable[..., Worker], tmp_path: Path) 
     """A worker that answers `quit` has time to clean up before it ends."""
     note = tmp_path / "clean"
     worker = start(f"answer(ok=True); time.sleep(0.3); open({str(note)!r}, 'w'); break")
-    worker.close()
 
+    assert worker.close()
     assert (True, 0) == (note.exists(), worker.process.returncode)
 
 
@@ -128,6 +128,6 @@ def test_worker_that_does_not_quit_is_ended(start: Callable[..., Worker], monkey
     """After a grace a worker that ignores `quit` is killed, without an error."""
     monkeypatch.setattr(client, "GRACE", 0.2)
     worker = start("signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)")
-    worker.close()
 
+    assert not worker.close()
     assert -9 == worker.process.returncode

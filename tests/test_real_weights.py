@@ -107,7 +107,7 @@ def test_the_likeliest_tokens(real: Real, target: str, tmp_path: Path) -> None:
     try:
         greet(worker, backend, thread_budget(), 60, made)
         worker.ask("load", 120, program=str(real.program.folder), entries=["inference"])
-        worker.ask("compile", 900, entry="inference")
+        worker.ask("compile", 3600, entry="inference")
         worker.ask("outputs", 60, entry="inference", file=str(tmp_path / "outputs"))
     finally:
         worker.close()

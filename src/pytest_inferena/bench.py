@@ -94,9 +94,8 @@ class Bench:
 
     def close(self) -> None:
         """End the worker; the next cell starts a fresh one."""
-        whole = self.worker is not None and not self.worker.ended
+        whole = self.worker is not None and self.worker.close()
         if self.worker is not None:
-            self.worker.close()
             shutil.rmtree(self.worker.folder, ignore_errors=True)
         if self.kept is not None:
             self.kept.give_back(whole=whole)

@@ -68,8 +68,8 @@ class Worker:
     def __init__(self, launch: Launch) -> None:
         launch.folder.mkdir(parents=True, exist_ok=True)
         self.folder = launch.folder
-        self.ended = False
         self._oom_kills = oom_kills()
+        self._ended = False
         self._channel = channel = Channel()
         pid = None
         try:
@@ -93,7 +93,7 @@ class Worker:
         Raises:
             WorkerFailed: with the outcome that the cell gets.
         """
-        if self.ended:
+        if self._ended:
             raise WorkerFailed("crash", f"{request}: the worker has ended")
         until = time.monotonic() + deadline
         try:
@@ -123,19 +123,22 @@ class Worker:
         """The last 4 KiB of what the worker printed."""
         return self._channel.log().decode(errors="replace")
 
-    def close(self) -> None:
-        """Ask the worker to quit and to end; end it if it does not."""
-        if not self.ended:
+    def close(self) -> bool:
+        """Ask the worker to quit and to end; end it if it does not. Whether it ended of its own accord."""
+        done = False
+        if not self._ended:
             with contextlib.suppress(WorkerFailed, subprocess.TimeoutExpired):
                 self.ask("quit", GRACE)
                 self.process.wait(GRACE)
+                done = True
         self.kill()
+        return done
 
     def kill(self) -> None:
         """End the worker and whatever it started, and free the pipes."""
-        if self.ended:
+        if self._ended:
             return
-        self.ended = True
+        self._ended = True
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
