@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from pytest_inferena.celltest import CellTest
+    from pytest_inferena.session.celltest import CellTest
 
 pytestmark = pytest.mark.latency
 

@@ -20,15 +20,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_inferena.cache import Workload
-from pytest_inferena.cell import Target
-from pytest_inferena.framework import Backend, Framework
-from pytest_inferena.gate import judge
-from pytest_inferena.model import Model
-from pytest_inferena.prepare import Prepared, Preparer
-from pytest_inferena.tensors import GoldenFile
+from pytest_inferena.collect.model import Model
+from pytest_inferena.collect.target import Target
+from pytest_inferena.engines.framework import Backend, Framework
+from pytest_inferena.judge.gate import judge
+from pytest_inferena.judge.tensors import GoldenFile
+from pytest_inferena.processes.client import Launch, Worker, WorkerFailed
+from pytest_inferena.processes.preparer import Prepared, Preparer
+from pytest_inferena.processes.workload import Workload
 from pytest_inferena.worker import protocol
-from pytest_inferena.worker.client import Launch, Worker, WorkerFailed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -158,7 +158,7 @@ def remade(engine: Engine, program: Path) -> Path | None:
     fields = {"part": "exchange", "part_folder": "remade", "folder": str(program), "program": str(program)}
     of = {"framework": engine.framework.name, "adapter": str(engine.framework.adapter)}
     request.write_text(json.dumps(fields | of))
-    subprocess.run([sys.executable, "-m", "pytest_inferena.preparer", str(request)], check=True, capture_output=True)
+    subprocess.run([sys.executable, "-m", "pytest_inferena.prepare", str(request)], check=True, capture_output=True)
     return program / "remade"
 
 

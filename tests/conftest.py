@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from pytest_inferena.worker.client import Worker
+    from pytest_inferena.processes.client import Worker
 
 
 @pytest.fixture(autouse=True)

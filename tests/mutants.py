@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pytest_inferena.model import Case
-from pytest_inferena.weights import seed_weights
+from pytest_inferena.prepare.case import Case
+from pytest_inferena.prepare.weights import seed_weights
 
 Change = Callable[[Case], None]
 Forward = Callable[..., Tensor]

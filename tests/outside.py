@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from pytest_inferena.bench import greet
+from pytest_inferena.processes.client import Launch, Worker, WorkerFailed
+from pytest_inferena.session.bench import greet
 from pytest_inferena.worker import Adapter, Program, Setup, Unsupported
-from pytest_inferena.worker.client import Launch, Worker, WorkerFailed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pytest_inferena.framework import Backend, Framework
+    from pytest_inferena.engines.framework import Backend, Framework
     from pytest_inferena.worker import Entry
 
 

@@ -36,7 +36,7 @@ from tests.mutants import (
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from pytest_inferena.model import Case
+    from pytest_inferena.prepare.case import Case
 
 CLOSE = ("close",)  # its error, at most 5e-4, is less than that of fp16
 

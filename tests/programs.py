@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from pytest_inferena.program.capture import capture, parameter_names
 from pytest_inferena.program.joint import joint
 from pytest_inferena.worker.aten import to_module
-from pytest_inferena.worker.program import Entry
+from pytest_inferena.worker.format import Entry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

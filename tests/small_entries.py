@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pytest_inferena.worker.aten import to_module
-from pytest_inferena.worker.program import Entry, Node, Ref, TensorSpec
+from pytest_inferena.worker.format import Entry, Node, Ref, TensorSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -11,7 +11,7 @@ from tests.conformance import ROOT
 from tests.small_entries import Small, spec
 
 from pytest_inferena.worker import Entry, Program, Setup, Unsupported
-from pytest_inferena.worker.program import Ref
+from pytest_inferena.worker.format import Ref
 from pytest_inferena.worker.server import load_adapter
 
 if TYPE_CHECKING:

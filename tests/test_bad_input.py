@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.projects import METRICS, MODEL, Project
 
-from pytest_inferena.platform import thread_budget
+from pytest_inferena.machine import thread_budget
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,9 +11,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from pytest_inferena import cache as caches
-from pytest_inferena.cache import CacheError, Folder, Workload
-from pytest_inferena.model import Model
+from pytest_inferena.collect.model import Model
+from pytest_inferena.processes import workload as workloads
+from pytest_inferena.processes.parts import Folder
+from pytest_inferena.processes.workload import Workload
+from pytest_inferena.store import cache as caches
+from pytest_inferena.store import kernels as kernel_store
+from pytest_inferena.store.disk import CacheError, is_full
+from pytest_inferena.store.hashes import version
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,13 +96,13 @@ def test_key_changes_with_a_weights_file(model: Model, tmp_path: Path, kind: str
     assert (3 if kind == "folder" else 2) == len(set(keys))
 
 
-@pytest.mark.parametrize("name", caches.SOURCES)
+@pytest.mark.parametrize("name", workloads.SOURCES)
 def test_key_changes_with_sources_of_the_package(
     model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     """Each of them decides what is written, and exists."""
-    here = Path(shutil.copytree(caches.HERE, tmp_path / "package", ignore=shutil.ignore_patterns("__pycache__")))
-    monkeypatch.setattr(caches, "HERE", here)
+    here = Path(shutil.copytree(workloads.HERE, tmp_path / "package", ignore=shutil.ignore_patterns("__pycache__")))
+    monkeypatch.setattr(workloads, "HERE", here)
     workload = Workload(model, "tiny", "seeded")
     before = workload.key()
     file = next(here.glob(name))
@@ -110,22 +115,22 @@ def test_key_does_not_change_with_formats_that_engines_read(
     model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What writes exchange files has no part in a Program, so that golden data outlives its changes."""
-    here = Path(shutil.copytree(caches.HERE, tmp_path / "package", ignore=shutil.ignore_patterns("__pycache__")))
-    monkeypatch.setattr(caches, "HERE", here)
-    before = Workload(model, "tiny", "seeded").key(), caches.own(caches.EXCHANGE_SOURCES)
-    file = next(here.glob(caches.EXCHANGE_SOURCES[0]))
+    here = Path(shutil.copytree(workloads.HERE, tmp_path / "package", ignore=shutil.ignore_patterns("__pycache__")))
+    monkeypatch.setattr(workloads, "HERE", here)
+    before = Workload(model, "tiny", "seeded").key(), workloads.own(workloads.EXCHANGE_SOURCES)
+    file = next(here.glob(workloads.EXCHANGE_SOURCES[0]))
     file.write_text(file.read_text() + "\n# changed\n")
-    after = Workload(model, "tiny", "seeded").key(), caches.own(caches.EXCHANGE_SOURCES)
+    after = Workload(model, "tiny", "seeded").key(), workloads.own(workloads.EXCHANGE_SOURCES)
 
     assert (True, False) == (before[0] == after[0], before[1] == after[1])
 
 
-@pytest.mark.parametrize("name", caches.DISTRIBUTIONS)
+@pytest.mark.parametrize("name", workloads.DISTRIBUTIONS)
 def test_key_changes_with_versions(model: Model, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """Another PyTorch may export another graph."""
     workload = Workload(model, "tiny", "seeded")
-    before, version = workload.key(), caches.version
-    monkeypatch.setattr(caches, "version", lambda other: "0.0.1" if other == name else version(other))
+    before = workload.key()
+    monkeypatch.setattr(workloads, "version", lambda other: "0.0.1" if other == name else version(other))
 
     assert before != workload.key()
 
@@ -139,7 +144,7 @@ def test_key_changes_with_the_package_of_the_weights(
     workload = Workload(Model.from_file(model.source), "full", weights)
     keys = set()
     for installed in ("1.0", "1.1", None):
-        monkeypatch.setattr(caches, "version", lambda name, now=installed: now if name == "some-weights" else "1")
+        monkeypatch.setattr(workloads, "version", lambda name, now=installed: now if name == "some-weights" else "1")
         keys.add(workload.key())
 
     assert (1 if same else 3) == len(keys)
@@ -282,22 +287,22 @@ def test_estimate_grows_with_the_model(model: Model) -> None:
 )
 def test_full_disk_is_known_by_its_number(error: Exception, *, full: bool) -> None:
     """That of the system's error, or that in the text of safetensors' own."""
-    assert full == caches.is_full(error)
+    assert full == is_full(error)
 
 
 def test_kernels_are_one_processors(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     """A cache that machines share holds those of each apart: they are compiled for its instruction sets."""
-    here = caches.Kernels("fake", ["1.2"]).folder
-    monkeypatch.setattr(caches, "instruction_sets", lambda: "flags: none of these")
+    here = kernel_store.Kernels("fake", ["1.2"]).folder
+    monkeypatch.setattr(kernel_store, "instruction_sets", lambda: "flags: none of these")
 
-    assert here != caches.Kernels("fake", ["1.2"]).folder
+    assert here != kernel_store.Kernels("fake", ["1.2"]).folder
     assert here.is_relative_to(folder.path.parents[1])
 
 
 @pytest.mark.usefixtures("folder")
 def test_kernels_are_one_workers() -> None:
     """A second worker gets none while the first has them, and none that the first left half-written."""
-    first, second = caches.Kernels("fake", ["1.2"]), caches.Kernels("fake", ["1.2"])
+    first, second = kernel_store.Kernels("fake", ["1.2"]), kernel_store.Kernels("fake", ["1.2"])
     kernels = first.take()
     assert kernels is not None
     kernels.joinpath("kernel").touch()
@@ -315,7 +320,7 @@ def test_kernels_are_one_workers() -> None:
 
 def test_clear_removes_what_can_be_made_again(folder: Folder) -> None:
     """And says how much it was."""
-    kernels = caches.Kernels("fake", ["1.2"]).take()
+    kernels = kernel_store.Kernels("fake", ["1.2"]).take()
     assert kernels is not None
     (kernels / "kernel").write_text("compiled")
     before = caches.size()

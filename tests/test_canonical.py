@@ -17,7 +17,7 @@ from pytest_inferena.program.graph import NotExportable
 if TYPE_CHECKING:
     from tests.spellings import Function
 
-    from pytest_inferena.worker.program import Entry
+    from pytest_inferena.worker.format import Entry
 
 
 def inputs() -> dict[str, Tensor]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_inferena.cli import registry
+from pytest_inferena.commands.cli import registry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

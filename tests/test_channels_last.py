@@ -27,7 +27,7 @@ from pytest_inferena.worker.channels_last import (
     kernels_last,
     last,
 )
-from pytest_inferena.worker.program import Entry, Node, Ref, TensorSpec, substitute
+from pytest_inferena.worker.format import Entry, Node, Ref, TensorSpec, substitute
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -14,9 +14,11 @@ import pytest
 from packaging.requirements import Requirement
 from tests.records import make_record, make_results, sample_results
 
-from pytest_inferena import cli, install, results
-from pytest_inferena.doctor import state
-from pytest_inferena.framework import Framework
+from pytest_inferena import results
+from pytest_inferena.commands import cli
+from pytest_inferena.commands.doctor import state
+from pytest_inferena.engines import install
+from pytest_inferena.engines.framework import Framework
 from pytest_inferena.report import coverage, render
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.workers import alive, failure
 
-from pytest_inferena.worker.client import Worker, WorkerFailed
+from pytest_inferena.processes.client import Worker, WorkerFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.workers import alive, failure, open_files
 
-from pytest_inferena.worker import client
-from pytest_inferena.worker.client import Worker, WorkerFailed
+from pytest_inferena.processes import client
+from pytest_inferena.processes.client import Worker, WorkerFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable

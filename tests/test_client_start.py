@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.workers import open_files
 
-from pytest_inferena.worker.client import INHERITED, THREADS, Launch, Worker, WorkerFailed
+from pytest_inferena.processes.client import INHERITED, THREADS, Launch, Worker, WorkerFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable

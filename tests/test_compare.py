@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.records import RUN, broken, make_record, make_results, timed
 
-from pytest_inferena import cli
-from pytest_inferena.compare import compare
+from pytest_inferena.commands import cli
 from pytest_inferena.report import render
+from pytest_inferena.report.compare import compare
 from pytest_inferena.results import Results
 
 if TYPE_CHECKING:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.conformance import KNOWN, QUICK, Client, Engine, client, engines, prepare, remade, with_unknown_operator
 
-from pytest_inferena.framework import METRICS
+from pytest_inferena.engines.framework import METRICS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from pytest_inferena.prepare import Prepared
+    from pytest_inferena.processes.preparer import Prepared
 
 UNKNOWN = "unsupported operator aten.no_such_operator, node "
 

@@ -14,10 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from pytest_inferena import cache, crates
-from pytest_inferena.cli import registry
-from pytest_inferena.framework import Framework, RegistryError
-from pytest_inferena.install import SetupError, setup
+from pytest_inferena.commands.cli import registry
+from pytest_inferena.engines import crates
+from pytest_inferena.engines.framework import Framework, RegistryError
+from pytest_inferena.engines.install import SetupError, setup
+from pytest_inferena.store import cache
 
 ROOT = Path(__file__).parents[1]
 CARGO = f"""#!{sys.executable}

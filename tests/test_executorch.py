@@ -12,7 +12,7 @@ from safetensors.numpy import save_file
 from tests.conformance import ROOT
 
 from pytest_inferena.worker import Entry, Program, Setup, Unsupported
-from pytest_inferena.worker.program import Node, Ref, TensorSpec
+from pytest_inferena.worker.format import Node, Ref, TensorSpec
 from pytest_inferena.worker.server import load_adapter
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.records import make_record, make_results
 
-from pytest_inferena import footprint
-from pytest_inferena.framework import Framework
+from pytest_inferena.engines import footprint
+from pytest_inferena.engines.framework import Framework
 from pytest_inferena.report import render
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pytest_inferena.worker.program import Entry
+    from pytest_inferena.worker.format import Entry
 
     Function = Callable[["Given"], Tensor]
 

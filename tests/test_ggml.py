@@ -12,10 +12,10 @@ import torch
 from safetensors.numpy import save_file
 from tests.conformance import PYTHON_WORKER, ROOT
 
-from pytest_inferena.framework import Framework
+from pytest_inferena.engines.framework import Framework
+from pytest_inferena.processes.client import Launch, Worker, WorkerFailed
 from pytest_inferena.worker import Entry, Program, Setup, Unsupported
-from pytest_inferena.worker.client import Launch, Worker, WorkerFailed
-from pytest_inferena.worker.program import Node, Ref, TensorSpec
+from pytest_inferena.worker.format import Node, Ref, TensorSpec
 from pytest_inferena.worker.server import load_adapter
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.records import sample_results
 
-from pytest_inferena.compare import compare
 from pytest_inferena.report import FORMATS, models, render
+from pytest_inferena.report.compare import compare
 from pytest_inferena.results import Results, ResultsError, read, read_all
 
 DOCUMENT = json.loads(render(sample_results(), "json"))

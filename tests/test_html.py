@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.records import RUN, broken, make_record, make_results, make_run, sample_results, timed
 
-from pytest_inferena import cli
+from pytest_inferena.commands import cli
 from pytest_inferena.report import html, models, render
 from pytest_inferena.results import Results
 

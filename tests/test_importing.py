@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from pytest_inferena import cli
-from pytest_inferena.importing import read_arena
-from pytest_inferena.model import Model
+from pytest_inferena.collect.model import Model
+from pytest_inferena.commands import cli
+from pytest_inferena.commands.arena import read_arena
 from pytest_inferena.report import html, render
 from pytest_inferena.results import ResultsError, read_all
 

@@ -14,7 +14,7 @@ from tests.operator_cases import CASES
 from tests.small_entries import Small, forward, spec
 
 from pytest_inferena.worker import Entry, Program, Setup, Unsupported
-from pytest_inferena.worker.program import Ref
+from pytest_inferena.worker.format import Ref
 from pytest_inferena.worker.server import load_adapter
 
 if TYPE_CHECKING:

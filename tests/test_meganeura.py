@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tests.conformance import Client, Engine, client, engines, prepare
 
-from pytest_inferena.worker.client import WorkerFailed
+from pytest_inferena.processes.client import WorkerFailed
 
 DRIVER = """
 #include <signal.h>

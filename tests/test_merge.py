@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.records import make_record, make_results, make_run, timed
 
-from pytest_inferena import cli
-from pytest_inferena.merge import merge
+from pytest_inferena.commands import cli
 from pytest_inferena.report import render
 from pytest_inferena.results import Results, ResultsError, read, read_all
+from pytest_inferena.results.merge import merge
 
 if TYPE_CHECKING:
     from pathlib import Path

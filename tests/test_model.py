@@ -8,9 +8,10 @@ import pytest
 import torch
 from tests.projects import METRICS, MODEL, Project
 
-from pytest_inferena import platform
-from pytest_inferena.model import Case, Model, load_case
-from pytest_inferena.preparer import entries
+from pytest_inferena import machine as platform
+from pytest_inferena.collect.model import Model
+from pytest_inferena.prepare.__main__ import entries
+from pytest_inferena.prepare.case import Case, load_case
 
 MODELS = Path(__file__).parents[1] / "benchmarks" / "models"
 GOOD = 'TITLE = "A"\nUNIT = "token"\nITEMS = 128\nPARAMETERS = 1_000\n'
@@ -95,7 +96,7 @@ def test_name_has_to_fit_test_ids(tmp_path: Path, name: str) -> None:
 def test_collection_imports_no_torch() -> None:
     """Reading all models costs neither torch nor transformers."""
     code = (
-        "import sys; from pathlib import Path; from pytest_inferena.model import Model\n"
+        "import sys; from pathlib import Path; from pytest_inferena.collect.model import Model\n"
         "[Model.from_file(p) for p in Path(sys.argv[1]).glob('*.py')]\n"
         "print({'torch', 'transformers', 'numpy'} & sys.modules.keys())"
     )

@@ -19,7 +19,7 @@ from pytest_inferena.program.onnx import FUSED, OPERATORS, to_onnx
 from pytest_inferena.program.onnx.builder import STRETCHES
 from pytest_inferena.worker import Unsupported
 from pytest_inferena.worker.aten import to_module
-from pytest_inferena.worker.program import Entry, Node, Program, Ref, TensorSpec
+from pytest_inferena.worker.format import Entry, Node, Program, Ref, TensorSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

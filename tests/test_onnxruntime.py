@@ -11,7 +11,7 @@ from safetensors.numpy import save_file
 from tests.conformance import ROOT
 
 from pytest_inferena.worker import Entry, Program, Setup, Unsupported
-from pytest_inferena.worker.program import Node, Ref, TensorSpec
+from pytest_inferena.worker.format import Node, Ref, TensorSpec
 from pytest_inferena.worker.server import Server, load_adapter
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from tests.small_entries import Small, forward, spec
 from pytest_inferena.program.onnx import OPERATORS
 from pytest_inferena.program.onnx.builder import STRETCHES
 from pytest_inferena.worker import Entry, Program, Setup, Unsupported
-from pytest_inferena.worker.program import Ref
+from pytest_inferena.worker.format import Ref
 from pytest_inferena.worker.server import load_adapter
 
 if TYPE_CHECKING:

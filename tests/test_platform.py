@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pytest_inferena import platform
-from pytest_inferena.results_schema import complete_run, fault
+from pytest_inferena import machine
+from pytest_inferena.results.schema import complete_run, fault
 
 GPU = "Model: \t\t NVIDIA H100 80GB HBM3\nIRQ:   \t\t 42\n"
 VERSION = "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  570.124.06  Release Build\nGCC version: 12\n"
@@ -18,7 +18,7 @@ VERSION = "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  570.124.06  
 
 def test_this_machine_fits_the_schema() -> None:
     """What is found here can stand in a run's header."""
-    run = complete_run({"id": "x", "date": "now", "threads": 1, "platform": platform.describe()})
+    run = complete_run({"id": "x", "date": "now", "threads": 1, "platform": machine.describe()})
 
     assert fault("run", run) is None
 
@@ -27,7 +27,7 @@ def test_describing_is_quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a program to ask, describing takes less than 50 ms."""
     monkeypatch.setattr(shutil, "which", lambda _: None)
     start = time.perf_counter()
-    platform.describe()
+    machine.describe()
 
     assert time.perf_counter() - start < 0.05
 
@@ -43,7 +43,7 @@ def test_describing_is_quick(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_id_is_a_safe_file_name(cpu: str, cores: int, expected: str) -> None:
     """The id has the CPU's model and cores, and nothing that a path could stumble over."""
-    assert expected == platform.machine_id(cpu, cores)
+    assert expected == machine.machine_id(cpu, cores)
 
 
 def test_gpus_are_read_from_proc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,9 +52,9 @@ def test_gpus_are_read_from_proc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         (tmp_path / "gpus" / name).mkdir(parents=True)
         (tmp_path / "gpus" / name / "information").write_text(GPU)
     (tmp_path / "version").write_text(VERSION)
-    monkeypatch.setattr(platform, "_NVIDIA", tmp_path)
+    monkeypatch.setattr(machine, "_NVIDIA", tmp_path)
     monkeypatch.setattr(shutil, "which", lambda _: pytest.fail("asked for a program"))
-    found = platform.describe()
+    found = machine.describe()
 
     assert (["cpu", *["NVIDIA H100 80GB HBM3"] * 2], "570.124.06") == (found["devices"], found["driver"])
 
@@ -64,9 +64,9 @@ def test_gpus_are_asked_of_the_program(tmp_path: Path, monkeypatch: pytest.Monke
     program = tmp_path / "nvidia-smi"
     program.write_text("#!/bin/sh\necho 'NVIDIA RTX 5080, 575.1'\n")
     program.chmod(0o755)
-    monkeypatch.setattr(platform, "_NVIDIA", tmp_path / "missing")
+    monkeypatch.setattr(machine, "_NVIDIA", tmp_path / "missing")
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    found = platform.describe()
+    found = machine.describe()
 
     assert (["cpu", "NVIDIA RTX 5080"], "575.1") == (found["devices"], found["driver"])
 
@@ -76,20 +76,20 @@ def test_broken_program_means_no_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyP
     program = tmp_path / "nvidia-smi"
     program.write_text("#!/bin/sh\necho 'NVIDIA-SMI has failed, no driver'\nexit 9\n")
     program.chmod(0o755)
-    monkeypatch.setattr(platform, "_NVIDIA", tmp_path / "missing")
+    monkeypatch.setattr(machine, "_NVIDIA", tmp_path / "missing")
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
 
-    assert ["cpu"] == platform.describe()["devices"]
+    assert ["cpu"] == machine.describe()["devices"]
 
 
 def test_threads_are_those_that_may_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
     """The budget follows CPU affinity, and falls back to the number of CPUs."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3, 5, 7}, raising=False)
-    bound = platform.thread_budget()
+    bound = machine.thread_budget()
     monkeypatch.delattr(os, "sched_getaffinity")
     monkeypatch.setattr(os, "cpu_count", lambda: None)
 
-    assert (3, 1) == (bound, platform.thread_budget())
+    assert (3, 1) == (bound, machine.thread_budget())
 
 
 @pytest.mark.parametrize(
@@ -103,12 +103,12 @@ def test_instruction_sets_are_those_that_the_system_lists(
     cpuinfo: str, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On x86 and on Arm; where it lists none, the processor's kind stands for them."""
-    monkeypatch.setattr(platform, "_text", lambda _: cpuinfo)
-    listed = platform.instruction_sets()
-    monkeypatch.setattr(platform, "_text", lambda _: "")
+    monkeypatch.setattr(machine, "_text", lambda _: cpuinfo)
+    listed = machine.instruction_sets()
+    monkeypatch.setattr(machine, "_text", lambda _: "")
 
     assert listed == expected
-    assert platform.instruction_sets().startswith(os.uname().machine)
+    assert machine.instruction_sets().startswith(os.uname().machine)
 
 
 def test_commit_says_when_it_is_dirty(tmp_path: Path) -> None:
@@ -118,22 +118,22 @@ def test_commit_says_when_it_is_dirty(tmp_path: Path) -> None:
     for command in (["init", "-q"], ["add", "file"], ["commit", "-qm", "x"], ["tag", "-am", "v", "v1"]):
         subprocess.run([*git, *command], check=True)
     short = subprocess.run([*git, "rev-parse", "--short", "HEAD"], check=True, capture_output=True, text=True)
-    clean = platform.commit(tmp_path)
+    clean = machine.commit(tmp_path)
     (tmp_path / "file").write_text("2")
 
-    assert (short.stdout.strip(), f"{short.stdout.strip()}-dirty") == (clean, platform.commit(tmp_path))
+    assert (short.stdout.strip(), f"{short.stdout.strip()}-dirty") == (clean, machine.commit(tmp_path))
 
 
 def test_no_git_is_no_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither a folder without a repository nor a machine without git is an error."""
-    outside = platform.commit(tmp_path)
+    outside = machine.commit(tmp_path)
     monkeypatch.setenv("PATH", "")
 
-    assert (None, None) == (outside, platform.commit(Path.cwd()))
+    assert (None, None) == (outside, machine.commit(Path.cwd()))
 
 
 def test_cpu_has_a_name_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where /proc/cpuinfo names no model, as on many ARM machines, the architecture stands in."""
-    monkeypatch.setattr(platform, "_text", lambda _: "")
+    monkeypatch.setattr(machine, "_text", lambda _: "")
 
-    assert re.fullmatch(r"[a-z0-9.-]+-\d+c", platform.describe()["id"])
+    assert re.fullmatch(r"[a-z0-9.-]+-\d+c", machine.describe()["id"])

@@ -18,7 +18,7 @@ SPY = '''\
 """Says which heavy modules this process imported."""
 import sys
 
-HEAVY = {"torch", "jax", "transformers", "numpy", "safetensors", "pytest_inferena.bench"}
+HEAVY = {"torch", "jax", "transformers", "numpy", "safetensors", "pytest_inferena.session.bench"}
 
 
 def pytest_unconfigure():
@@ -111,7 +111,7 @@ def test_no_framework_in_the_parent(project: Project) -> None:
     project.write("spy.py", SPY)
     result = project.run("-p", "spy", "-q", "-m", "latency")
 
-    assert "heavy: ['numpy', 'pytest_inferena.bench']" in result.outlines
+    assert "heavy: ['numpy', 'pytest_inferena.session.bench']" in result.outlines
 
 
 def test_close_passes_in_its_own_word(project: Project) -> None:

@@ -12,13 +12,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from pytest_inferena import prepare
-from pytest_inferena.cache import Folder, Workload
-from pytest_inferena.cell import Target
-from pytest_inferena.framework import Backend, Framework
-from pytest_inferena.model import Model
-from pytest_inferena.prepare import Prepared, Preparer
-from pytest_inferena.worker.client import WorkerFailed
+from pytest_inferena.collect.model import Model
+from pytest_inferena.collect.target import Target
+from pytest_inferena.engines.framework import Backend, Framework
+from pytest_inferena.processes import preparer as prepare
+from pytest_inferena.processes.client import WorkerFailed
+from pytest_inferena.processes.parts import Folder
+from pytest_inferena.processes.preparer import Prepared, Preparer
+from pytest_inferena.processes.workload import Workload
 
 SOURCE = Path(__file__).parent / "project" / "mlp.py"
 FAKE = f"""#!{sys.executable}
@@ -45,7 +46,7 @@ RACER = """
 import sys
 from types import SimpleNamespace
 from tests.test_prepare import ask
-from pytest_inferena import prepare
+from pytest_inferena.processes import preparer as prepare
 prepare.sys = SimpleNamespace(executable=sys.argv[1])
 print(ask(prepare.Preparer(1, 60)).hashes["weights"])
 """
@@ -53,9 +54,9 @@ REAL = """
 import resource, sys
 from pathlib import Path
 from tests.test_prepare import target
-from pytest_inferena.cache import Workload
-from pytest_inferena.prepare import Preparer
-from pytest_inferena.worker.client import WorkerFailed
+from pytest_inferena.processes.workload import Workload
+from pytest_inferena.processes.preparer import Preparer
+from pytest_inferena.processes.client import WorkerFailed
 if int(sys.argv[2]):
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)
 try:

@@ -13,7 +13,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from pytest_inferena.worker import Unsupported, evaluate
-from pytest_inferena.worker.program import Entry, Node, Program, Ref, TensorSpec
+from pytest_inferena.worker.format import Entry, Node, Program, Ref, TensorSpec
 
 if TYPE_CHECKING:
     from pathlib import Path

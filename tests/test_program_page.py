@@ -12,9 +12,9 @@ import torch
 from tests.programs import entry_of, gradients, inference, training
 from tests.zoo import MODELS
 
-from pytest_inferena.model import load_case
-from pytest_inferena.preparer import entries
-from pytest_inferena.worker.program import ENTRIES, VERSION, Entry
+from pytest_inferena.prepare.__main__ import entries
+from pytest_inferena.prepare.case import load_case
+from pytest_inferena.worker.format import ENTRIES, VERSION, Entry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

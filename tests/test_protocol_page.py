@@ -12,16 +12,16 @@ from typing import Any
 
 import pytest
 
-from pytest_inferena.settings import DEADLINES
+from pytest_inferena.collect.settings import DEADLINES
+from pytest_inferena.processes.client import GRACE, THREADS
 from pytest_inferena.worker import protocol
-from pytest_inferena.worker.client import GRACE, THREADS
 from pytest_inferena.worker.server import Server
 from pytest_inferena.worker.timing import Loop
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "worker-protocol.md").read_text(encoding="utf-8")
 DIALOGUE = re.findall(r"^([→←]) (.*)$", PAGE, re.MULTILINE)
-SENT = "src/pytest_inferena/bench.py", "src/pytest_inferena/worker/client.py"
+SENT = "src/pytest_inferena/session/bench.py", "src/pytest_inferena/processes/client.py"
 
 
 def section(request: str) -> str:

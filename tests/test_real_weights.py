@@ -19,11 +19,11 @@ from tests.checkpoints import engine, write_program
 from tests.conformance import ROOT
 from tests.test_cells import expected
 
-from pytest_inferena.bench import greet, start
-from pytest_inferena.framework import Framework
-from pytest_inferena.model import load_case
-from pytest_inferena.platform import thread_budget
-from pytest_inferena.weights import resolve_weights
+from pytest_inferena.engines.framework import Framework
+from pytest_inferena.machine import thread_budget
+from pytest_inferena.prepare.case import load_case
+from pytest_inferena.prepare.weights import resolve_weights
+from pytest_inferena.session.bench import greet, start
 from pytest_inferena.worker import Setup
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def exchange(framework: Framework, program: Program) -> Path | None:
         file = program.folder / f"{framework.name}.request.json"
         file.write_text(json.dumps(request))
         done = subprocess.run(
-            [sys.executable, "-m", "pytest_inferena.preparer", str(file)], capture_output=True, text=True, check=False
+            [sys.executable, "-m", "pytest_inferena.prepare", str(file)], capture_output=True, text=True, check=False
         )
         wrong = program.folder / "error.json"
         assert (0, False) == (done.returncode, wrong.exists()), done.stderr[-2000:]

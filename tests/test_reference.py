@@ -9,9 +9,9 @@ import torch
 from safetensors.numpy import load_file
 from torch import Tensor, nn
 
-from pytest_inferena import reference
-from pytest_inferena.gate import judge
-from pytest_inferena.model import Case
+from pytest_inferena.judge.gate import judge
+from pytest_inferena.prepare import reference
+from pytest_inferena.prepare.case import Case
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from tests.records import make_record, make_results, make_run, make_verdict, sample_results
 
-from pytest_inferena import results_schema
 from pytest_inferena.report import render
 from pytest_inferena.results import KEY, Journal, ResultsError, key_of, latest, read
+from pytest_inferena.results import schema as results_schema
 
 RUN = make_run()
 

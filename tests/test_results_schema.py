@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from tests.records import make_record, make_run, sample_results
 
-from pytest_inferena import results, results_schema
+from pytest_inferena import results
 from pytest_inferena.report import render
 from pytest_inferena.results import KEY
+from pytest_inferena.results import schema as results_schema
 
 
 def test_constants_agree_with_the_schema() -> None:

@@ -9,11 +9,11 @@ import torch
 from tests.nets import MODELS, small_case, smollm2
 from torch import nn
 
-from pytest_inferena.model import load_case
-from pytest_inferena.weights import resolve_weights, seed_weights
+from pytest_inferena.prepare.case import load_case
+from pytest_inferena.prepare.weights import resolve_weights, seed_weights
 
 if TYPE_CHECKING:
-    from pytest_inferena.model import Case
+    from pytest_inferena.prepare.case import Case
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from safetensors.numpy import load_file
 from tests.conformance import PYTHON_WORKER, Client, Engine, engines, prepare
 
-from pytest_inferena.worker.client import WorkerFailed
+from pytest_inferena.processes.client import WorkerFailed
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -22,7 +22,7 @@ from tests.small_entries import differentiable, forward, spec, training
 from tests.test_program_page import FIRST, SECOND
 from tests.zoo import model
 
-from pytest_inferena.framework import Framework
+from pytest_inferena.engines.framework import Framework
 from pytest_inferena.worker import Program, Setup, Unsupported
 from pytest_inferena.worker.channels_last import ANCHORS
 from pytest_inferena.worker.server import load_adapter

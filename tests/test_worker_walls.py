@@ -20,14 +20,11 @@ BASELINE = frozenset({"torch", "pytorch"})
 ALLOWED = {
     "program": BASELINE,
     "program/onnx": BASELINE | {"onnx"},  # an exchange format of many engines
-    "reference.py": BASELINE,
-    "weights.py": BASELINE,
-    "preparer.py": BASELINE,
-    "model.py": BASELINE,
+    "prepare": BASELINE,
     "worker/aten.py": BASELINE,
-    "cache.py": {"torch", "gguf"},  # their versions decide what is prepared
-    "gate.py": {"pytorch"},  # messages that show the baseline's figures
-    "framework.py": {"torch"},  # adapter.toml's field needs_torch
+    "processes/workload.py": {"torch", "gguf"},  # their versions decide what is prepared
+    "judge/gate.py": {"pytorch"},  # messages that show the baseline's figures
+    "engines/framework.py": {"torch"},  # adapter.toml's field needs_torch
 }
 """Which names may stand in the code of which file or folder."""
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_inferena.worker.client import Launch, Worker, WorkerFailed
+from pytest_inferena.processes.client import Launch, Worker, WorkerFailed
 
 HEAD = """\
 import json, os, signal, subprocess, sys, time

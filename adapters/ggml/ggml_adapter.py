@@ -15,7 +15,7 @@ import numpy as np
 from ggml import ggml
 from pytest_inferena.worker import Adapter as Base
 from pytest_inferena.worker import Unsupported
-from pytest_inferena.worker.program import substitute
+from pytest_inferena.worker.format import substitute
 from pytest_inferena.worker.server import load_adapter
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ import numpy as np
 import ncnn
 from pytest_inferena.worker import Adapter as Base
 from pytest_inferena.worker import Unsupported
-from pytest_inferena.worker.program import Ref
+from pytest_inferena.worker.format import Ref
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -14,11 +14,11 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_inferena.cache import Workload
-from pytest_inferena.cell import Target
-from pytest_inferena.cli import registry
-from pytest_inferena.platform import thread_budget
-from pytest_inferena.prepare import Prepared, Preparer
+from pytest_inferena.collect.target import Target
+from pytest_inferena.commands.cli import registry
+from pytest_inferena.machine import thread_budget
+from pytest_inferena.processes.preparer import Prepared, Preparer
+from pytest_inferena.processes.workload import Workload
 from pytest_inferena.worker import Program, Setup
 from pytest_inferena.worker.server import Weights, load_adapter
 

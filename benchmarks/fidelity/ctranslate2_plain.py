@@ -13,8 +13,8 @@ from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast
 
 import ctranslate2
-from pytest_inferena.model import load_case
-from pytest_inferena.platform import thread_budget
+from pytest_inferena.machine import thread_budget
+from pytest_inferena.prepare.case import load_case
 from pytest_inferena.worker import Program
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.fidelity.common import SETTLE, arguments, compiled, prepared, stepping
 
-from pytest_inferena.platform import thread_budget
+from pytest_inferena.machine import thread_budget
 
 if TYPE_CHECKING:
     from collections.abc import Callable

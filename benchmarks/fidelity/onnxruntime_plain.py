@@ -15,8 +15,8 @@ from benchmarks.fidelity.common import arguments, compiled, prepared, side_by_si
 from safetensors.torch import load_file
 
 import onnxruntime as ort
-from pytest_inferena.model import load_case
-from pytest_inferena.platform import thread_budget
+from pytest_inferena.machine import thread_budget
+from pytest_inferena.prepare.case import load_case
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -16,8 +16,8 @@ from openvino.frontend import OpConversionFailure
 from safetensors.torch import load_file
 
 import openvino as ov
-from pytest_inferena.model import load_case
-from pytest_inferena.platform import thread_budget
+from pytest_inferena.machine import thread_budget
+from pytest_inferena.prepare.case import load_case
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -20,9 +20,9 @@ from pathlib import Path
 
 from safetensors.torch import save_file
 
-from pytest_inferena.cli import registry
-from pytest_inferena.model import load_case
-from pytest_inferena.weights import resolve_weights
+from pytest_inferena.commands.cli import registry
+from pytest_inferena.prepare.case import load_case
+from pytest_inferena.prepare.weights import resolve_weights
 
 ENGINES = ("pytorch", "onnxruntime", "jax")
 MODEL = "SmolLM2-135M"

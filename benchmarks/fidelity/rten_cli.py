@@ -15,12 +15,12 @@ from benchmarks.fidelity.common import arguments
 from benchmarks.fidelity.rust import AGREE, ENTRY, adapter
 from safetensors.numpy import load_file, save_file
 
-from pytest_inferena import cache
-from pytest_inferena.platform import thread_budget
-from pytest_inferena.worker.client import affinity
+from pytest_inferena.machine import thread_budget
+from pytest_inferena.processes.client import affinity
+from pytest_inferena.store import cache
 
 if TYPE_CHECKING:
-    from pytest_inferena.prepare import Prepared
+    from pytest_inferena.processes.preparer import Prepared
 
 MODELS = ("smollm2", "resnet50")
 VERSION = "=0.27.0"

@@ -13,17 +13,17 @@ import numpy as np
 from benchmarks.fidelity.common import SETTLE, prepared
 from safetensors.numpy import load_file
 
-from pytest_inferena import cache
-from pytest_inferena.bench import greet
-from pytest_inferena.framework import Backend
-from pytest_inferena.platform import thread_budget
-from pytest_inferena.worker.client import Launch, Worker
+from pytest_inferena.engines.framework import Backend
+from pytest_inferena.machine import thread_budget
+from pytest_inferena.processes.client import Launch, Worker
+from pytest_inferena.session.bench import greet
+from pytest_inferena.store import cache
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pytest_inferena.cell import Target
-    from pytest_inferena.prepare import Prepared
+    from pytest_inferena.collect.target import Target
+    from pytest_inferena.processes.preparer import Prepared
 
 ENTRY = "inference"
 PATIENCE = 900.0

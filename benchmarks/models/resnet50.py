@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from transformers import ResNetConfig, ResNetForImageClassification
 
-from pytest_inferena.model import Case
+from pytest_inferena import Case
 
 if TYPE_CHECKING:
     from torch import Tensor

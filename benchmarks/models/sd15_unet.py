@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pytest_inferena.model import Case
+from pytest_inferena import Case
 
 TITLE = "Stable Diffusion 1.5 U-Net"
 UNIT = "latent"

@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from pytest_inferena.model import Case
-from pytest_inferena.weights import WeightsUnavailable
+from pytest_inferena import Case
+from pytest_inferena.prepare.weights import WeightsUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -6,12 +6,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pytest_inferena.gate import Verdict, judge
-    from pytest_inferena.model import Case
+    from pytest_inferena.judge.gate import Verdict, judge
+    from pytest_inferena.prepare.case import Case
 
 __all__ = ["Case", "Verdict", "judge"]
 
-_MODULES = {"Case": "model", "Verdict": "gate", "judge": "gate"}
+_MODULES = {"Case": "prepare.case", "Verdict": "judge.gate", "judge": "judge.gate"}
 
 
 def __getattr__(name: str) -> Any:

@@ -9,13 +9,13 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pytest_inferena.bench import Bench, Harness
-    from pytest_inferena.cell import Target
-    from pytest_inferena.celltest import CellTest
-    from pytest_inferena.framework import Framework
-    from pytest_inferena.model import Model
-    from pytest_inferena.registry import Registry
-    from pytest_inferena.session import Session
+    from pytest_inferena.collect.model import Model
+    from pytest_inferena.collect.registry import Registry
+    from pytest_inferena.collect.target import Target
+    from pytest_inferena.engines.framework import Framework
+    from pytest_inferena.session.bench import Bench, Harness
+    from pytest_inferena.session.celltest import CellTest
+    from pytest_inferena.session.controller import Session
 
 REGISTRY: pytest.StashKey[Registry] = pytest.StashKey()
 SESSION: pytest.StashKey[Session] = pytest.StashKey()
@@ -71,7 +71,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     """With --pyargs pytest loads the conftest of a package only when it collects, too late to declare markers."""
     known = early_config.known_args_namespace
     if known.pyargs:
-        from pytest_inferena.selection import folder_of
+        from pytest_inferena.collect.selection import folder_of
 
         known.file_or_dir = [folder_of(argument) for argument in known.file_or_dir]
 
@@ -86,10 +86,10 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Read the registry and declare a marker for everything in it."""
-    from pytest_inferena.framework import RegistryError
-    from pytest_inferena.registry import collect
-    from pytest_inferena.selection import declare_markers
-    from pytest_inferena.settings import Settings, pairs
+    from pytest_inferena.collect.registry import collect
+    from pytest_inferena.collect.selection import declare_markers
+    from pytest_inferena.collect.settings import Settings, pairs
+    from pytest_inferena.engines.framework import RegistryError
 
     try:
         registry = collect(config.hook).with_interpreters(pairs("python", config))
@@ -98,16 +98,16 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[REGISTRY] = registry
     declare_markers(config, registry)
     if registry.models and registry.frameworks:
-        from pytest_inferena.session import Session
+        from pytest_inferena.session.controller import Session
 
         session = config.stash[SESSION] = Session(config, Settings.from_config(config), registry)
         config.pluginmanager.register(session, "inferena-session")
         if config.getoption("dist", default="no") != "no" and not hasattr(config, "workerinput"):
-            from pytest_inferena.distributed import Controller
+            from pytest_inferena.session.distributed import Controller
 
             config.pluginmanager.register(Controller(config, session.cells), "inferena-controller")
     if not config.pluginmanager.hasplugin("benchmark"):
-        from pytest_inferena.ledger import NoBenchmark
+        from pytest_inferena.session.ledger import NoBenchmark
 
         config.pluginmanager.register(NoBenchmark(), "inferena-no-benchmark")
 
@@ -115,7 +115,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Every test that asks for a cell or a worker runs once for each target; a `target` of somebody else is theirs."""
     if {"cell", "worker"} & {*metafunc.fixturenames}:
-        from pytest_inferena.selection import parameters
+        from pytest_inferena.collect.selection import parameters
 
         metafunc.parametrize("target", parameters(metafunc.config.stash[REGISTRY]), indirect=True, scope="session")
 
@@ -124,7 +124,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Put the cells of a worker together, compile first, and leave out what has to be asked for."""
     if SESSION in config.stash and any("cell" in getattr(item, "fixturenames", ()) for item in items):
-        from pytest_inferena.selection import arrange
+        from pytest_inferena.collect.selection import arrange
 
         arrange(config, items)
 
@@ -133,7 +133,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Give cells their clock before pytest-benchmark's fixture looks for one."""
     if "cell" in getattr(item, "fixturenames", ()) and item.config.pluginmanager.hasplugin("benchmark"):
-        from pytest_inferena.ledger import mark
+        from pytest_inferena.session.ledger import mark
 
         mark(item)
 
@@ -147,7 +147,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str] | None:
     """Explain a verdict."""
-    from pytest_inferena.celltest import Golden, Measured
+    from pytest_inferena.session.celltest import Golden, Measured
 
     return left.explain() if op == "==" and isinstance(left, Measured) and isinstance(right, Golden) else None
 
@@ -174,7 +174,7 @@ def framework(target: Target) -> Framework:
 @pytest.fixture(scope="session")
 def worker(request: pytest.FixtureRequest, target: Target) -> Iterator[Bench]:
     """The target's worker: started by the first cell that needs it, ended with the last."""
-    from pytest_inferena.bench import Bench, Harness
+    from pytest_inferena.session.bench import Bench, Harness
 
     config = request.config
     if HARNESS not in config.stash:
@@ -187,8 +187,8 @@ def worker(request: pytest.FixtureRequest, target: Target) -> Iterator[Bench]:
 @pytest.fixture
 def cell(request: pytest.FixtureRequest, worker: Bench, benchmark: Any) -> Iterator[CellTest]:
     """This test's cell."""
-    from pytest_inferena.celltest import CellTest
-    from pytest_inferena.selection import metric_of
+    from pytest_inferena.collect.selection import metric_of
+    from pytest_inferena.session.celltest import CellTest
 
     metric = metric_of(request.node)
     yield CellTest(request.node, worker, metric, request.config.stash[SESSION].finished(worker.target, metric))

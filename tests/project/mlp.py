@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from pytest_inferena.model import Case
+from pytest_inferena import Case
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -11,7 +11,7 @@ import torch
 from pytest_inferena.program.canonical import canonical
 from pytest_inferena.program.fuse import fuse
 from pytest_inferena.program.graph import Graph, NotExportable
-from pytest_inferena.worker.program import Node, Ref, TensorSpec
+from pytest_inferena.worker.format import Node, Ref, TensorSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

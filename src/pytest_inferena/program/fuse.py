@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_inferena.worker.program import Node, Ref
+from pytest_inferena.worker.format import Node, Ref
 
 if TYPE_CHECKING:
     from pytest_inferena.program.graph import Graph

@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from pytest_inferena.worker.program import Node, Ref, TensorSpec, substitute
+from pytest_inferena.worker.format import Node, Ref, TensorSpec, substitute
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

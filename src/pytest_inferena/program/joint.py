@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from pytest_inferena.program.graph import Graph
-    from pytest_inferena.worker.program import Entry
+    from pytest_inferena.worker.format import Entry
 
 
 def joint(training: Entry, parameters: Mapping[str, torch.nn.Parameter], inputs: Mapping[str, Tensor]) -> Graph:

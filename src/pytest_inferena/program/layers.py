@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pytest_inferena.program.graph import Arguments, Graph, Rule
-    from pytest_inferena.worker.program import Ref, TensorSpec
+    from pytest_inferena.worker.format import Ref, TensorSpec
 
     Outputs = tuple[TensorSpec, ...]
 

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from pytest_inferena.program.graph import NotExportable
-from pytest_inferena.worker.program import Ref, TensorSpec, references
+from pytest_inferena.worker.format import Ref, TensorSpec, references
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

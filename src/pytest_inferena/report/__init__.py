@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from pytest_inferena.report import coverage, csv_, html, json_, markdown, terminal
-from pytest_inferena.results import Results
+from pytest_inferena.report import coverage, csv_, html, markdown, terminal
+from pytest_inferena.results import Results, document
 
 __all__ = ["FORMATS", "ReportError", "ReportTarget", "parse_report_option", "render", "replace_file", "write"]
 
@@ -17,7 +17,7 @@ FORMATS: dict[str, Format] = {
     "coverage": coverage.render,
     "csv": csv_.render,
     "html": html.render,
-    "json": json_.render,
+    "json": document.render,
     "md": markdown.render,
     "terminal": terminal.render,
 }

@@ -4,8 +4,8 @@ This package needs the standard library, NumPy and safetensors, nothing else, so
 interpreter; `__main__.py` starts it by file path.
 """
 
-from pytest_inferena.worker.adapter import Adapter, Setup, Step, Unsupported
-from pytest_inferena.worker.program import Entry, Node, Program, Ref, TensorSpec, evaluate
+from pytest_inferena.worker.adapter import Adapter, Setup, Step
+from pytest_inferena.worker.format import Entry, Node, Program, Ref, TensorSpec, Unsupported, evaluate
 
 __all__ = [
     "Adapter",

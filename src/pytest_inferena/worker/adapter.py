@@ -11,11 +11,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from pytest_inferena.worker.program import Entry, Program
-
-
-class Unsupported(Exception):  # noqa: N818 - an outcome, not a mishap
-    """The engine cannot do what is asked; the message becomes the cell's reason."""
+    from pytest_inferena.worker.format import Entry, Program
 
 
 @dataclass(frozen=True)

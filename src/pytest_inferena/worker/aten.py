@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from pytest_inferena.worker.adapter import Unsupported
-from pytest_inferena.worker.program import Ref
+from pytest_inferena.worker.format import Ref, Unsupported
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from pytest_inferena.worker.program import Argument, Entry, Node
+    from pytest_inferena.worker.format import Argument, Entry, Node
 
 
 def rotary_embedding(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:

@@ -34,12 +34,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_inferena.worker.program import Entry, Node, Ref, TensorSpec, substitute
+from pytest_inferena.worker.format import Entry, Node, Ref, TensorSpec, substitute
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from pytest_inferena.worker.program import Argument
+    from pytest_inferena.worker.format import Argument
 
 Dims = tuple[int, ...]
 """A tensor that lies in `dims` is what the Program has, permuted by `dims`."""

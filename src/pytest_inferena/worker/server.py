@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_inferena.worker.adapter import Adapter, Setup, Step, Unsupported
-from pytest_inferena.worker.program import Entry, Program
+from pytest_inferena.worker.adapter import Adapter, Setup, Step
+from pytest_inferena.worker.format import Entry, Program, Unsupported
 from pytest_inferena.worker.protocol import VERSION, ProtocolError, encode, parse
 from pytest_inferena.worker.timing import Loop, measure
 

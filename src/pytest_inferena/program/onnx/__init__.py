@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from onnx import GraphProto, ValueInfoProto
 
-    from pytest_inferena.worker.program import Entry, Node, Program, TensorSpec
+    from pytest_inferena.worker.format import Entry, Node, Program, TensorSpec
 
 __all__ = ["FUSED", "OPERATORS", "OPSET", "link", "to_onnx", "write_entries"]
 

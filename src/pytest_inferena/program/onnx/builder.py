@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from onnx import TensorProto, helper
 
-from pytest_inferena.worker.program import Ref
+from pytest_inferena.worker.format import Ref
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from onnx import NodeProto
 
-    from pytest_inferena.worker.program import Entry, Node, TensorSpec
+    from pytest_inferena.worker.format import Entry, Node, TensorSpec
 
 DTYPES = {
     "float32": TensorProto.FLOAT, "float64": TensorProto.DOUBLE, "float16": TensorProto.FLOAT16,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pytest_inferena.program.onnx.builder import DTYPES, FLOATING
-from pytest_inferena.worker.program import Ref
+from pytest_inferena.worker.format import Ref
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from pytest_inferena.worker.program import TensorSpec
+    from pytest_inferena.worker.format import TensorSpec
 
 
 def external(file: Path, specs: Iterable[TensorSpec]) -> list[TensorProto]:

@@ -1,0 +1,1 @@
+"""What there is to benchmark and what was asked for: models, frameworks, targets, options."""

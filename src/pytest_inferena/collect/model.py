@@ -1,0 +1,98 @@
+"""A model as collection knows it: what its file says, read without running it."""
+
+from __future__ import annotations
+
+import ast
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Self
+
+from pytest_inferena import machine
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+_CONSTANTS: dict[str, type] = {"TITLE": str, "UNIT": str, "ITEMS": int, "PARAMETERS": int}
+_OPTIONAL: dict[str, Any] = {"LARGE": False, "NEEDS_GIB": {}, "PACKAGES": [], "ARENA": ""}
+_NEEDS = ("inference", "latency", "training")
+
+
+@dataclass(frozen=True)
+class Model:
+    """What collection knows of a model, read without running its file."""
+
+    name: str  # the file's stem, part of test ids: [a-z0-9_]+
+    title: str  # how it is shown
+    source: Path  # the file that defines it
+    unit: str  # what a step processes: "token", "image"
+    items: int  # how many of them in one step of entry `inference`, at full size
+    parameters: int  # at full size
+    large: bool = False
+    needs_gib: Mapping[str, int] = field(default_factory=dict, hash=False)  # entry -> memory, at full size
+    packages: tuple[str, ...] = ()  # distributions that the weights `package` come from
+    arena: str = ""  # what Inference Arena's published tables call it
+
+    @classmethod
+    def from_file(cls, path: Path) -> Self:
+        """Reads the constants TITLE, UNIT, ITEMS, PARAMETERS and, where they stand there, those of `_OPTIONAL`.
+
+        Raises:
+            ValueError: the file's name, its syntax or one of the constants is not as it has to be.
+        """
+        if not re.fullmatch(r"[a-z0-9_]+", path.stem):
+            raise ValueError(f"{path}: a model's file is named in [a-z0-9_]; rename it.")
+        constants = _literals(path)
+        given = {**_CONSTANTS, **{name: type(value) for name, value in _OPTIONAL.items() if name in constants}}
+        values = {name.lower(): _constant(path, constants, name, kind) for name, kind in given.items()}
+        values["packages"] = tuple(values.get("packages", ()))
+        return cls(name=path.stem, source=path, **values)
+
+    def too_big(self, entry: str, size: str) -> str:
+        """Why this machine has too little memory for an entry (`joint` is training); "" if it has enough."""
+        needs = self.needs_gib.get("training" if entry == "joint" else entry, 0) if size == "full" else 0
+        has = machine.memory_gib()
+        return f"needs {needs} GiB of memory, this machine has {has}" if has is not None and has < needs else ""
+
+
+def _literals(path: Path) -> dict[str, Any]:
+    try:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+    except SyntaxError as error:
+        raise ValueError(f"{path}:{error.lineno}: {error.msg}; a model's file has to be Python.") from error
+    found: dict[str, Any] = {}
+    for node in tree.body:
+        if isinstance(node, ast.Assign):
+            targets = node.targets
+        elif isinstance(node, ast.AnnAssign):
+            targets = [node.target]
+        else:
+            continue
+        known = {*_CONSTANTS, *_OPTIONAL}
+        names = [target.id for target in targets if isinstance(target, ast.Name) and target.id in known]
+        if names and node.value is not None:
+            found |= dict.fromkeys(names, _literal(node.value))
+    return found
+
+
+def _literal(node: ast.expr) -> Any:
+    try:
+        return ast.literal_eval(node)
+    except ValueError:
+        return node  # an expression; its type will be found wrong, and named
+
+
+def _constant(path: Path, constants: Mapping[str, Any], name: str, kind: type) -> Any:
+    if name not in constants:
+        raise ValueError(f"{path} has no constant {name}; add `{name} = …`, a literal {kind.__name__}.")
+    value = constants[name]
+    if type(constants[name]) is not kind:
+        shown = "an expression" if isinstance(value, ast.expr) else repr(value)
+        raise ValueError(f"{path}: {name} is {shown}; write a literal {kind.__name__}.")
+    if value == "" or (kind is int and value < 1):
+        raise ValueError(f"{path}: {name} is {value!r}; it has to be {'positive' if kind is int else 'some text'}.")
+    if kind is dict and not all(key in _NEEDS and type(gib) is int and gib > 0 for key, gib in value.items()):
+        raise ValueError(f"{path}: {name} is {value!r}; it maps entries ({', '.join(_NEEDS)}) to whole GiB.")
+    if kind is list and not all(isinstance(item, str) and item for item in value):
+        raise ValueError(f"{path}: {name} is {value!r}; it lists names of distributions.")
+    return value

@@ -1,0 +1,132 @@
+"""Which cells there are and in which order: parameters, markers, `-m`."""
+
+from __future__ import annotations
+
+import difflib
+import importlib.util
+import keyword
+import re
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_inferena.collect.target import ASKED_FOR
+from pytest_inferena.engines.framework import METRICS
+
+if TYPE_CHECKING:
+    from pytest_inferena.collect.registry import Registry
+
+OPERATORS = {"and", "or", "not", "True", "False", "None"}
+
+
+def folder_of(argument: str) -> str:
+    """The folder of an importable package; any other argument of the command line as it is."""
+    name = argument.partition("::")[0]
+    try:
+        spec = importlib.util.find_spec(name) if name.replace(".", "").isidentifier() else None
+    except ImportError:
+        return argument
+    return str(Path(spec.origin).parent) if spec is not None and spec.origin else argument
+
+
+def parameters(registry: Registry) -> list[Any]:
+    """All targets as pytest parameters, with their ids and markers."""
+    return [
+        pytest.param(target, id=target.id, marks=[_mark(name) for name in target.marks()])
+        for target in registry.targets()
+    ]
+
+
+@cache
+def _mark(name: str) -> pytest.MarkDecorator:
+    mark: pytest.MarkDecorator = getattr(pytest.mark, name)
+    return mark
+
+
+def declare_markers(config: pytest.Config, registry: Registry) -> None:
+    """Declare a marker for every metric, model, framework, backend, device and language.
+
+    Raises:
+        pytest.UsageError: a name is a keyword of Python or of `-m`, or somebody else's marker, or `-m` names a
+            marker that does not exist.
+    """
+    declared = {_name(line): line for line in config.getini("markers")}
+    ours = registry.markers() if registry.models and registry.frameworks else {}
+    for name, description in ours.items():
+        if keyword.iskeyword(name) or name in OPERATORS:
+            raise pytest.UsageError(f"inferena: {name!r} ({description}) is a keyword, so -m cannot name it; rename it")
+        if name in declared:
+            raise pytest.UsageError(
+                f"inferena: the marker {name!r} ({description}) is declared already: '{declared[name]}'; rename one"
+            )
+        config.addinivalue_line("markers", f"{name}: {description}")
+    expression = config.getoption("markexpr", default="")
+    if ours and expression:
+        _check_expression(expression, {*ours, *declared})
+
+
+def _name(line: str) -> str:
+    return re.split(r"[:(]", line, maxsplit=1)[0].strip()
+
+
+def _check_expression(expression: str, known: set[str]) -> None:
+    """An unknown name in `-m` selects nothing, silently: say so instead."""
+    without_arguments = re.sub(r"\([^()]*=[^()]*\)", "", expression)
+    for name in re.findall(r"[A-Za-z_][\w.]*", without_arguments):
+        if name not in known and name not in OPERATORS:
+            near = difflib.get_close_matches(name, sorted(known), 1)
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            raise pytest.UsageError(
+                f"-m {expression!r}: no marker is named {name!r}; {hint}'pytest --markers' lists them"
+            )
+
+
+def metric_of(item: pytest.Item) -> str:
+    """The metric a test measures: the one of its markers that is a metric's.
+
+    Raises:
+        pytest.UsageError: it has none, or several.
+    """
+    found = _marks(item).intersection(METRICS)
+    if len(found) != 1:
+        raise pytest.UsageError(f"{item.nodeid}: a cell's test has exactly one marker of {', '.join(METRICS)}")
+    return found.pop()
+
+
+def _marks(item: pytest.Item) -> set[str]:
+    return {mark.name for mark in item.iter_markers()}
+
+
+def arrange(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Sort cells by target, compile first, in the places that cells have; deselect what has to be asked for."""
+    expression = config.getoption("markexpr", default="")
+    unasked = [name for name in ASKED_FOR if not config.getoption(f"inferena_{name}") and name not in expression]
+    left_out = [item for item in items if unasked and _is_cell(item) and _marks(item).intersection(unasked)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        gone = {*left_out}
+        items[:] = [item for item in items if item not in gone]
+    places = [index for index, item in enumerate(items) if _is_cell(item)]
+    order: dict[Any, int] = {}
+    for index in places:
+        order.setdefault(_target(items[index]), len(order))
+
+    ranks: dict[pytest.Item, tuple[int, int]] = {}
+    for item in (items[index] for index in places):
+        metric = metric_of(item)
+        ranks[item] = order[_target(item)], METRICS.index(metric)
+        issue = _target(item).known_issue(metric) if _target(item).framework.known_issues else None
+        if issue is not None:
+            item.add_marker(pytest.mark.xfail(strict=True, reason=f"{issue.reason} ({issue.link})"))
+    for index, item in zip(places, sorted(ranks, key=ranks.__getitem__), strict=True):
+        items[index] = item
+
+
+def _is_cell(item: pytest.Item) -> bool:
+    return "cell" in getattr(item, "fixturenames", ())
+
+
+def _target(item: Any) -> Any:
+    return item.callspec.params["target"]

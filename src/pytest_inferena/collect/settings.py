@@ -1,0 +1,171 @@
+"""The options of a session, read once from pytest's configuration; nothing else calls `getoption`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_inferena.machine import thread_budget
+from pytest_inferena.report import ReportError, ReportTarget, parse_report_option
+from pytest_inferena.worker.timing import Loop
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pytest_inferena.collect.target import Target
+
+DEADLINES = {
+    "prepare": 1800.0,
+    "hello": 60.0,
+    "load": 120.0,
+    "compile": 900.0,
+    "measure": 120.0,
+    "outputs": 60.0,
+}
+TINY_COMPILE = 180.0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a session measures and how."""
+
+    size: str
+    weights: str
+    threads: int
+    dtype: str
+    dry_run: bool
+    resume: bool
+    results: Path | None
+    reports: tuple[ReportTarget, ...]
+    timeouts: Mapping[str, float]
+    loop: Mapping[str, Any]
+    """Fields of `worker.timing.Loop`; with a `max_rounds` of 1 nothing is measured."""
+    command: str = field(default="pytest", compare=False)
+    root: str = field(default=".", compare=False)
+    """Where node ids begin, seen from the folder that pytest was called in."""
+
+    @property
+    def judges_only(self) -> bool:
+        """Whether cells are judged and nothing is measured, as with --benchmark-disable."""
+        return bool(self.loop["max_rounds"] == 1)
+
+    def deadline(self, request: str, own: Mapping[str, float]) -> float:
+        """Seconds a request may take: --inferena-timeout, else the adapter's own, else the method page's."""
+        default = DEADLINES.get(request, 60.0)
+        if request == "compile" and self.size == "tiny":
+            default = TINY_COMPILE
+        return self.timeouts.get(request, own.get(request, default))
+
+    def blank(self, target: Target, metric: str) -> dict[str, Any]:
+        """A record with its key and nothing measured yet."""
+        weights = self.weights if self.weights in {"seeded", "package", "hub"} else f"path: {Path(self.weights).name}"
+        return {
+            "model": target.model.name, "framework": target.framework.name, "backend": target.backend.name,
+            "device": target.backend.device, "metric": metric, "size": self.size, "dtype": self.dtype,
+            "threads": self.threads, "batch": None, "seq": None, "variant": target.backend.variant,
+            "weights": weights, "outcome": "error", "flags": [], "reason": "",
+            "median": None, "interval": None, "unit": "s", "samples": [], "verdict": None, "ran": "",
+            "versions": {}, "revision": None, "hashes": {}, "extra": {},
+            "started": "", "wall": 0.0, "command": "", "log": "",
+        }  # fmt: skip
+
+    def reproduce(self, nodeid: str) -> str:
+        """The command that runs one cell alone; its id as it is from the current folder."""
+        options = [f"--inferena-{name}={value}" for name, value in (
+            ("size", self.size), ("weights", self.weights), ("threads", str(self.threads))
+        ) if value not in {"full", "seeded", str(thread_budget())}]  # fmt: skip
+        path, colons, test = nodeid.partition("::")
+        return shlex.join(["pytest", os.path.normpath(Path(self.root, path)) + colons + test, *options])
+
+    @classmethod
+    def from_config(cls, config: pytest.Config) -> Settings:
+        """Read and check the options.
+
+        Raises:
+            pytest.UsageError: a value is wrong; the message says which are right.
+        """
+        weights = config.getoption("inferena_weights")
+        if weights not in {"seeded", "package", "hub"} and not Path(weights).exists():
+            raise pytest.UsageError(
+                f"--inferena-weights={weights}: no such file or folder; seeded, package, hub, or a path to safetensors"
+            )
+        results = config.getoption("inferena_results")
+        try:
+            reports = tuple(parse_report_option(option) for option in config.getoption("inferena_report"))
+        except ReportError as error:
+            raise pytest.UsageError(f"--inferena-report: {error}") from error
+        return cls(
+            size=config.getoption("inferena_size"),
+            weights=weights if weights in {"seeded", "package", "hub"} else str(Path(weights).resolve()),
+            threads=_threads(config.getoption("inferena_threads")),
+            dtype="float32",
+            dry_run=config.getoption("inferena_dry_run"),
+            resume=config.getoption("inferena_resume"),
+            results=Path(results) if results else None,
+            reports=reports,
+            timeouts={key: _seconds(key, value) for key, value in pairs("timeout", config).items()},
+            loop=_loop(config),
+            command=shlex.join(["pytest", *config.invocation_params.args]),
+            root=os.path.relpath(config.rootpath, config.invocation_params.dir),
+        )
+
+
+def _threads(given: int | None) -> int:
+    available = thread_budget()
+    if given is None:
+        return available
+    if not 1 <= given <= available:
+        raise pytest.UsageError(f"--inferena-threads={given}: this process may use 1 to {available}")
+    return given
+
+
+def pairs(name: str, config: pytest.Config) -> dict[str, str]:
+    """An option of the kind --inferena-NAME=KEY=VALUE, which may be given several times.
+
+    Raises:
+        pytest.UsageError: a value is not of that form.
+    """
+    pairs = {}
+    for option in config.getoption(f"inferena_{name}"):
+        key, equals, value = option.partition("=")
+        if not equals or not key or not value:
+            raise pytest.UsageError(f"--inferena-{name}={option}: NAME=VALUE is expected")
+        pairs[key] = value
+    return pairs
+
+
+def _seconds(key: str, value: str) -> float:
+    if key not in DEADLINES:
+        raise pytest.UsageError(f"--inferena-timeout={key}: phases are {', '.join(DEADLINES)}")
+    try:
+        return float(value)
+    except ValueError:
+        raise pytest.UsageError(f"--inferena-timeout={key}={value}: not a number of seconds") from None
+
+
+def _loop(config: pytest.Config) -> dict[str, Any]:
+    """The timing loop: ours, as far as pytest-benchmark's own options are not given."""
+    if config.getoption("benchmark_disable", default=False):
+        return asdict(Loop(min_rounds=1, max_rounds=1, few=1, warmup=False))
+    parser = argparse.ArgumentParser(allow_abbrev=False, add_help=False)
+    parser.add_argument("--benchmark-min-rounds", type=int)
+    parser.add_argument("--benchmark-max-time", type=float)
+    parser.add_argument("--benchmark-warmup", nargs="?", const="on")
+    written = [*config.getini("addopts"), *shlex.split(os.environ.get("PYTEST_ADDOPTS", ""))]
+    given, _ = parser.parse_known_args([*written, *map(str, config.invocation_params.args)])
+    loop = Loop()
+    rounds = given.benchmark_min_rounds or loop.min_rounds
+    return asdict(
+        Loop(
+            min_rounds=rounds,
+            max_rounds=max(rounds, loop.max_rounds),
+            max_time=given.benchmark_max_time or loop.max_time,
+            warmup=given.benchmark_warmup not in {"off", "no", "false"},
+        )
+    )

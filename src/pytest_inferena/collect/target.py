@@ -1,0 +1,76 @@
+"""Cells: model × framework × backend × metric, their ids, markers, and whether they can run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pytest_inferena.engines.framework import METRICS
+
+if TYPE_CHECKING:
+    from pytest_inferena.collect.model import Model
+    from pytest_inferena.engines.framework import Backend, Framework, KnownIssue
+
+ASKED_FOR = {
+    "large": "models that need a big machine; deselected unless asked for",
+    "tuned": "engines that search for fast kernels, for minutes or hours; deselected unless asked for",
+}
+"""Markers of cells that run only where `-m` or an option of the same name asks for them."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """What one worker serves: a model on a framework's backend; the parameter of every cell's test."""
+
+    model: Model
+    framework: Framework
+    backend: Backend
+
+    @property
+    def id(self) -> str:
+        """`smollm2-onnxruntime-cpu`; the device follows where it is not in the backend's name and not the CPU."""
+        parts = [self.model.name, self.framework.name, self.backend.name]
+        if self.backend.device not in {"cpu", self.backend.name}:
+            parts.append(self.backend.device)
+        return "-".join(parts)
+
+    def marks(self) -> list[str]:
+        """Names of the markers: model, framework, backend, device, language."""
+        names = [
+            self.model.name, self.framework.name, self.backend.name, self.backend.device, self.framework.language
+        ]  # fmt: skip
+        asked = [name for name, is_set in (("large", self.model.large), ("tuned", self.backend.tuned)) if is_set]
+        return list(dict.fromkeys([*names, *asked]))
+
+    def entry(self, metric: str) -> str:
+        """The entry of the Program that a metric runs."""
+        if metric == "training":
+            return "joint" if self.framework.training == "joint" else "training"
+        return "latency" if metric == "latency" else "inference"
+
+    def entries(self) -> list[str]:
+        """All entries this target may run."""
+        metrics = [metric for metric in METRICS if not self.absent(metric)]
+        return list(dict.fromkeys(self.entry(metric) for metric in metrics))
+
+    def absent(self, metric: str) -> str:
+        """Why the engine does not have a metric; "" if it has."""
+        for item in self.framework.absent:
+            if item.metric == metric and item.model in {None, self.model.name}:
+                return item.reason
+        if metric == "training" and self.framework.training == "none":
+            return f"{self.framework.title} does not train"
+        return ""
+
+    def known_issue(self, metric: str) -> KnownIssue | None:
+        """The upstream bug that makes a cell fail with the version that is installed."""
+        from packaging.specifiers import SpecifierSet
+
+        versions, _ = self.framework.installed()
+        for issue in self.framework.known_issues:
+            if issue.metric != metric or issue.model not in {None, self.model.name}:
+                continue
+            distribution = issue.distribution or next(iter(self.framework.requirements), "")
+            if not issue.versions or versions.get(distribution, "") in SpecifierSet(issue.versions, prereleases=True):
+                return issue
+        return None

@@ -1,0 +1,236 @@
+"""The command `inferena`: what is there, what is missing, what the cache takes."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_inferena.collect.registry import Registry, collect
+from pytest_inferena.engines import crates
+from pytest_inferena.engines.framework import RegistryError
+from pytest_inferena.engines.install import SetupError, setup
+from pytest_inferena.results import ResultsError, read, read_all
+from pytest_inferena.store import cache
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pytest_inferena.engines.framework import Framework
+
+HERE = Path(__file__).parents[1]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; 0, or 1 after one line on what is wrong, or where a comparison found something worse."""
+    parser = argparse.ArgumentParser(prog="inferena", description="Which ML framework runs this model best?")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    doctor = commands.add_parser("doctor", help="what is installed, which devices, what is missing and how to get it")
+    doctor.add_argument("engine", nargs="*", help="these alone; each that is installed is started once")
+    doctor.add_argument("--json", action="store_true", help="as JSON")
+    doctor.set_defaults(run=_doctor)
+    setup = commands.add_parser("setup", help="install an engine, or build it")
+    setup.add_argument("engine", nargs="*", help="its name, as in -m")
+    setup.add_argument("--all", action="store_true", help="every engine that is registered")
+    setup.add_argument("--isolated", action="store_true", help="into an environment of its own")
+    setup.add_argument("--feature", default="", help="of cargo, for an engine in Rust: cuda, metal, …")
+    setup.set_defaults(run=_setup)
+    wheel = commands.add_parser(
+        "wheel", help="wheels with the executables of engines in Rust, for machines without cargo"
+    )
+    wheel.add_argument("engine", nargs="*", help="its name; none: all of them")
+    wheel.add_argument("-o", "--output", type=Path, default=Path("dist"), metavar="FOLDER")
+    wheel.set_defaults(run=_wheel)
+    covered = commands.add_parser("coverage", help="engine × model × metric with verdict or reason")
+    covered.add_argument("results", nargs="+", type=Path, help="result files (--inferena-report=json:FILE) or journals")
+    covered.add_argument("--json", action="store_true", help="as JSON")
+    covered.set_defaults(run=_coverage)
+    paged = commands.add_parser("report", help="pages and pictures of result files, of any number of platforms")
+    paged.add_argument("results", nargs="+", type=Path)
+    paged.add_argument("--html", type=Path, metavar="PATH", help="one page: a file, or a folder for index.html")
+    paged.add_argument(
+        "--md", type=Path, metavar="FOLDER", help="a page of Markdown for each model, all platforms in it"
+    )
+    paged.add_argument("--pictures", type=Path, metavar="FOLDER", help="a picture of each model, as SVG and as PNG")
+    paged.set_defaults(run=_report)
+    merged = commands.add_parser("merge", help="join result files of several machines, or of one over time")
+    merged.add_argument("results", nargs="+", type=Path)
+    merged.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="where to write all of them")
+    merged.set_defaults(run=_merge)
+    imported = commands.add_parser("import", help="Inference Arena's published tables as runs of external platforms")
+    imported.add_argument("file", type=Path)
+    imported.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="the result file to write")
+    imported.set_defaults(run=_import)
+    compared = commands.add_parser(
+        "compare", help="what changed from one result file to another; exit code 1 where something got worse"
+    )
+    compared.add_argument("old", type=Path)
+    compared.add_argument("new", type=Path)
+    compared.add_argument(
+        "--threshold", type=float, default=5, metavar="PERCENT", help="by how much a median has to differ (default: 5)"
+    )
+    compared.add_argument("--all", action="store_true", help="also what did not change")
+    compared.add_argument("--json", action="store_true", help="as JSON, all cells")
+    compared.set_defaults(run=_compare)
+    store = commands.add_parser("cache", help="what was prepared, and kernels that were kept")
+    store.add_argument("what", choices=("size", "clear"))
+    store.set_defaults(run=_cache)
+    options = parser.parse_args(arguments)
+    try:
+        return int(options.run(options) or 0)
+    except (RegistryError, SetupError, crates.CargoError, ResultsError, OSError) as error:
+        print(f"inferena: {error}", file=sys.stderr)
+        return 1
+
+
+def registry() -> Registry:
+    """Models and frameworks as pytest would find them: this project's, entry points, and ./conftest.py.
+
+    Raises:
+        RegistryError: one of them cannot be registered.
+    """
+    import pytest
+
+    from pytest_inferena import hooks
+
+    manager = pytest.PytestPluginManager()
+    manager.add_hookspecs(hooks)
+    for conftest in _conftests():
+        spec = importlib.util.spec_from_file_location(f"inferena_conftest_{conftest.parent.name}", conftest)
+        if spec is not None and spec.loader is not None:
+            module = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(module)
+            manager.register(module)
+    return collect(manager.hook)
+
+
+def _conftests() -> Iterator[Path]:
+    """benchmarks/conftest.py of the wheel or of the checkout, and the one in the current folder."""
+    found = [HERE / "benchmarks", HERE.parents[1] / "benchmarks", Path.cwd()]
+    yield from dict.fromkeys(folder / "conftest.py" for folder in found if (folder / "conftest.py").exists())
+
+
+def _doctor(options: argparse.Namespace) -> None:
+    from pytest_inferena.commands.doctor import examine
+
+    known = registry()
+    report = examine(Registry(known.models, _chosen(known, options.engine)) if options.engine else known)
+    if options.json:
+        print(json.dumps(report, indent=2))
+        return
+    machine, store = report["platform"], report["cache"]
+    print(f"{machine['cpu']}, {report['threads']} threads, {machine['memory_mib']} MiB, {machine['os']}")
+    print(f"devices: {', '.join(machine['devices'])}")
+    print(f"cache: {store['folder']}, {store['mib']} MiB, {store['free_mib']} MiB free")
+    print("\nframeworks")
+    for engine in report["frameworks"]:
+        versions = ", ".join(f"{name} {version}" for name, version in engine["versions"].items())
+        for backend in engine["backends"]:
+            state = f"MISSING: {backend['missing']}" if backend["missing"] else f"ready: {versions}"
+            print(f"  {engine['title'] + ' (' + backend['name'] + ')':<28} {state}")
+    print("\nmodels")
+    for model in report["models"]:
+        print(f"  {model['title']:<32} {model['parameters'] / 1e6:.1f} M parameters")
+
+
+def _chosen(known: Registry, names: list[str]) -> dict[str, Framework]:
+    """Engines by name.
+
+    Raises:
+        RegistryError: there is none of a name.
+    """
+    if unknown := [name for name in names if name not in known.frameworks]:
+        raise RegistryError(f"{unknown[0]} is no engine; there are {', '.join(known.frameworks)}")
+    return {name: known.frameworks[name] for name in names}
+
+
+def _setup(options: argparse.Namespace) -> None:
+    known = registry()
+    engines = known.frameworks if options.all else _chosen(known, options.engine)
+    if not engines:
+        raise SetupError(f"name an engine, or say --all; there are {', '.join(known.frameworks)}")
+    failures = []
+    for engine in engines.values():
+        try:
+            python = setup(engine, isolated=options.isolated, feature=options.feature)
+        except SetupError as error:
+            failures.append(str(error))
+            continue
+        chosen = f", --inferena-python={engine.name}={python}" if options.isolated and not engine.cargo else ""
+        print(f"{engine.title}: installed{chosen}", flush=True)
+    if failures:
+        raise SetupError("\n".join(failures))
+
+
+def _wheel(options: argparse.Namespace) -> None:
+    known = registry()
+    engines = _chosen(known, options.engine) if options.engine else known.frameworks
+    for engine in engines.values():
+        if engine.cargo:
+            print(crates.wheel(engine.folder, engine.cargo, engine.title, options.output))
+        elif options.engine:
+            raise SetupError(f"{engine.title} is no engine in Rust: 'pip install pytest-inferena[{engine.name}]'")
+
+
+def _coverage(options: argparse.Namespace) -> None:
+    from pytest_inferena.report import coverage
+
+    found = coverage.combined([results for path in options.results for results in read_all(path)])
+    text = json.dumps(coverage.cells(found), indent=2) if options.json else coverage.render(found).rstrip()
+    print(text)
+
+
+def _report(options: argparse.Namespace) -> None:
+    from pytest_inferena.report import html, models, pictures, replace_file
+
+    if not options.html and not options.md and not options.pictures:
+        raise ResultsError("report: say what to make: --html PATH, --md FOLDER, --pictures FOLDER")
+    runs = [results for path in options.results for results in read_all(path)]
+    if options.html:
+        path = options.html if options.html.suffix == ".html" else options.html / "index.html"
+        replace_file(path, html.render_all(runs))
+        print(path)
+    for name, text in models.pages(runs).items() if options.md else ():
+        replace_file(options.md / name, text)
+        print(options.md / name)
+    for path in pictures.write(runs, options.pictures) if options.pictures else ():
+        print(path)
+
+
+def _merge(options: argparse.Namespace) -> None:
+    from pytest_inferena.report import replace_file
+    from pytest_inferena.results.merge import merge, render
+
+    runs, conflicts = merge(results for path in options.results for results in read_all(path))
+    replace_file(options.output, render(runs))
+    for conflict in conflicts:
+        print(f"inferena: {conflict}", file=sys.stderr)
+    print(f"{options.output}: {len(runs)} runs, {sum(len(results.records) for results in runs)} cells")
+
+
+def _import(options: argparse.Namespace) -> None:
+    from pytest_inferena.commands.arena import read_arena
+    from pytest_inferena.report import replace_file
+    from pytest_inferena.results.merge import render
+
+    runs = read_arena(options.file, registry().models.values())
+    replace_file(options.output, render(runs))
+    print(f"{options.output}: {len(runs)} platforms, {sum(len(results.records) for results in runs)} cells")
+
+
+def _compare(options: argparse.Namespace) -> bool:
+    from pytest_inferena.report.compare import REGRESSIONS, compare, render, to_json
+
+    changes = compare(read(options.old), read(options.new), options.threshold / 100)
+    print(json.dumps(to_json(changes), indent=2) if options.json else render(changes, everything=options.all).rstrip())
+    return any(change.kind in REGRESSIONS for change in changes)
+
+
+def _cache(options: argparse.Namespace) -> None:
+    if options.what == "clear":
+        print(f"{cache.clear() >> 20} MiB freed")
+    else:
+        print(f"{cache.size() >> 20} MiB in {cache.root()}")

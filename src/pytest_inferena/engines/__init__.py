@@ -1,0 +1,1 @@
+"""How an engine is described, found, installed and started."""

@@ -1,0 +1,1 @@
+"""Whether what an engine computed is the model's."""

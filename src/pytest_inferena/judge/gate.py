@@ -1,0 +1,261 @@
+"""The one verdict: whether an engine's tensors are the model's, or another model's.
+
+The measure of every tensor is NRMSE = RMSE(golden, x) / max(RMS(golden), s), over the whole tensor,
+with s = 1e-4 of the largest RMS of its kind (outputs, the loss, gradients). It is relative, so that zeros
+score 1 at any scale, and s keeps gradients that are zero in exact arithmetic from failing everybody.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from pytest_inferena.judge.tensors import Array, Distance, distance
+
+Tensors: TypeAlias = Mapping[str, Array | None]
+
+SMALLEST = 1e-4  # s, as a share of the largest RMS of the kind
+CLOSE = 1e-2  # the same model at reduced precision lies below
+_FLOORS = {"float32": {"output": 1e-5, "loss": 1e-5, "grad": 1e-4}}
+_SEVERITY = {"pass": 0, "close": 1, "fail": 2}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the gate found; its figures are those of the worst tensor."""
+
+    outcome: str  # "pass", "close" or "fail"
+    tensor: str  # the worst: the largest NRMSE in units of its own limit
+    nrmse: float | None  # None where it could not be computed (missing, wrong shape, not finite)
+    limit: float | None  # the largest NRMSE that passes
+    reference: float | None  # NRMSE of PyTorch float32 eager
+    index: tuple[int, ...] | None  # where the worst tensor is farthest off; () in a scalar
+    tensors: int  # how many were judged
+    loss: float | None  # the engine's, in training
+    loss_golden: float | None
+    message: str  # one sentence with the figures
+
+    def explain(self) -> list[str]:
+        """Lines for pytest's assertion report, the verdict first."""
+        lines = [f"{self.outcome}: {self.message}"]
+        if self.nrmse is not None and self.limit is not None and self.reference is not None:
+            lines += [
+                f"tensor: {self.tensor} (the worst of {self.tensors})",
+                f"NRMSE: {self.nrmse:.2e}, passes up to {self.limit:.2e}, is close up to {CLOSE:.0e}",
+                f"PyTorch float32: {self.reference:.2e}",
+            ]
+        if self.index is not None:
+            lines.append(f"worst index: {list(self.index)}")
+        if self.loss is not None and self.loss_golden is not None:
+            within = abs(self.loss - self.loss_golden) <= 0.01 * abs(self.loss_golden)
+            share = "within 1 %, which alone proves nothing" if within else "not within 1 %"
+            lines.append(f"loss: {self.loss:.6g} against {self.loss_golden:.6g}: {share}")
+        return lines
+
+    def to_record(self) -> dict[str, Any]:
+        """The verdict as JSON values; figures that are not finite are null."""
+        record = asdict(self)
+        for key, value in record.items():
+            if isinstance(value, float) and not math.isfinite(value):
+                record[key] = None
+        return record | {"index": None if self.index is None else list(self.index)}
+
+
+@dataclass(frozen=True)
+class _Finding:
+    """One tensor, measured. `problem` is set where no NRMSE can be given, `detail` says where it is worst."""
+
+    name: str
+    size: int = 0
+    rms: float = 0.0
+    rmse: float = 0.0
+    reference: float = 0.0  # NRMSE where `reference_is_relative`, else RMSE
+    reference_is_relative: bool = True
+    index: tuple[int, ...] | None = None
+    detail: str = ""
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class _Weighed:
+    """One tensor against its limit."""
+
+    finding: _Finding
+    outcome: str
+    nrmse: float | None = None
+    limit: float | None = None
+    reference: float | None = None
+
+    @property
+    def badness(self) -> tuple[int, float]:
+        """Orders tensors from best to worst."""
+        if self.nrmse is None or self.limit is None:
+            return _SEVERITY[self.outcome], math.inf
+        return _SEVERITY[self.outcome], self.nrmse / self.limit
+
+
+def judge(golden: Tensors, reference: Mapping[str, Any], result: Tensors, dtype: str = "float32") -> Verdict:
+    """Judges every tensor of a result; mappings may read lazily, one tensor of each is held at a time.
+
+    Args:
+        golden: what is right: outputs by name, `loss`, `grad:PARAMETER`; None for a gradient that does not exist.
+        reference: for each of them PyTorch float32 eager, as NRMSE against golden (float) or as the tensor.
+        result: what the engine gave; floating-point tensors in `dtype`, others in golden's own, which
+            have to be equal.
+        dtype: what the engine was asked to compute in.
+
+    Raises:
+        ValueError: `dtype` is not calibrated, golden is empty or not finite, or the reference is unusable.
+    """
+    floors = _FLOORS.get(dtype)
+    if floors is None:
+        raise ValueError(f"The gate is not calibrated for {dtype}: ask for one of {', '.join(_FLOORS)}.")
+    if not golden:
+        raise ValueError("There is nothing to judge: golden has no tensors.")
+    known, given = list(golden), set(result)
+    findings = [
+        _measure(name, golden[name], result[name] if name in given else None, reference, dtype) for name in known
+    ]
+    extra = [name for name in result if name in given.difference(known) and result[name] is not None]
+    findings += [_Finding(name, problem="is not a tensor of this entry") for name in extra]
+    scales = denominators({finding.name: finding.rms for finding in findings})
+    weighed = [_weigh(finding, scales[finding.name], floors) for finding in findings]
+    worst = max(weighed, key=lambda one: one.badness)
+    missed = sum(one.outcome != "pass" for one in weighed)
+    return Verdict(
+        outcome=worst.outcome,
+        tensor=worst.finding.name,
+        nrmse=worst.nrmse,
+        limit=worst.limit,
+        reference=worst.reference,
+        index=worst.finding.index,
+        tensors=len(weighed),
+        loss=_scalar(result["loss"]) if "loss" in given else None,
+        loss_golden=_scalar(golden["loss"]) if "loss" in known else None,
+        message=_message(worst, missed, len(weighed)),
+    )
+
+
+def denominators(rms: Mapping[str, float]) -> dict[str, float]:
+    """What each tensor's RMSE is divided by: its golden RMS, or s of its kind where that is more."""
+    largest: dict[str, float] = {}
+    for name, value in rms.items():
+        largest[kind(name)] = max(largest.get(kind(name), 0.0), value)
+    return {name: max(value, SMALLEST * largest[kind(name)]) for name, value in rms.items()}
+
+
+def relative(rmse: float, denominator: float) -> float:
+    """NRMSE; infinite where golden, and all of its kind, are zero and the tensor is not."""
+    if denominator:
+        return rmse / denominator
+    return math.inf if rmse else 0.0
+
+
+def floor(name: str, dtype: str = "float32") -> float:
+    """The NRMSE that always passes, whatever PyTorch's own is."""
+    return _FLOORS[dtype][kind(name)]
+
+
+def kind(name: str) -> str:
+    """The kind of a tensor: "output", "loss" or "grad"."""
+    if name.startswith("grad:"):
+        return "grad"
+    return "loss" if name == "loss" else "output"
+
+
+def _measure(name: str, right: Array | None, given: Array | None, reference: Mapping[str, Any], dtype: str) -> _Finding:
+    if right is None:
+        wrong = given is not None and bool(np.any(given))
+        return _Finding(name, problem="should not exist, or be all zeros, and is not" if wrong else "")
+    if given is None:
+        return _Finding(name, problem="is missing")
+    if given.shape != right.shape:
+        return _Finding(name, problem=f"has shape {list(given.shape)} instead of {list(right.shape)}")
+    exact = right.dtype.kind in "iub"
+    expected_dtype = right.dtype if exact else np.dtype(dtype)
+    if given.dtype != expected_dtype:
+        return _Finding(name, problem=f"is {_type(given)} instead of {expected_dtype.name}")
+    if exact:
+        return _equal(name, right, given)
+    gap = distance(right, given)
+    if not math.isfinite(gap.rms):
+        raise ValueError(f"The golden tensor {name} is not finite: check the weights and inputs it was made from.")
+    index = _unravel(gap.worst, right)
+    if not gap.finite:
+        value = given[index or ()]
+        return _Finding(name, rms=gap.rms, index=index, problem=f"has {value} at {list(index or ())}")
+    return _with_reference(name, right, given, gap, reference)
+
+
+def _with_reference(name: str, right: Array, given: Array, gap: Distance, reference: Mapping[str, Any]) -> _Finding:
+    if name not in reference:
+        raise ValueError(f"The reference has nothing for {name}: write golden and reference together.")
+    value = reference[name]
+    as_array = isinstance(value, np.ndarray)
+    error = distance(right, value).rmse if as_array else float(value)
+    if not math.isfinite(error) or error < 0:
+        raise ValueError(f"The reference of {name} is not finite: check the weights and inputs it was made from.")
+    index = _unravel(gap.worst, right)
+    detail = "" if index is None else _values(index, given, right)
+    return _Finding(name, right.size, gap.rms, gap.rmse, error, not as_array, index, detail)
+
+
+def _equal(name: str, right: Array, given: Array) -> _Finding:
+    unequal = given != right
+    if not unequal.any():
+        return _Finding(name, size=right.size)
+    index = _unravel(int(unequal.argmax()), right)
+    problem = f"differs in {int(unequal.sum())} of {right.size} values, at {_values(index or (), given, right)}"
+    return _Finding(name, index=index, problem=problem)
+
+
+def _weigh(finding: _Finding, denominator: float, floors: Mapping[str, float]) -> _Weighed:
+    if finding.problem:
+        return _Weighed(finding, "fail")
+    nrmse = relative(finding.rmse, denominator)
+    reference = finding.reference
+    if not finding.reference_is_relative:
+        reference = relative(reference, denominator)
+    if not math.isfinite(reference):
+        raise ValueError(f"{finding.name} is zero in golden and not in the reference: there is no scale to judge by.")
+    multiple = 10 if finding.size < 10 else 3 if finding.size < 1000 else 2
+    limit = max(multiple * reference, floors[kind(finding.name)])
+    outcome = "pass" if nrmse <= limit else "close" if nrmse <= CLOSE else "fail"
+    return _Weighed(finding, outcome, nrmse, limit, reference)
+
+
+def _message(worst: _Weighed, missed: int, count: int) -> str:
+    finding = worst.finding
+    others = f"; {missed} of {count} tensors miss their limits" if count > 1 and missed > 1 else ""
+    if worst.nrmse is None or worst.limit is None:
+        return f"{finding.name} {finding.problem}{others}"
+    figures = f"NRMSE {worst.nrmse:.1e}, limit {worst.limit:.1e}, PyTorch float32 {worst.reference:.1e}"
+    text = f"{finding.name} has {figures}"
+    if worst.outcome == "pass":
+        return text if count == 1 else f"{text}: the worst of {count} tensors"
+    where = f", worst at {finding.detail}" if finding.detail else ""
+    meaning = " (the same model at reduced precision)" if worst.outcome == "close" else ""
+    return f"{text}{meaning}{where}{others}"
+
+
+def _values(index: tuple[int, ...], given: Array, right: Array) -> str:
+    return f"{list(index)}: {given[index]:.6g} instead of {right[index]:.6g}"
+
+
+def _unravel(flat: int | None, tensor: Array) -> tuple[int, ...] | None:
+    return None if flat is None else tuple(int(i) for i in np.unravel_index(flat, tensor.shape))
+
+
+def _type(tensor: Array) -> str:
+    metadata: Mapping[str, str] = tensor.dtype.metadata or {}
+    return metadata.get("name", tensor.dtype.name)
+
+
+def _scalar(value: Array | None) -> float | None:
+    if value is None or value.size != 1 or value.dtype.kind not in "iuf":
+        return None
+    return float(value.reshape(-1)[0])

@@ -1,0 +1,1 @@
+"""What the preparer does, in a process of its own with torch: a model becomes files."""

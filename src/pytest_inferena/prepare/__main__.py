@@ -1,0 +1,196 @@
+"""The preparer: a process of its own, with torch, that turns a model into the files everybody else reads.
+
+    python -m pytest_inferena.prepare.__main__ REQUEST.json
+
+The request names the model's file, the size, the weights, the part to make and the folder to fill; the
+answer is `facts.json` in that folder, or one line in `error.json`; exit status 28 says that the disk is full.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib.metadata
+import json
+import site
+import sys
+import sysconfig
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors.torch import save_file
+
+from pytest_inferena.collect.model import Model
+from pytest_inferena.prepare.case import load_case
+from pytest_inferena.prepare.reference import ENTRIES, write_golden
+from pytest_inferena.prepare.weights import WeightsUnavailable, resolve_weights
+from pytest_inferena.program.capture import capture, export, parameter_names
+from pytest_inferena.program.graph import NotExportable
+from pytest_inferena.program.joint import joint
+from pytest_inferena.store.disk import FULL, is_full
+from pytest_inferena.worker.format import Entry, Program, TensorSpec, Unsupported
+from pytest_inferena.worker.server import load_adapter
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pytest_inferena.prepare.case import Case
+    from pytest_inferena.program.graph import Graph
+
+PACKAGE = Path(__file__).parents[1]
+
+
+class Whole(torch.nn.Module):
+    """A case's module with its loss: what `training` runs, and `inference` a part of it."""
+
+    def __init__(self, case: Case) -> None:
+        super().__init__()
+        self.case_module, self.case = case.module, case
+
+    def forward(self, **arguments: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Inputs and targets by name to the scalar loss and the outputs."""
+        targets = {name: arguments.pop(name) for name in self.case.targets}
+        outputs = self.case_module(**arguments)
+        outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+        return (self.case.loss(*outputs, **targets), *outputs)
+
+
+def main(request_file: str) -> int:
+    """Answer one request; 0 also when the answer is an error."""
+    request = json.loads(Path(request_file).read_text())
+    folder = Path(request["folder"])
+    try:
+        facts = PARTS[request["part"]](folder, request)
+        facts["sources"] = sorted(map(str, own_sources()))
+        (folder / "facts.json").write_text(json.dumps(facts))
+    except (WeightsUnavailable, Unsupported) as error:
+        _fail(folder, "unsupported", str(error))
+    except NotExportable as error:  # without its gradients a model still runs
+        _fail(folder, "unsupported" if request["part"] == "joint" else "error", str(error))
+    except Exception as error:  # noqa: BLE001 - a model's code may raise anything; all of it is reported
+        if is_full(error):
+            return FULL
+        traceback.print_exc()
+        _fail(
+            folder,
+            "error",
+            f"{type(error).__name__}: {error}" if type(error) is not ValueError else str(error),
+        )
+    return 0
+
+
+def _fail(folder: Path, outcome: str, message: str) -> None:
+    (folder / "error.json").write_text(json.dumps({"outcome": outcome, "message": message[:2000]}))
+
+
+def base(folder: Path, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Program with the entries inference, latency and training, weights, inputs, golden."""
+    case, label = _case(request)
+    parameters = dict(case.module.named_parameters())
+    specs = {
+        name: TensorSpec(name, tuple(p.shape), str(p.dtype).removeprefix("torch.")) for name, p in parameters.items()
+    }
+    trainable = frozenset(name for name, parameter in parameters.items() if parameter.requires_grad)
+    Program(folder, request["name"], specs, trainable).write()
+    save_file({name: p.detach().contiguous() for name, p in parameters.items()}, folder / "weights.safetensors")
+    for entry, (graph, inputs) in entries(case).items():
+        write_entry(folder, entry, graph, inputs)
+    model, size = Model.from_file(Path(request["source"])), request["size"]
+    golden = {entry: write_golden(case, entry, folder) for entry in ENTRIES if not model.too_big(entry, size)}
+    return {
+        "weights": label,
+        "golden": golden,
+        "threads": torch.get_num_threads(),
+        "torch": importlib.metadata.version("torch"),
+    }
+
+
+def entries(case: Case) -> dict[str, tuple[Graph, Mapping[str, torch.Tensor]]]:
+    """The graphs of a case's entries with their inputs; inference and training are parts of one export.
+
+    Raises:
+        NotExportable: one of them has none.
+    """
+    names, inputs = parameter_names(case.module), case.inputs | case.targets
+    latency = capture(case.module, case.latency, case.outputs, names)
+    whole = export(Whole(case), inputs, ("loss", *case.outputs), names, trains=True)
+    outputs = {name: place for place, name in enumerate(case.outputs, 1)}
+    return {
+        "inference": (whole.graph(case.inputs, outputs), case.inputs),
+        "latency": (latency, case.latency),
+        "training": (whole.graph(inputs, {"loss": 0}, trains=True), inputs),
+    }
+
+
+def joint_entry(folder: Path, request: Mapping[str, Any]) -> dict[str, Any]:
+    """The training entry as one graph of forward and backward."""
+    program = Program.read(Path(request["program"]))
+    training = program.entry("training")
+    parameters = {
+        name: torch.nn.Parameter(torch.empty(spec.shape, dtype=getattr(torch, spec.dtype)), name in program.trainable)
+        for name, spec in program.parameters.items()
+    }  # values do not matter to a graph
+    inputs = {name: torch.from_numpy(array) for name, array in training.arrays("inputs").items()}
+    inputs = {spec.name: inputs[spec.name] for spec in training.inputs}
+    write_entry(folder, "joint", joint(training, parameters, inputs), inputs)
+    return {}
+
+
+def exchange(folder: Path, request: Mapping[str, Any]) -> dict[str, Any]:
+    """An engine's own files, made by its adapter."""
+    module = load_adapter(request["framework"], Path(request["adapter"]))
+    target = folder / request["part_folder"]
+    target.mkdir()
+    module.Adapter.prepare(Program.read(Path(request["program"])), target)
+    return {}
+
+
+PARTS = {"base": base, "joint": joint_entry, "exchange": exchange}
+
+
+def _case(request: Mapping[str, Any]) -> tuple[Case, str]:
+    gc.disable()  # importing makes hardly any garbage, and what was imported stays:
+    case = load_case(Path(request["source"]), request["size"])
+    label = resolve_weights(case, request["weights"])
+    case.module.eval()
+    gc.freeze()  # looking for garbage in it takes a sixth of a capture
+    gc.enable()
+    return case, label
+
+
+def write_entry(folder: Path, name: str, graph: Graph, inputs: Mapping[str, torch.Tensor]) -> None:
+    """Write an entry's document, constants and inputs."""
+    constants = tuple(graph.specs[constant] for constant in graph.constants)
+    entry = Entry(
+        name,
+        tuple(graph.inputs),
+        tuple(sorted(graph.parameters)),
+        constants,
+        tuple(graph.nodes),
+        graph.outputs,
+    )
+    (folder / f"{name}.json").write_text(json.dumps(entry.to_json(), allow_nan=False))
+    arrays = {key: torch.tensor(value) for key, value in graph.constants.items()}  # copies: some are views of others
+    save_file(arrays, folder / f"{name}.constants.safetensors")
+    save_file({key: value.contiguous() for key, value in inputs.items()}, folder / f"{name}.inputs.safetensors")
+
+
+def own_sources() -> set[Path]:
+    """Files of the modules that the model brought along: all that are neither installed nor ours."""
+    places = (*map(sysconfig.get_path, ("stdlib", "platstdlib", "purelib", "platlib")), *site.getsitepackages())
+    installed = (*places, site.getusersitepackages(), PACKAGE)
+    elsewhere = {Path(str(place)).resolve() for place in installed}
+    found = set()
+    for module in list(sys.modules.values()):
+        file = getattr(module, "__file__", None)
+        if not isinstance(file, str) or not file.endswith(".py"):
+            continue
+        path = Path(file)
+        if path.is_absolute() and path.exists():  # torch names some that do not exist
+            found.add(path.resolve())
+    return {path for path in found if elsewhere.isdisjoint(path.parents)}
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1]))

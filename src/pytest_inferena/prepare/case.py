@@ -1,0 +1,60 @@
+"""A model as the preparer knows it: made runnable, with its inputs, by the file that describes it."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from torch import Tensor, nn
+
+
+@dataclass
+class Case:
+    """A model made runnable, with its inputs: what a model file's `case(size)` returns.
+
+    `module` takes the inputs as keyword arguments by their names and returns one tensor or a tuple of them.
+    Its parameters have the names of the published checkpoint.
+    """
+
+    module: nn.Module
+    inputs: dict[str, Tensor]  # of entry `inference`
+    latency: dict[str, Tensor]  # of entry `latency`
+    targets: dict[str, Tensor]  # what the loss needs beside the outputs
+    loss: Callable[..., Tensor]  # loss(*outputs, **targets) -> scalar
+    outputs: tuple[str, ...] = ("output",)  # their names, in order
+    package: Callable[[], tuple[str, Mapping[str, Tensor]]] | None = None  # -> source's label, state dict
+    hub: str | None = None  # repository of the checkpoint
+    hub_folder: str = ""  # where in the repository it lies
+
+
+def load_case(model_source: Path, size: str) -> Case:
+    """Runs a model file and makes its case of one size, "full" or "tiny".
+
+    Raises:
+        ValueError: the file has no function `case`, or that returns something else.
+    """
+    name = f"pytest_inferena_model_{model_source.stem}"
+    spec = importlib.util.spec_from_file_location(name, model_source)
+    if spec is None or spec.loader is None:
+        raise ValueError(f"{model_source} is not a Python file; a model's file ends in .py.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # torch and dataclasses look classes up there
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    make = getattr(module, "case", None)
+    if not callable(make):
+        raise ValueError(f"{model_source} has no function case(size); define one that returns a Case.")
+    case = make(size)
+    if not isinstance(case, Case):
+        kind = type(case).__name__
+        raise ValueError(f"{model_source}: case({size!r}) returned {kind}; return a Case.")
+    return case

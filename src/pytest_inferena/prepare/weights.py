@@ -1,0 +1,267 @@
+"""Where a model's weights come from: seeded, an installed package, a hub, or a file."""
+
+from __future__ import annotations
+
+import copy
+import math
+import re
+import zlib
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import Tensor
+
+    from pytest_inferena.prepare.case import Case
+
+EMBEDDING_GAIN = 1.5  # the spread of the logits where an LM head is tied to the embedding
+STREAM_SHARE = 0.9  # of the variance behind a join of a U-Net
+KINK_WINDOW = 0.1  # how far a ReLU's input may be shifted, in standard deviations
+# What ends a residual branch, a matrix, a kernel or a batch norm, as published checkpoints name it.
+_RESIDUAL = re.compile(
+    r"(^|\.)(o_proj|out_proj|down_proj|fc2|to_out\.0|net\.2|c_proj|layer\.2\.normalization|bn3"
+    r"|\w*resnets?(\.\d+)?\.conv2|attentions\.\d+\.proj_out)\.weight$"
+)
+# Where a U-Net, on the way up, joins the stream and what was kept on the way down, in this order.
+_JOIN = re.compile(r"(^|\.)up_\w+(\.\w+)*\.conv_shortcut\.weight$")
+# Where a residual stream of its own runs beside others, or inside a branch of another.
+_STREAM = re.compile(r".*\.(encoder|decoder|transformer_blocks)\.")
+_WHOLE = ("model.safetensors", "diffusion_pytorch_model.safetensors")  # beside them lies the same at other precisions
+
+
+class WeightsUnavailable(ValueError):  # noqa: N818  it reads as the outcome that it leads to
+    """The weights asked for cannot be had here; the message says how they could be."""
+
+
+def resolve_weights(case: Case, source: str) -> str:
+    """Puts weights into the case's module, strictly, and leaves it in eval mode.
+
+    Args:
+        case: what to load into.
+        source: "seeded", "package", "hub", or the path of a .safetensors file or of a folder with such.
+
+    Returns:
+        Where they came from: "seeded", "package: NAME VERSION", "hub: REPOSITORY@REVISION", "path: NAME".
+
+    Raises:
+        WeightsUnavailable: the case has no such source, or it cannot be reached.
+        ValueError: the tensors found are not those of the module.
+    """
+    if source == "seeded":
+        seed_weights(case.module, inputs=case.inputs)
+        return "seeded"
+    if source == "package":
+        label, state = _from_package(case)
+    elif source == "hub":
+        label, state = _from_hub(case)
+    else:
+        label, state = f"path: {Path(source).name}", _read(Path(source))
+    load_strictly(case.module, state, label)
+    return label
+
+
+def seed_weights(module: nn.Module, seed: int = 0, inputs: Mapping[str, Tensor] | None = None) -> None:
+    """Fills all parameters with scaled normal numbers, each from its own stream, seeded with its name.
+
+    Matrices and kernels are full-rank with standard deviation 1 / sqrt(fan_in), norms 1 ± 0.1, biases 0 ± 0.1.
+    Whatever is added to a residual stream is scaled down by the square root of the number of its additions,
+    so that every layer keeps a share of the result and rounding errors do not grow with depth. A U-Net's way up
+    joins the stream with skip connections a dozen times: with equal shares the lowest levels, those that join
+    first, would be lost among the others.
+
+    Batch norm gets the statistics of one forward on noise. Its biases are then moved by at most a tenth of a
+    standard deviation, so that no input of a ReLU is as near to zero as rounding errors reach: there the
+    gradient jumps, and two exact engines could differ. Both are computed in float64, for every machine the same.
+
+    Args:
+        module: left in eval mode; requires_grad stays as it is.
+        seed: of all streams.
+        inputs: of the entry to be judged; noise has their shapes.
+
+    Raises:
+        ValueError: the module has batch norm, and no inputs are given.
+    """
+    module.eval()
+    additions = Counter(_stream(name) for name, _ in module.named_parameters() if _RESIDUAL.search(name))
+    with torch.no_grad():
+        for name, parameter in module.named_parameters():
+            owner = module.get_submodule(name.rpartition(".")[0])
+            center, spread = _moments(name, parameter, owner, additions[_stream(name)])
+            parameter.copy_(center + spread * _normal(seed, name, tuple(parameter.shape)))
+            if _JOIN.search(name):
+                _prefer_stream(parameter)
+        if any(isinstance(child, _BatchNorm) for child in module.modules()):
+            if inputs is None:
+                raise ValueError("The module has batch norm: pass inputs, which its statistics are calibrated with.")
+            _calibrate_batch_norm(module, seed, inputs)
+            _leave_kinks(module, inputs)
+
+
+def load_strictly(module: nn.Module, state: Mapping[str, Tensor], label: str) -> None:
+    """Loads a state dict; only a tied parameter's second name and buffers of integers may be absent.
+
+    Raises:
+        ValueError: keys are missing, unexpected or of another shape, or tied tensors differ.
+    """
+    own = module.state_dict()
+    loaded = {own[key].data_ptr() for key in state if key in own}
+    missing = [k for k, t in own.items() if k not in state and t.is_floating_point() and t.data_ptr() not in loaded]
+    buffers = dict(module.named_buffers())
+    unexpected = [k for k, t in state.items() if k not in own and k not in buffers and t.is_floating_point()]
+    shapes = [
+        f"{key} {list(state[key].shape)} instead of {list(tensor.shape)}"
+        for key, tensor in own.items()
+        if key in state and state[key].shape != tensor.shape
+    ]
+    problems = {"missing": missing, "unexpected": unexpected, "of another shape": shapes}
+    found = "; ".join(f"{what}: {_some(keys)}" for what, keys in problems.items() if keys)
+    if found:
+        raise ValueError(f"{label} does not fit the model. {found}. Use the checkpoint of this very model and size.")
+    with torch.no_grad():
+        for key in own.keys() & state.keys():
+            own[key].copy_(state[key])
+    for key in own.keys() & state.keys():
+        if not torch.equal(own[key], state[key].to(own[key].dtype)):
+            raise ValueError(f"{label}: {key} is tied to another tensor in the model and differs from it in the file.")
+    module.eval()
+
+
+def _from_package(case: Case) -> tuple[str, Mapping[str, Tensor]]:
+    if case.package is None:
+        raise WeightsUnavailable(
+            "No installable package carries weights of this model; use --inferena-weights=hub, or a path."
+        )
+    label, state = case.package()
+    return f"package: {label}", state
+
+
+def _from_hub(case: Case) -> tuple[str, Mapping[str, Tensor]]:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+
+    if case.hub is None:
+        raise WeightsUnavailable("This model names no hub repository; use --inferena-weights=PATH.")
+    try:
+        wanted = f"{case.hub_folder}/*.safetensors".lstrip("/")
+        others = ["*.fp16.safetensors", "*.non_ema.safetensors"]
+        folder = Path(snapshot_download(case.hub, allow_patterns=[wanted], ignore_patterns=others))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
+        raise WeightsUnavailable(
+            f"{case.hub} cannot be fetched from the hub and is not in its cache ({type(error).__name__}); go online, "
+            "or download the repository elsewhere and use --inferena-weights=PATH."
+        ) from error
+    return f"hub: {case.hub}@{folder.name}", _read(folder / case.hub_folder)
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    files = [path]
+    if path.is_dir():
+        whole = [path / name for name in _WHOLE if (path / name).is_file()]
+        files = whole or sorted(path.glob("*.safetensors"))
+    if not files or not all(file.is_file() and file.suffix == ".safetensors" for file in files):
+        raise WeightsUnavailable(f"{path} is neither a .safetensors file nor a folder with such files; name one.")
+    state: dict[str, Tensor] = {}
+    for file in files:
+        part = load_file(file)
+        if twice := state.keys() & part.keys():
+            raise ValueError(f"{path} holds {_some(sorted(twice))} in more than one file; keep one checkpoint there.")
+        state |= part
+    return state
+
+
+def _moments(name: str, parameter: Tensor, owner: nn.Module, additions: int) -> tuple[float, float]:
+    """Mean and standard deviation for a parameter, by the kind of module that owns it."""
+    gain = 1 / math.sqrt(additions) if _RESIDUAL.search(name) else 1.0
+    if name.endswith("bias"):
+        return 0.0, 0.1
+    if parameter.ndim < 2 or "Norm" in type(owner).__name__:
+        return gain, 0.1 * gain
+    is_kernel = hasattr(owner, "kernel_size")  # (out, in, k, k); everything else is (…, in)
+    fan_in = math.prod(parameter.shape[1:]) if is_kernel else parameter.shape[-1]
+    return 0.0, (EMBEDDING_GAIN if isinstance(owner, nn.Embedding) else gain) / math.sqrt(fan_in)
+
+
+def _prefer_stream(kernel: Tensor) -> None:
+    """Scales a kernel (out, in, 1, 1) for the stream, which comes first, and for the skip connection behind it."""
+    out, both = kernel.shape[:2]
+    stream = max(both - out, out)  # the skip connection has `out` channels, or those of the level above
+    kernel[:, :stream] *= math.sqrt(STREAM_SHARE * both / stream)
+    kernel[:, stream:] *= math.sqrt((1 - STREAM_SHARE) * both / (both - stream))
+
+
+def _stream(name: str) -> str:
+    """Which residual stream a parameter belongs to: "" in a module that has only one."""
+    found = _STREAM.match(name)
+    return found.group() if found else ""
+
+
+def _normal(seed: int, name: str, shape: tuple[int, ...]) -> Tensor:
+    stream = np.random.PCG64(np.random.SeedSequence([seed, zlib.crc32(name.encode())]))
+    return torch.from_numpy(np.asarray(np.random.Generator(stream).standard_normal(shape, dtype=np.float32)))
+
+
+def _calibrate_batch_norm(module: nn.Module, seed: int, inputs: Mapping[str, Tensor]) -> None:
+    exact = copy.deepcopy(module).double()
+    for child in exact.modules():
+        if isinstance(child, _BatchNorm):
+            child.reset_running_stats()
+            child.momentum = None  # plain average instead of a moving one
+            child.train()
+    noise = {name: _normal(seed, f"input {name}", tuple(x.shape)).double() for name, x in _floating(inputs)}
+    exact(**{**inputs, **noise})
+    for ours, theirs in zip(module.buffers(), exact.buffers(), strict=True):
+        ours.copy_(theirs)
+
+
+def _leave_kinks(module: nn.Module, inputs: Mapping[str, Tensor]) -> None:
+    """Moves batch-norm biases so that zero lies amid the widest gap between a channel's ReLU inputs."""
+    exact = copy.deepcopy(module).double()
+    last: list[nn.Module] = []  # the one with parameters that ran last, the one before a ReLU
+
+    def remember(child: nn.Module, *_: object) -> None:
+        last[:] = [child]
+
+    def move(_: nn.Module, arguments: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        if not isinstance(last[0], _BatchNorm) or last[0].bias is None:
+            return arguments
+        bias, (x,) = last[0].bias, arguments  # (C,), (B, C, …)
+        moved = (bias - _widest_gaps(x.transpose(0, 1).flatten(1))).float().double()
+        shifted = x + (moved - bias).view(-1, *[1] * (x.ndim - 2))
+        bias.copy_(moved)
+        return (shifted,)
+
+    for child in exact.modules():
+        if isinstance(child, nn.ReLU):
+            child.register_forward_pre_hook(move)
+        elif not list(child.children()) and list(child.parameters()):
+            child.register_forward_hook(remember)
+    exact(**{**inputs, **{name: x.double() for name, x in _floating(inputs)}})
+    for ours, theirs in zip(module.parameters(), exact.parameters(), strict=True):
+        ours.copy_(theirs)
+
+
+def _widest_gaps(values: Tensor) -> Tensor:
+    """For each row (C, N) the centre of the widest gap between its values near zero (C,)."""
+    values = values.float()  # half the time and memory, and a gap is far wider than its rounding
+    edge = KINK_WINDOW * values.std(dim=1, keepdim=True)  # (C, 1)
+    edges = torch.maximum(torch.minimum(values, edge), -edge)
+    ordered = torch.cat([-edge, edges, edge], dim=1).sort(dim=1).values  # (C, N + 2)
+    widest = ordered.diff(dim=1).argmax(dim=1, keepdim=True)  # (C, 1)
+    return (ordered.gather(1, widest) + ordered.gather(1, widest + 1)).squeeze(1).double() / 2
+
+
+def _floating(inputs: Mapping[str, Tensor]) -> list[tuple[str, Tensor]]:
+    return [(name, tensor) for name, tensor in inputs.items() if tensor.is_floating_point()]
+
+
+def _some(keys: list[str], most: int = 5) -> str:
+    return ", ".join(keys[:most]) + (f" and {len(keys) - most} more" if len(keys) > most else "")

@@ -1,0 +1,205 @@
+"""The parent's side of the protocol: starts a worker, asks, waits, and types whatever goes wrong."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_inferena.processes.channel import Channel
+from pytest_inferena.worker import protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+GRACE = 5.0
+"""Seconds a worker has to end once it should."""
+
+INHERITED = (
+    "PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR", "TEMP", "TMP", "SYSTEMROOT",
+    "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR",
+    "CUDA_VISIBLE_DEVICES", "CUDA_HOME", "HIP_VISIBLE_DEVICES", "VK_ICD_FILENAMES", "VK_DRIVER_FILES",
+)  # fmt: skip
+"""What a worker sees of the environment, besides its threads and its adapter.toml's `env`."""
+
+THREADS = (
+    "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS", "NUMEXPR_NUM_THREADS", "RAYON_NUM_THREADS",
+)  # fmt: skip
+
+
+# What Rust's and C++'s runtimes say before they abort, for neither lets a program answer then.
+_NO_MEMORY = re.compile(r"memory allocation of \d+ bytes failed|std::bad_alloc")
+
+
+class WorkerFailed(Exception):  # noqa: N818 - becomes an outcome
+    """A request had no good answer.
+
+    Attributes:
+        outcome: crash, timeout, oom, unsupported or error.
+    """
+
+    def __init__(self, outcome: str, message: str) -> None:
+        super().__init__(message)
+        self.outcome = outcome
+
+
+@dataclass(frozen=True)
+class Launch:
+    """How to start a worker."""
+
+    command: tuple[str, ...]
+    threads: int
+    env: Mapping[str, str]
+    """From adapter.toml, placeholders filled in."""
+    folder: Path
+    """The worker's own: where it runs, its scratch, what it writes."""
+
+
+class Worker:
+    """A live worker process; after a `WorkerFailed` other than unsupported, oom or error it has ended."""
+
+    def __init__(self, launch: Launch) -> None:
+        launch.folder.mkdir(parents=True, exist_ok=True)
+        self.folder = launch.folder
+        self._oom_kills = oom_kills()
+        self._ended = False
+        self._channel = channel = Channel()
+        pid = None
+        try:
+            with affinity(launch.threads):
+                self.process = subprocess.Popen(
+                    _found(launch.command), stdin=subprocess.DEVNULL, stdout=channel.child_output,
+                    stderr=channel.child_output, env=_environment(launch, channel), cwd=launch.folder,
+                    pass_fds=(channel.child_read, channel.child_write), start_new_session=True,
+                )  # fmt: skip
+            pid = self.process.pid
+        except OSError as error:
+            raise WorkerFailed("error", f"cannot start {launch.command[0]}: {error.strerror}") from error
+        finally:
+            channel.started(pid)
+            if pid is None:
+                channel.close()
+
+    def ask(self, request: str, deadline: float, **fields: Any) -> dict[str, Any]:
+        """Send a request and wait, asleep, at most `deadline` seconds for its answer.
+
+        Raises:
+            WorkerFailed: with the outcome that the cell gets.
+        """
+        if self._ended:
+            raise WorkerFailed("crash", f"{request}: the worker has ended")
+        until = time.monotonic() + deadline
+        try:
+            line = protocol.encode({"request": request, **fields})
+        except protocol.ProtocolError as error:
+            raise WorkerFailed("error", f"{request}: {error}") from error
+        try:
+            self._channel.send(line, until)
+            reply = protocol.parse(self._channel.receive(until))
+            protocol.check(request, reply)
+        except protocol.ProtocolError as error:
+            self.kill()
+            raise WorkerFailed("error", f"{request}: broke the protocol: {error}") from error
+        except TimeoutError:
+            self.kill()
+            raise WorkerFailed(
+                "timeout",
+                f"{request}: no answer in {deadline:g} s; --inferena-timeout={request}=SECONDS gives it longer",
+            ) from None
+        except (BrokenPipeError, EOFError):
+            raise self._died(request) from None
+        if not reply["ok"]:
+            raise WorkerFailed(reply["kind"], reply["message"])
+        return reply
+
+    def tail(self) -> str:
+        """The last 4 KiB of what the worker printed."""
+        return self._channel.log().decode(errors="replace")
+
+    def close(self) -> bool:
+        """Ask the worker to quit and to end; end it if it does not. Whether it ended of its own accord."""
+        done = False
+        if not self._ended:
+            with contextlib.suppress(WorkerFailed, subprocess.TimeoutExpired):
+                self.ask("quit", GRACE)
+                self.process.wait(GRACE)
+                done = True
+        self.kill()
+        return done
+
+    def kill(self) -> None:
+        """End the worker and whatever it started, and free the pipes."""
+        if self._ended:
+            return
+        self._ended = True
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        self._channel.close()
+
+    def _died(self, request: str) -> WorkerFailed:
+        try:
+            status = self.process.wait(GRACE)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            return WorkerFailed("error", f"{request}: broke the protocol: closed its pipe and went on")
+        self.kill()
+        if status == -signal.SIGKILL and oom_kills() > self._oom_kills:
+            return WorkerFailed("oom", f"{request}: the kernel ended the worker: out of memory")
+        if status == -signal.SIGABRT and (said := _NO_MEMORY.search(self.tail())):
+            return WorkerFailed("oom", f"{request}: {said[0]}")
+        if status < 0:
+            return WorkerFailed("crash", f"{request}: killed by {_signal(-status)}")
+        return WorkerFailed("crash", f"{request}: exited with status {status}")
+
+
+def _environment(launch: Launch, channel: Channel) -> dict[str, str]:
+    """The allow-list, the thread budget, the adapter's own, and where the pipes are."""
+    environment = {name: os.environ[name] for name in INHERITED if name in os.environ}
+    environment |= dict.fromkeys(THREADS, str(launch.threads)) | dict(launch.env)
+    return environment | {"INFERENA_READ_FD": str(channel.child_read), "INFERENA_WRITE_FD": str(channel.child_write)}
+
+
+def _found(command: tuple[str, ...]) -> tuple[str, ...]:
+    """The command with its program's path made absolute, for the worker runs in a folder of its own."""
+    program = os.path.abspath(command[0]) if os.sep in command[0] else command[0]  # noqa: PTH100 - keeps links: a venv's python is one
+    return (program, *command[1:])
+
+
+def _signal(number: int) -> str:
+    if number == signal.SIGILL:
+        return "SIGILL: it was built for instructions that this processor lacks"
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # most real-time signals have no name
+        return f"signal {number}"
+
+
+@contextlib.contextmanager
+def affinity(threads: int) -> Iterator[None]:
+    """Processes started inside run on `threads` CPUs, where the system can say so."""
+    if not hasattr(os, "sched_setaffinity"):  # macOS, Windows: the engines' own options must do
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(before)[:threads])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def oom_kills() -> int:
+    """How often the kernel has ended a process for memory, as far as it tells."""
+    try:
+        fields = Path("/proc/vmstat").read_text().split()
+    except OSError:
+        return 0
+    return int(fields[fields.index("oom_kill") + 1]) if "oom_kill" in fields else 0

@@ -1,0 +1,180 @@
+"""The parent's side of preparing: ask the cache, else start the preparer and wait for it, asleep."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_inferena.processes.client import THREADS, WorkerFailed, affinity, oom_kills
+from pytest_inferena.processes.parts import Folder
+from pytest_inferena.processes.workload import EXCHANGE_SOURCES, Workload, own
+from pytest_inferena.store.disk import FULL, CacheError, is_full
+from pytest_inferena.store.hashes import digest, version
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pytest_inferena.collect.target import Target
+    from pytest_inferena.engines.framework import Framework
+
+PARENT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A workload ready to be run by a target's worker."""
+
+    program: Path
+    exchange: Path | None
+    weights: str
+    """Label of the weights that were used."""
+    golden: Mapping[str, Mapping[str, Any]]
+    """By entry: `tensors`, name → NRMSE of the reference, and `none`, gradients that do not exist."""
+    hashes: Mapping[str, str]
+    absent: Mapping[str, str] = field(default_factory=dict)
+    """Entries that this model cannot have, with the reason."""
+
+
+class Preparer:
+    """Prepares every workload at most once a session; failures are remembered too."""
+
+    def __init__(self, threads: int, deadline: float) -> None:
+        self.threads, self.deadline = threads, deadline
+        self._folders: dict[Workload, Folder] = {}
+        self._failed: dict[tuple[str, str], WorkerFailed] = {}
+
+    def prepare(self, workload: Workload, target: Target) -> Prepared:
+        """All parts that a target needs.
+
+        Raises:
+            WorkerFailed: with the outcome that its cells get.
+        """
+        folder = self._folders.setdefault(workload, Folder(workload))
+        facts = self._part(folder, "base", {"part": "base"})
+        absent: dict[str, str] = {}
+        if too_big := workload.model.too_big("training", workload.size):
+            absent |= dict.fromkeys(("training", "joint"), too_big)
+        elif target.framework.training == "joint":
+            try:
+                self._part(folder, "joint", {"part": "joint"})
+            except WorkerFailed as failure:
+                if failure.outcome != "unsupported":
+                    raise
+                absent["joint"] = str(failure)
+        exchange = None
+        if target.framework.exchange:
+            name = _exchange(target.framework)
+            request = {
+                "part": "exchange", "part_folder": name,
+                "framework": target.framework.name, "adapter": str(target.framework.adapter),
+            }  # fmt: skip
+            self._part(folder, name, request)
+            exchange = folder.path / name
+        hashes = _hashes(facts["files"]) | {"adapter": digest(target.framework.sources)}
+        return Prepared(folder.path, exchange, facts["weights"], facts["golden"], hashes, absent)
+
+    def take_notes(self) -> list[str]:
+        """What the user should be told and was not yet: damaged files that were made again."""
+        notes = [note for folder in self._folders.values() for note in folder.notes]
+        for folder in self._folders.values():
+            folder.notes.clear()
+        return notes
+
+    def _part(self, folder: Folder, part: str, request: dict[str, Any]) -> dict[str, Any]:
+        if (failed := self._failed.get((str(folder.path), part))) is not None:
+            raise failed
+        try:
+            with folder.lock():
+                return folder.manifest(part) or self._make(folder, part, request)
+        except (WorkerFailed, CacheError, OSError, ValueError, LookupError, TypeError) as error:
+            broken = not isinstance(error, WorkerFailed | CacheError | OSError)
+            error = CacheError(f"the preparer's answer is broken: {error!r}") if broken else error
+            error = folder.no_space() if is_full(error) else error
+            failure = error if isinstance(error, WorkerFailed) else WorkerFailed("error", f"prepare: {error}")
+            self._failed[str(folder.path), part] = failure
+            raise failure from error
+
+    def _make(self, folder: Folder, part: str, request: dict[str, Any]) -> dict[str, Any]:
+        folder.require_space()
+        with folder.making() as made:
+            workload = folder.workload
+            whole = {
+                **request, "folder": str(made), "program": str(folder.path), "name": workload.model.name,
+                "source": str(workload.model.source), "size": workload.size, "weights": workload.weights,
+            }  # fmt: skip
+            facts = self._run(folder, made, whole)
+            sources = map(Path, facts.pop("sources"))
+            folder.publish(part, made, facts, sources)
+        manifest = folder.manifest(part)
+        if manifest is None:
+            raise CacheError(f"{folder.path} changed while it was written; run again")
+        return manifest
+
+    def _run(self, folder: Folder, made: Path, request: dict[str, Any]) -> dict[str, Any]:
+        file, log, killed = made / "request.json", made / "log", oom_kills()
+        file.write_text(json.dumps(request))
+        environment = os.environ | dict.fromkeys(THREADS, str(self.threads)) | {"PYTHONPATH": _path()}
+        command = [sys.executable, "-m", "pytest_inferena.prepare", str(file)]
+        with log.open("wb") as output, affinity(self.threads):
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment)
+        try:
+            status = process.wait(self.deadline)
+        except subprocess.TimeoutExpired:
+            remedy = "--inferena-timeout=prepare=SECONDS gives it longer"
+            raise WorkerFailed("timeout", f"prepare: not done in {self.deadline:g} s; {remedy}") from None
+        finally:
+            process.kill()
+            process.wait()
+        if status == FULL:
+            raise folder.no_space()
+        if (error := made / "error.json").exists():
+            document = json.loads(error.read_text())
+            raise WorkerFailed(document["outcome"], f"prepare: {document['message']}")
+        if status != 0 or not (made / "facts.json").exists():
+            raise _died(status, oom=oom_kills() > killed, tail=log.read_text(errors="replace").strip()[-600:])
+        facts: dict[str, Any] = json.loads((made / "facts.json").read_text())
+        for name in ("request.json", "log", "facts.json"):
+            (made / name).unlink()
+        return facts
+
+
+def _died(status: int, *, oom: bool, tail: str) -> WorkerFailed:
+    """How the preparer ended without an answer."""
+    if status == -signal.SIGKILL and oom:
+        return WorkerFailed("oom", "prepare: the kernel ended the preparer: out of memory")
+    if status < 0:
+        return WorkerFailed("crash", f"prepare: the preparer was killed by {signal.Signals(-status).name}: {tail}")
+    return WorkerFailed("crash", f"prepare: the preparer exited with status {status}: {tail}")
+
+
+def _exchange(framework: Framework) -> str:
+    """Name of the part with an engine's files: they depend on its adapter and on what wrote them."""
+    made_by = [digest(framework.sources), own(EXCHANGE_SOURCES)]
+    made_by += [f"{name} {version(name)}" for name in framework.requirements]
+    return f"exchange-{framework.name}-{hashlib.sha256(json.dumps(made_by).encode()).hexdigest()[:16]}"
+
+
+def _path() -> str:
+    """PYTHONPATH of the preparer: where this package lies, then what was there."""
+    return os.pathsep.join(filter(None, [str(PARENT), os.environ.get("PYTHONPATH")]))
+
+
+def _hashes(files: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    """SHA-256 of the Program, the weights and the inputs, from those of the files of `base`: all engines share them."""
+
+    def of(*endings: str) -> str:
+        chosen = sorted((name, kept["sha256"]) for name, kept in files.items() if name.endswith(endings))
+        return hashlib.sha256(json.dumps(chosen).encode()).hexdigest()
+
+    return {
+        "program": of(".json", ".constants.safetensors"),
+        "weights": files["weights.safetensors"]["sha256"],
+        "inputs": of(".inputs.safetensors"),
+    }

@@ -1,0 +1,113 @@
+"""The journal: a result file that grows cell by cell."""
+
+import json
+import os
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from pytest_inferena.results.reading import ResultsError, read
+from pytest_inferena.results.schema import SCHEMA, Record, Run, fault, key_of
+
+
+class Journal:
+    """A result file that grows by one synced line per record, so that a crash loses at most one cell.
+
+    A new file begins with the header. A file that holds the same run (by its id) is gone on with, after
+    cutting off a torn last line; any other file is left alone.
+
+    Args:
+        path: Where the journal lies; missing folders are made.
+        run: The header.
+
+    Raises:
+        ResultsError: The file cannot be written, or holds something else than this run.
+
+    """
+
+    def __init__(self, path: Path, run: Run) -> None:
+        self.path = path
+        head = _line({"schema": SCHEMA, "run": run}, fault("run", run), f"{path}: run")
+        kept = _kept(path, run)
+        self._size = len(kept)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
+            self._file = os.open(path, flags, 0o644)
+        except OSError as error:
+            raise ResultsError(_remedy(path, error)) from error
+        try:
+            if kept:
+                os.ftruncate(self._file, self._size)
+            if not kept.endswith(b"\n"):
+                self._write(b"\n" if kept else head)
+        except BaseException:
+            self.close()
+            raise
+
+    def append(self, record: Record) -> None:
+        """Write one record and wait until it is on the disk; what fails leaves the journal as it was.
+
+        Raises:
+            ResultsError: The record breaks the schema, or it cannot be written (a full disk).
+
+        """
+        where = f"{self.path}: record {'-'.join(str(part) for part in key_of(record))}"
+        self._write(_line(record, fault("record", record), where))
+
+    def close(self) -> None:
+        """Close the file; a second time does nothing."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _write(self, line: bytes) -> None:
+        rest = memoryview(line)
+        try:
+            while rest:
+                rest = rest[os.write(self._file, rest) :]
+            os.fsync(self._file)
+        except OSError as error:
+            with suppress(OSError):  # a device such as /dev/full has no length
+                os.ftruncate(self._file, self._size)
+            raise ResultsError(_remedy(self.path, error)) from error
+        self._size += len(line)
+
+
+def _kept(path: Path, run: Run) -> bytes:
+    """Return what a journal that exists keeps: whole lines of this run."""
+    if not path.is_file() or not path.stat().st_size:
+        return b""
+    found = read(path)
+    if found.run["id"] != run["id"]:
+        raise ResultsError(
+            f"{path}: exists and holds run {found.run['id']}, not {run['id']}; "
+            "name another file with --inferena-results, or move this one away"
+        )
+    data = path.read_bytes()
+    return data[: data.rstrip(b"\n").rfind(b"\n") + 1] if found.warnings else data
+
+
+def _line(value: object, found: str | None, where: str) -> bytes:
+    try:
+        if found is None:
+            return json.dumps(value, allow_nan=False).encode() + b"\n"
+    except (TypeError, ValueError) as error:
+        found = str(error)
+    raise ResultsError(f"{where}: {found}")
+
+
+def _remedy(path: Path, error: OSError) -> str:
+    return (
+        f"{path}: cannot be written: {error.strerror}; all records up to here are safe. Make room, or name "
+        "another file with --inferena-results, and go on with --inferena-resume"
+    )

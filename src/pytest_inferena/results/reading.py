@@ -1,0 +1,141 @@
+"""Result files read back: journals, documents, and what `inferena merge` joined."""
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pytest_inferena.results.schema import SCHEMA, Record, Run, complete_record, complete_run, fault, key_of
+
+
+class ResultsError(Exception):
+    """A result file that cannot be written or read: says which, where in it, and what to do."""
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a result file holds.
+
+    Attributes:
+        run: The header.
+        records: One record per key, the latest, in the order in which the keys first appeared.
+        warnings: What was tolerated while reading, each a sentence that names the file.
+
+    """
+
+    run: Run
+    records: tuple[Record, ...]
+    warnings: tuple[str, ...] = ()
+
+
+def read(path: Path) -> Results:
+    """Read a journal or a `json:FILE` document; the content tells which.
+
+    Raises:
+        ResultsError: The file cannot be read, is neither, has a newer schema, or breaks the schema.
+
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ResultsError(f"{path}: cannot be read: {error.strerror}") from error
+    first, *lines = data.split(b"\n")
+    head = _parse(first)
+    if isinstance(head, dict) and "records" not in head:
+        return _read_journal(path, head, lines)
+    document = _parse(data)
+    if isinstance(document, dict) and "runs" in document:
+        raise ResultsError(f"{path}: holds several runs, which `inferena merge` joined; one is needed here")
+    return _document(path, document)
+
+
+def read_all(path: Path) -> tuple[Results, ...]:
+    """Read all runs of a file: the one of a journal or a document, or those that `inferena merge` joined.
+
+    Raises:
+        ResultsError: As `read` does.
+
+    """
+    try:
+        document = _parse(path.read_bytes())
+    except OSError as error:
+        raise ResultsError(f"{path}: cannot be read: {error.strerror}") from error
+    if not isinstance(document, dict) or "runs" not in document:
+        return (read(path),)
+    if not isinstance(document["runs"], list):
+        raise ResultsError(f"{path}: runs: expected a list")
+    parts = [{**part, "schema": document.get("schema")} for part in document["runs"] if isinstance(part, dict)]
+    if len(parts) < len(document["runs"]):
+        raise ResultsError(f"{path}: runs: expected objects with run and records")
+    return tuple(_document(path, part) for part in parts)
+
+
+def _document(path: Path, document: Any) -> Results:
+    if not isinstance(document, dict) or not isinstance(document.get("records"), list):
+        raise ResultsError(f"{path}: holds neither a journal nor a results document of pytest-inferena")
+    run = _checked_run(path, document)
+    return Results(run, _latest_of_each(_checked(path, enumerate(document["records"], 1))))
+
+
+def latest(folder: Path, accept: Callable[[Run], bool]) -> Results | None:
+    """Read the journal written last, of those whose header is accepted; None where there is none.
+
+    Journals that cannot be read are passed over, and named in the warnings of the one returned.
+    """
+    passed_over: list[str] = []
+    for path in sorted(folder.glob("*.jsonl"), key=lambda path: path.stat().st_mtime_ns, reverse=True):
+        try:
+            found = read(path)
+        except ResultsError as error:
+            passed_over.append(f"passed over {error}")
+            continue
+        if accept(found.run):
+            return replace(found, warnings=(*passed_over, *found.warnings))
+    return None
+
+
+def _read_journal(path: Path, head: dict[str, Any], lines: list[bytes]) -> Results:
+    run = _checked_run(path, head)
+    numbered = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
+    parsed = [(number, _parse(line)) for number, line in numbered]
+    warnings: tuple[str, ...] = ()
+    if parsed and parsed[-1][1] is None:
+        number, _ = parsed.pop()
+        warnings = (f"{path}: record {number}, the last, is torn and was left out; its cell must run again",)
+    return Results(run, _latest_of_each(_checked(path, parsed)), warnings)
+
+
+def _checked_run(path: Path, head: dict[str, Any]) -> Run:
+    schema = head.get("schema")
+    if type(schema) is not int or schema < 1:
+        raise ResultsError(f"{path}: schema is {schema!r}, not a number from 1: no result file")
+    if schema > SCHEMA:
+        raise ResultsError(
+            f"{path}: has schema {schema}, but this pytest-inferena reads up to {SCHEMA}; "
+            "update it: pip install --upgrade pytest-inferena"
+        )
+    if found := fault("run", head.get("run")):
+        raise ResultsError(f"{path}: run: {found}")
+    return complete_run(head["run"])
+
+
+def _checked(path: Path, numbered: Iterable[tuple[int, Any]]) -> Iterable[Record]:
+    for number, raw in numbered:
+        if raw is None:
+            raise ResultsError(f"{path}: record {number} is not JSON; remove its line to read the others")
+        if found := fault("record", raw):
+            raise ResultsError(f"{path}: record {number}: {found}")
+        yield complete_record(raw)
+
+
+def _latest_of_each(records: Iterable[Record]) -> tuple[Record, ...]:
+    return tuple({key_of(record): record for record in records}.values())
+
+
+def _parse(data: bytes) -> Any:
+    """Parse JSON; None for whatever is none."""
+    try:
+        return json.loads(data.decode("utf-8-sig"))
+    except (ValueError, RecursionError):
+        return None

@@ -1,0 +1,1 @@
+"""One run of pytest: cells are measured, recorded, replayed and shown."""

@@ -1,0 +1,239 @@
+"""One target's cells: prepare, start a worker, measure, fetch what it computed, judge, write the record."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import shutil
+import statistics
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock
+
+from pytest_inferena.engines import footprint
+from pytest_inferena.judge.gate import Verdict, judge
+from pytest_inferena.judge.tensors import GoldenFile
+from pytest_inferena.processes.client import Launch, Worker, WorkerFailed
+from pytest_inferena.processes.preparer import Preparer
+from pytest_inferena.processes.workload import Workload
+from pytest_inferena.store.cache import lock_folder
+from pytest_inferena.store.kernels import Kernels
+from pytest_inferena.worker.protocol import VERSION
+from pytest_inferena.worker.stats import median_interval
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from pytest_inferena.collect.settings import Settings
+    from pytest_inferena.collect.target import Target
+    from pytest_inferena.engines.framework import Backend, Framework
+    from pytest_inferena.processes.preparer import Prepared
+
+NS = 1e-9
+
+
+@dataclass
+class Harness:
+    """What all targets of a session share."""
+
+    settings: Settings
+    scratch: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="inferena-")))
+
+    def __post_init__(self) -> None:
+        self.preparer = Preparer(self.settings.threads, self.settings.deadline("prepare", {}))
+
+    def lock(self) -> FileLock:
+        """One measurement at a time on a machine, whoever starts it: what runs on a GPU is driven by the CPU."""
+        folder = lock_folder()
+        folder.mkdir(parents=True, exist_ok=True)
+        return FileLock(folder / "cpu.lock")
+
+    def workload(self, target: Target) -> Workload:
+        """What a target runs."""
+        return Workload(target.model, self.settings.size, self.settings.weights)
+
+    def close(self) -> None:
+        """Remove what only this session needed."""
+        shutil.rmtree(self.scratch, ignore_errors=True)
+
+
+class Bench:
+    """A target with its worker: the value of the session-scoped fixture that cells share."""
+
+    def __init__(self, harness: Harness, target: Target) -> None:
+        self.harness, self.target, self.settings = harness, target, harness.settings
+        self.prepared: Prepared | None = None
+        self.worker: Worker | None = None
+        self.kept: Kernels | None = None
+        self.hello: dict[str, Any] = {}
+        self.compiled: dict[str, dict[str, Any]] = {}
+
+    def run(self, metric: str) -> dict[str, Any]:
+        """Measure and judge one cell; whatever happens becomes its record."""
+        record = self.settings.blank(self.target, metric)
+        record["versions"] = self.target.framework.installed()[0]
+        missing = self.target.framework.missing(self.target.backend)
+        try:
+            too_big = self.target.model.too_big(self.target.entry(metric), self.settings.size)
+            if reason := self.target.absent(metric) or too_big:
+                raise WorkerFailed("unsupported", reason)
+            if missing:
+                raise WorkerFailed("not_installed", missing)
+            with self.harness.lock(), _timed(record):
+                record |= self._measure(metric)
+        except WorkerFailed as failure:
+            record |= {"outcome": failure.outcome, "reason": str(failure)}
+            if failure.outcome != "unsupported":  # then the worker lives on, and what it said is of other cells
+                record["log"] = self.worker.tail() if self.worker else ""
+                self.close()
+        if notes := self.harness.preparer.take_notes():
+            record["extra"] = {**record["extra"], "notes": notes}
+        return record | self._provenance()
+
+    def close(self) -> None:
+        """End the worker; the next cell starts a fresh one."""
+        whole = self.worker is not None and self.worker.close()
+        if self.worker is not None:
+            shutil.rmtree(self.worker.folder, ignore_errors=True)
+        if self.kept is not None:
+            self.kept.give_back(whole=whole)
+        self.worker, self.kept, self.compiled = None, None, {}
+
+    def _provenance(self) -> dict[str, Any]:
+        known: dict[str, Any] = {}
+        if self.prepared is not None:
+            known |= {"weights": self.prepared.weights, "hashes": dict(self.prepared.hashes)}
+        if self.hello:
+            # of an executable, what its exchange files are written with too
+            versions = {**self.target.framework.versions, **self.hello["versions"]}
+            known |= {"ran": self.hello["ran"], "versions": versions}
+            known["revision"] = self.hello.get("revision")
+        return known
+
+    def _measure(self, metric: str) -> dict[str, Any]:
+        """Outcome, samples and verdict of a cell whose engine is there."""
+        entry = self.target.entry(metric)
+        self.prepared = self.harness.preparer.prepare(self.harness.workload(self.target), self.target)
+        if reason := self.prepared.absent.get(entry):
+            raise WorkerFailed("unsupported", reason)
+        compiled = self._compiled(entry, fresh=metric == "compile")
+        extra: dict[str, Any] = {
+            "compile_s": compiled["ns"] * NS,
+            "entry": entry,
+            "workload": self.harness.workload(self.target).key(),
+            "footprint_mib": footprint.mib(self.target.framework, self.target.backend),
+        }
+        flags: list[str] = []
+        if metric == "compile":
+            samples = [compiled["ns"] * NS]
+        else:
+            reply = self._ask("measure", entry=entry, loop=self.settings.loop)
+            samples = [ns * NS for ns in reply["ns"]]
+            extra |= {key: reply[key] for key in ("cpu_per_wall", "warmups", "steps_per_sample")}
+            flags += _flags(reply, self.settings.threads)
+        verdict = self._judged(entry, metric)
+        figures = {} if self.settings.judges_only else _figures(samples)
+        return {
+            **figures, "outcome": verdict.outcome, "flags": flags, "extra": extra, "verdict": verdict.to_record(),
+            "reason": "" if verdict.outcome == "pass" else verdict.message,
+        }  # fmt: skip
+
+    def _compiled(self, entry: str, *, fresh: bool) -> dict[str, Any]:
+        """The reply to compiling an entry; for a compile cell always the first of a fresh worker."""
+        if fresh and self.compiled:
+            self.close()
+        if self.worker is None:
+            self._start()
+        if entry not in self.compiled:
+            self.compiled[entry] = self._ask("compile", entry=entry)
+            self.hello["ran"] = self.compiled[entry].get("ran") or self.hello.get("ran", "")
+        return self.compiled[entry]
+
+    def _start(self) -> None:
+        """Start a worker and let it load the parameters."""
+        assert self.prepared is not None  # noqa: S101 - `_measure` has prepared
+        target = self.target
+        folder = Path(tempfile.mkdtemp(prefix=f"{target.id}-", dir=self.harness.scratch))
+        engine = target.framework
+        if self.settings.judges_only:
+            self.kept = Kernels(engine.name, engine.versions.values())
+        kept = self.kept.take() if self.kept else None
+        self.worker = start(engine, target.backend, self.settings.threads, folder, kept)
+        deadline = self.settings.deadline("hello", target.framework.timeouts)
+        self.hello = greet(self.worker, target.backend, self.settings.threads, deadline, self.prepared.exchange)
+        entries = [entry for entry in target.entries() if entry not in self.prepared.absent]
+        self._ask("load", program=str(self.prepared.program), entries=entries)
+
+    def _ask(self, request: str, **fields: Any) -> dict[str, Any]:
+        assert self.worker is not None  # noqa: S101 - `_compiled` has started it
+        deadline = self.settings.deadline(request, self.target.framework.timeouts)
+        return self.worker.ask(request, deadline, **fields)
+
+    def _judged(self, entry: str, metric: str) -> Verdict:
+        """Fetch the tensors of the last step and judge them against golden."""
+        assert self.worker is not None  # noqa: S101
+        assert self.prepared is not None  # noqa: S101
+        file = self.worker.folder / "outputs.safetensors"
+        self._ask("outputs", entry=entry, file=str(file))
+        of = "training" if metric == "training" else entry
+        facts = self.prepared.golden[of]
+        golden = GoldenFile(self.prepared.program / f"golden-{of}.safetensors", facts["none"])
+        try:
+            return judge(golden, facts["tensors"], GoldenFile(file), dtype=self.settings.dtype)
+        except (OSError, ValueError) as error:
+            raise WorkerFailed("error", f"outputs: {error}") from error
+        finally:
+            file.unlink(missing_ok=True)
+
+
+def start(framework: Framework, backend: Backend, threads: int, folder: Path, kept: Path | None = None) -> Worker:
+    """Start a framework's worker in a folder of its own; it waits to be greeted. Its kernels may go to another.
+
+    Raises:
+        WorkerFailed: its program cannot be started.
+    """
+    scratch = folder / "scratch"
+    scratch.mkdir(parents=True)
+    env = framework.environment(backend, scratch, threads, kept)
+    return Worker(Launch(framework.command(backend), threads, env, folder))
+
+
+def greet(
+    worker: Worker, backend: Backend, threads: int, deadline: float, exchange: Path | None = None
+) -> dict[str, Any]:
+    """Say hello: the worker imports its framework and answers with its versions.
+
+    Raises:
+        WorkerFailed: it cannot.
+    """
+    return worker.ask(
+        "hello", deadline, protocol=VERSION, backend=backend.name, device=backend.device, threads=threads,
+        scratch=str(worker.folder / "scratch"), exchange=str(exchange) if exchange else None,
+    )  # fmt: skip
+
+
+@contextlib.contextmanager
+def _timed(record: dict[str, Any]) -> Iterator[None]:
+    """When the cell had the device, and for how long."""
+    record["started"] = dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds")
+    clock = time.monotonic()
+    try:
+        yield
+    finally:
+        record["wall"] = round(time.monotonic() - clock, 3)
+
+
+def _flags(reply: Mapping[str, Any], threads: int) -> list[str]:
+    """What a reader should doubt: too few samples, or more CPUs at work than the budget allows by over 10 %."""
+    found = {"few": reply["few"], "threads": reply["cpu_per_wall"] > 1.1 * threads}
+    return [flag for flag, is_set in found.items() if is_set]
+
+
+def _figures(samples: list[float]) -> dict[str, Any]:
+    """Median, its interval (absent for one sample) and the samples, in seconds."""
+    interval: Mapping[str, Any] = {"interval": list(median_interval(samples)) if len(samples) > 1 else None}
+    return {"median": statistics.median(samples), "unit": "s", "samples": samples, **interval}

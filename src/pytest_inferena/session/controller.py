@@ -1,0 +1,220 @@
+"""The controller's side of a session: journal, resume, verdict words, live line, reports."""
+
+from __future__ import annotations
+
+import datetime as dt
+import importlib.metadata
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from pytest_inferena import machine, results
+from pytest_inferena.engines.framework import METRICS
+from pytest_inferena.processes.workload import Workload
+from pytest_inferena.report import ReportError, ReportTarget, render, terminal, write
+from pytest_inferena.session.celltest import record_of, target_of
+from pytest_inferena.session.plan import history, plan
+from pytest_inferena.session.progress import Live
+from pytest_inferena.store.hashes import digest
+
+if TYPE_CHECKING:
+    from pytest_inferena.collect.registry import Registry
+    from pytest_inferena.collect.settings import Settings
+    from pytest_inferena.collect.target import Target
+
+FINISHED = frozenset({"pass", "close", "fail"})
+"""Outcomes that a resumed run does not measure again."""
+
+
+class Session:
+    """One invocation of pytest with cells in it; a plugin of its own."""
+
+    def __init__(self, config: pytest.Config, settings: Settings, registry: Registry) -> None:
+        self.config, self.settings, self.registry = config, settings, registry
+        self.controller = not hasattr(config, "workerinput")
+        self.folder = Path(config.rootpath) / ".inferena"
+        self.run = self._header()
+        self.path = settings.results or self.folder / f"{self.run['id']}.jsonl"
+        self.records: dict[tuple[Any, ...], dict[str, Any]] = {}
+        self.resumed: dict[tuple[Any, ...], dict[str, Any]] = {}
+        self.journal: results.Journal | None = None
+        self.troubles: list[str] = []
+        self.notes: list[str] = []
+        self.live = Live(config, settings)
+        self.cells = {target.id: target for target in registry.targets()}
+        if settings.resume:
+            self._resume()
+
+    # -- running
+
+    def finished(self, target: Target, metric: str) -> dict[str, Any] | None:
+        """The record of a cell that the resumed journal has."""
+        key = results.key_of(cast("results.Record", self.settings.blank(target, metric)))
+        return self.resumed.get(key)
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Know what lies ahead."""
+        self.live.expect(session.items, history(self.folder))
+
+    def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
+        """With --inferena-dry-run say what would run, and run nothing."""
+        if not self.settings.dry_run:
+            return None
+        session.config.get_terminal_writer().line(plan(session.items, self.settings, history(self.folder)))
+        return True
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        """Show which cell runs."""
+        self.live.start(nodeid)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Keep a cell's record the moment it is there."""
+        record = record_of(report) if report.when == "call" else self._lost(report)
+        if not self.controller or record is None:
+            return
+        self.live.done(report.nodeid, record["outcome"])
+        key = results.key_of(cast("results.Record", record))
+        self.records[key] = record
+        if key not in self.resumed:
+            self._write(record)
+            self.notes += [note for note in record["extra"].get("notes", ()) if note not in self.notes]
+        self.config.hook.pytest_inferena_record(record=record)
+
+    def pytest_report_teststatus(
+        self, report: pytest.TestReport
+    ) -> tuple[str, str, tuple[str, dict[str, bool]]] | None:
+        """CLOSE counts apart, in yellow, and passes."""
+        if report.when != "call" or not report.passed or hasattr(report, "wasxfail"):
+            return None
+        record = record_of(report)
+        close = record is not None and record["outcome"] == "close"
+        return ("close", "c", ("CLOSE", {"yellow": True})) if close else None
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self) -> None:
+        """Write the reports that go to files, and close the journal."""
+        if not self.controller:
+            return
+        self.live.clear()
+        if self.journal is not None:
+            self.journal.close()
+        if self.records:
+            try:
+                write(self.gathered(), [target for target in self.settings.reports if target.path is not None])
+            except ReportError as error:
+                self.troubles.append(str(error))
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Print the tables, and whatever went wrong with files."""
+        if self.records:
+            asked = [target for target in self.settings.reports if target.path is None]
+            for target in asked or [ReportTarget("terminal", None)]:
+                terminalreporter.section("inferena")
+                if target.format == "terminal" and terminalreporter.hasmarkup:
+                    terminalreporter.write(terminal.render(self.gathered(), terminalreporter._tw.fullwidth, dress=True))  # noqa: SLF001
+                else:
+                    terminalreporter.write(render(self.gathered(), target.format))
+            terminalreporter.line(f"journal: {_short(self.path)}")
+        for note in self.notes:
+            terminalreporter.line(f"inferena: {note}", yellow=True)
+        for trouble in self.troubles:
+            terminalreporter.line(f"inferena: {trouble}", red=True)
+
+    def _lost(self, report: pytest.TestReport) -> dict[str, Any] | None:
+        """A record for the cell that took its xdist worker with it; such a report has no phase."""
+        target = self.cells.get(target_of(report.nodeid))
+        metric = next((name for name in METRICS if f"::test_{name}[" in report.nodeid), None)
+        if str(report.when) != "???" or target is None or metric is None:
+            return None
+        again = self.settings.reproduce(report.nodeid)
+        told = {"outcome": "crash", "reason": str(report.longrepr), "command": again}
+        return self.settings.blank(target, metric) | told | {"started": self.run["date"]}
+
+    def gathered(self) -> results.Results:
+        """What this session has: measured, and taken over from the journal it resumed."""
+        records = {**self.resumed, **self.records}
+        order = [*self.registry.models, *self.registry.frameworks, *METRICS]  # under xdist they come as they come
+        names = ("model", "framework", "metric")
+        ranked = sorted(records.values(), key=lambda record: [order.index(record[name]) for name in names])
+        return results.Results(self.run, tuple(cast("results.Record", record) for record in ranked))
+
+    # -- the journal
+
+    def _header(self) -> results.Run:
+        now = dt.datetime.now(dt.UTC)
+        models, frameworks = self.registry.models, self.registry.frameworks
+        return {
+            "id": f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}",
+            "date": now.isoformat(timespec="seconds"),
+            "commit": machine.commit(Path(self.config.rootpath)),
+            "command": self.settings.command,
+            "platform": machine.describe(),
+            "threads": self.settings.threads,
+            "plugin": importlib.metadata.version("pytest-inferena"),
+            "titles": {
+                "models": {name: model.title for name, model in models.items()},
+                "frameworks": {name: framework.title for name, framework in frameworks.items()},
+                "languages": {name: framework.language for name, framework in frameworks.items()},
+                "units": {name: [model.unit, model.items] for name, model in models.items()},
+            },
+        }
+
+    def _write(self, record: dict[str, Any]) -> None:
+        """Append to the journal; where that fails, go on: the tables come from memory."""
+        if self.troubles:
+            return
+        try:
+            self.journal = self.journal or results.Journal(self.path, self.run)
+            self.journal.append(cast("results.Record", record))
+        except results.ResultsError as error:
+            self.troubles.append(f"{error}; what is measured from here on is only in the tables below")
+
+    def _resume(self) -> None:
+        """Take over the last journal of this machine, as far as what it measured is still what would be."""
+        run, named = self.run, self.settings.results
+        found: results.Results | None = None
+        try:
+            if named is not None:
+                found = results.read(named) if named.exists() else None
+            else:
+                found = results.latest(self.folder, lambda old: old["platform"] == run["platform"])
+        except results.ResultsError as error:
+            raise pytest.UsageError(f"--inferena-resume: {error}") from error
+        if found is None or found.run["platform"] != run["platform"]:
+            where = f"no journal of this machine at {named}" if named else "no journal of this machine"
+            self.notes.append(f"--inferena-resume: there is {where}, so everything was measured")
+            return
+        known = {
+            results.key_of(cast("results.Record", self.settings.blank(target, metric))): target
+            for target in self.registry.targets()
+            for metric in METRICS
+        }
+        for record in found.records:
+            old = cast("dict[str, Any]", record)
+            key = results.key_of(record)
+            if key in known and old["outcome"] in FINISHED and self._still(old, known[key]):
+                self.resumed[key] = old | {"flags": [*(set(old["flags"]) - {"resumed"}), "resumed"]}
+        self.run = found.run
+        self.path = self.settings.results or self.folder / f"{found.run['id']}.jsonl"
+
+    def _still(self, record: dict[str, Any], target: Target) -> bool:
+        """Whether the same model, weights, adapter and versions would be measured today, and not only judged."""
+        key = Workload(target.model, self.settings.size, self.settings.weights).key()
+        versions, _ = target.framework.installed()
+        return bool(
+            (record["samples"] or self.settings.judges_only)
+            and record["extra"].get("workload") == key
+            and record["versions"] == versions
+            and record["hashes"].get("adapter") == digest(target.framework.sources)
+        )
+
+
+def _short(path: Path) -> str:
+    try:
+        return str(path.resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

@@ -1,0 +1,96 @@
+"""Cells under pytest-xdist: a worker's cells stay together, samples come back, one benchmark JSON is made.
+
+pytest-benchmark switches itself off when xdist distributes, so its results are rebuilt here, on the
+controller, from the records that travel with the reports. `loadgroup` would do the grouping, but loses its
+groups with pytest 9.2 (pytest-xdist issue 1386), and changes node ids where it works.
+"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from pytest_benchmark.stats import Metadata
+from xdist.scheduler import LoadScopeScheduling
+
+from pytest_inferena.session.celltest import record_of, target_of
+from pytest_inferena.session.ledger import EXTRA, group_of, params_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from collections.abc import Set as AbstractSet
+
+    from xdist.scheduler import Scheduling
+
+
+class ByTarget(LoadScopeScheduling):
+    """Deals out targets: all cells of one worker process to one xdist worker; other tests one by one."""
+
+    targets: AbstractSet[str] = frozenset()
+
+    def _split_scope(self, nodeid: str) -> str:
+        """The scope of a test: the target in its id, else the test itself."""
+        target = target_of(nodeid)
+        return target if target in self.targets else nodeid
+
+    def remove_node(self, node: Any) -> Any:
+        """Take back a dead process's tests, all but the one that it died in: that would kill the next one too."""
+        for unit in self.assigned_work[node].values():
+            died = next((nodeid for nodeid, completed in unit.items() if not completed), None)
+            if died is not None:
+                del unit[died]
+                super().remove_node(node)
+                return died
+        super().remove_node(node)
+        return None
+
+
+class Controller:
+    """The hooks that only the distributing process needs."""
+
+    def __init__(self, config: pytest.Config, targets: Mapping[str, Any]) -> None:
+        self.benchmarks = getattr(config, "_benchmarksession", None)
+        self.targets = frozenset(targets)
+        if self.benchmarks is not None:
+            self.benchmarks.xdist_warning = False  # it says that nothing is benchmarked; here it is
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> Scheduling | None:
+        """Ours, where the user asked for plain `load`, as `-n` does."""
+        if config.getoption("dist") != "load":
+            return None
+        scheduler = ByTarget(config, log)
+        scheduler.targets = self.targets
+        return scheduler
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Rebuild what pytest-benchmark's fixture would have kept."""
+        record = record_of(report)
+        far = hasattr(report, "node") and report.when == "call" and report.passed
+        if self.benchmarks is not None and far and record is not None and record["samples"]:
+            self.benchmarks.benchmarks.append(revive(report.nodeid, record))
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self) -> None:
+        """Reports arrive in any order; pytest-benchmark keeps that of the list."""
+        if self.benchmarks is not None:
+            self.benchmarks.benchmarks.sort(key=lambda bench: bench.fullname)
+
+
+def revive(nodeid: str, record: Mapping[str, Any]) -> Metadata:
+    """A result of pytest-benchmark from a record, as the fixture in the worker would have made it."""
+    fixture = SimpleNamespace(
+        name=nodeid.rpartition("::")[2],
+        fullname=nodeid,
+        group=group_of(record),
+        param=target_of(nodeid),
+        params=params_of(record),
+        extra_info={name: record[name] for name in EXTRA},
+        cprofile_stats=None,
+        has_error=False,
+    )
+    made = Metadata(fixture, iterations=1, options={"timer": "replay", "warmup": False})
+    for sample in record["samples"]:
+        made.update(sample)
+    return made

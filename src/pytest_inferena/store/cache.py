@@ -1,0 +1,37 @@
+"""Where things are kept, and how much room they take."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from pathlib import Path
+
+
+def root() -> Path:
+    """The user's cache folder: INFERENA_CACHE, or `pytest-inferena` where the system keeps caches."""
+    if chosen := os.environ.get("INFERENA_CACHE"):
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pytest-inferena"
+
+
+def lock_folder() -> Path:
+    """Where the locks of devices lie: one place per user, whatever the cache is."""
+    return Path.home() / ".cache" / "pytest-inferena" / "locks"
+
+
+def size() -> int:
+    """Bytes that the cache takes."""
+    total = 0
+    for path in root().rglob("*"):
+        with contextlib.suppress(OSError):  # another process may be done with it
+            total += path.stat().st_size if path.is_file() else 0
+    return total
+
+
+def clear() -> int:
+    """Remove everything that can be made again; the bytes it took."""
+    taken = size()
+    for made in ("programs", "kernels"):
+        shutil.rmtree(root() / made, ignore_errors=True)
+    return taken - size()
