@@ -23,11 +23,11 @@ import pytest
 from pytest_inferena.collect.model import Model
 from pytest_inferena.collect.target import Target
 from pytest_inferena.engines.framework import Backend, Framework
-from pytest_inferena.judge.gate import judge
-from pytest_inferena.judge.tensors import GoldenFile
 from pytest_inferena.processes.client import Launch, Worker, WorkerFailed
 from pytest_inferena.processes.preparer import Prepared, Preparer
 from pytest_inferena.processes.workload import Workload
+from pytest_inferena.verdict.gate import judge
+from pytest_inferena.verdict.tensors import GoldenFile
 from pytest_inferena.worker import protocol
 
 if TYPE_CHECKING:

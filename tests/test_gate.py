@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tests.noise import normal, off
 
-from pytest_inferena.judge.gate import CLOSE, SMALLEST, judge
+from pytest_inferena.verdict.gate import CLOSE, SMALLEST, judge
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from tests.noise import normal
 
-from pytest_inferena.judge.gate import judge
+from pytest_inferena.verdict.gate import judge
 
 
 @pytest.mark.parametrize(

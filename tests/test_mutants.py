@@ -9,11 +9,11 @@ import pytest
 import torch
 from tests.panels import PANEL
 
-from pytest_inferena.judge.gate import judge
-from pytest_inferena.judge.tensors import GoldenFile
 from pytest_inferena.prepare.case import Case, load_case
 from pytest_inferena.prepare.reference import run, write_golden
 from pytest_inferena.prepare.weights import resolve_weights
+from pytest_inferena.verdict.gate import judge
+from pytest_inferena.verdict.tensors import GoldenFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -77,7 +77,7 @@ import time
 from pathlib import Path
 
 from pytest_inferena import judge
-from pytest_inferena.judge.tensors import GoldenFile
+from pytest_inferena.verdict.tensors import GoldenFile
 
 peak = 0
 

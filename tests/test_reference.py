@@ -9,9 +9,9 @@ import torch
 from safetensors.numpy import load_file
 from torch import Tensor, nn
 
-from pytest_inferena.judge.gate import judge
 from pytest_inferena.prepare import reference
 from pytest_inferena.prepare.case import Case
+from pytest_inferena.verdict.gate import judge
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,13 +13,13 @@ import torch
 from safetensors.numpy import save_file
 from safetensors.torch import save_file as save_torch
 
-from pytest_inferena.judge.tensors import CHUNK, GoldenFile, distance
+from pytest_inferena.verdict.tensors import CHUNK, GoldenFile, distance
 
 RESIDENT = """
 import sys
 from pathlib import Path
-from pytest_inferena.judge.gate import judge
-from pytest_inferena.judge.tensors import GoldenFile
+from pytest_inferena.verdict.gate import judge
+from pytest_inferena.verdict.tensors import GoldenFile
 file = GoldenFile(Path(sys.argv[1]))
 def private():
     lines = Path("/proc/self/status").read_text().splitlines()

@@ -23,7 +23,7 @@ ALLOWED = {
     "prepare": BASELINE,
     "worker/aten.py": BASELINE,
     "processes/workload.py": {"torch", "gguf"},  # their versions decide what is prepared
-    "judge/gate.py": {"pytorch"},  # messages that show the baseline's figures
+    "verdict/gate.py": {"pytorch"},  # messages that show the baseline's figures
     "engines/framework.py": {"torch"},  # adapter.toml's field needs_torch
 }
 """Which names may stand in the code of which file or folder."""

@@ -6,12 +6,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pytest_inferena.judge.gate import Verdict, judge
     from pytest_inferena.prepare.case import Case
+    from pytest_inferena.verdict.gate import Verdict, judge
 
 __all__ = ["Case", "Verdict", "judge"]
 
-_MODULES = {"Case": "prepare.case", "Verdict": "judge.gate", "judge": "judge.gate"}
+_MODULES = {"Case": "prepare.case", "Verdict": "verdict.gate", "judge": "verdict.gate"}
 
 
 def __getattr__(name: str) -> Any:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from safetensors.numpy import save_file
 
-from pytest_inferena.judge.gate import denominators, floor, relative
-from pytest_inferena.judge.tensors import distance
+from pytest_inferena.verdict.gate import denominators, floor, relative
+from pytest_inferena.verdict.tensors import distance
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-    from pytest_inferena.judge.tensors import Array
     from pytest_inferena.prepare.case import Case
+    from pytest_inferena.verdict.tensors import Array
 
 ENTRIES = ("inference", "latency", "training")
 

@@ -21,7 +21,7 @@ SOURCES = (
     "worker/format.py",
     "worker/aten.py",
     "prepare/*.py",
-    "judge/*.py",
+    "verdict/*.py",
 )
 """What of this package decides the content of a Program and of golden data."""
 EXCHANGE_SOURCES = ("program/*/*.py",)

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 
 from pytest_inferena.engines import footprint
-from pytest_inferena.judge.gate import Verdict, judge
-from pytest_inferena.judge.tensors import GoldenFile
 from pytest_inferena.processes.client import Launch, Worker, WorkerFailed
 from pytest_inferena.processes.preparer import Preparer
 from pytest_inferena.processes.workload import Workload
 from pytest_inferena.store.cache import lock_folder
 from pytest_inferena.store.kernels import Kernels
+from pytest_inferena.verdict.gate import Verdict, judge
+from pytest_inferena.verdict.tensors import GoldenFile
 from pytest_inferena.worker.protocol import VERSION
 from pytest_inferena.worker.stats import median_interval
 

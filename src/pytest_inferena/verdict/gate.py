@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from pytest_inferena.judge.tensors import Array, Distance, distance
+from pytest_inferena.verdict.tensors import Array, Distance, distance
 
 Tensors: TypeAlias = Mapping[str, Array | None]
 
