@@ -1,0 +1,89 @@
+"""Operators that an engine lacks, taken apart until it has all that is left.
+
+Every operator that simpler ones can express has its expansion here, once: a function of tensors, as in an engine's own
+table. What an engine has stays as it is, so that it uses its own norm, attention or convolution.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from pytest_inferena.program.expand import layers, moves, pointwise, windows
+from pytest_inferena.program.expand.tensor import Tensor
+from pytest_inferena.program.graph import Graph
+from pytest_inferena.worker.capabilities import has
+from pytest_inferena.worker.format import Ref
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from pytest_inferena.worker.capabilities import Operators
+    from pytest_inferena.worker.format import Entry, Node
+
+__all__ = ["EXPANSIONS", "expand", "graph_of"]
+
+EXPANSIONS: Mapping[str, Callable[..., Any]] = {
+    **pointwise.EXPANSIONS,
+    **layers.EXPANSIONS,
+    **moves.EXPANSIONS,
+    **windows.EXPANSIONS,
+}
+"""The second tier: what it names can be written with other operators."""
+DEEPEST = 12
+"""How often what an expansion gives is expanded again; attention of an engine without softmax takes five."""
+
+
+def expand(entry: Entry, operators: Operators) -> tuple[Graph, dict[str, int]]:
+    """Take apart what an engine lacks; what has no expansion stays, for the engine to refuse by its name.
+
+    Args:
+        entry: its constants at hand.
+        operators: what the engine has, see `pytest_inferena.worker.capabilities`.
+
+    Returns:
+        the entry's graph, and how many nodes of which operators were expanded.
+    """
+    graph = graph_of(entry)
+    expanded: Counter[str] = Counter()
+    for _ in range(DEEPEST):
+        before = expanded.total()
+        nodes, graph.nodes = graph.nodes, []
+        for node in nodes:
+            _write(graph, node, operators, expanded)
+        graph.prune()
+        if expanded.total() == before:
+            return graph, dict(sorted(expanded.items()))
+    raise AssertionError(f"expansions go round in a circle: {dict(expanded)}")
+
+
+def graph_of(entry: Entry) -> Graph:
+    """An entry to be rewritten."""
+    return Graph(
+        inputs=list(entry.inputs), outputs=dict(entry.outputs), nodes=list(entry.nodes), specs=dict(entry.specs),
+        constants=dict(entry.arrays("constants")), parameters=set(entry.parameters), trains=entry.name == "training",
+    )  # fmt: skip
+
+
+def _write(graph: Graph, node: Node, operators: Operators, expanded: Counter[str]) -> None:
+    """Append a node as it is, or what it becomes."""
+    arguments = {name: graph.resolve(value) for name, value in node.arguments.items()}
+    rule = None if has(operators, node, graph.specs) else EXPANSIONS.get(node.operator)
+    place = len(graph.nodes)
+    results = rule(*(_tensors(graph, node, value) for value in arguments.values())) if rule else None
+    if results is None:
+        del graph.nodes[place:]  # what a rule had begun
+        graph.emit(node.operator, arguments, *node.outputs)
+        return
+    expanded[node.operator] += 1
+    for spec, result in zip(node.outputs, results if isinstance(results, tuple) else (results,), strict=True):
+        if (result.shape, result.dtype) != (spec.shape, spec.dtype):
+            made = f"{result.dtype}{list(result.shape)}"
+            raise ValueError(f"the expansion of {node.operator}, node {node.name}, makes {made}, not {spec}")
+        graph.aliases[spec.name] = result.name
+
+
+def _tensors(graph: Graph, node: Node, value: Any) -> Any:
+    if isinstance(value, Ref):
+        return Tensor(graph, node.outputs[0], value.name)
+    return [_tensors(graph, node, item) for item in value] if isinstance(value, list) else value

@@ -1,0 +1,98 @@
+"""Tests of the expansions: what an operator is taken apart into computes what PyTorch's operator does."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+from tests.operator_cases import CASES
+from tests.programs import entry_of
+from tests.small_entries import differentiable, forward, training
+from tests.test_program_page import SECOND
+
+from pytest_inferena.program.expand import EXPANSIONS, expand
+from pytest_inferena.worker.aten import to_module
+from pytest_inferena.worker.capabilities import has
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from pytest_inferena.worker.capabilities import Operators
+    from pytest_inferena.worker.format import Entry
+
+SMALLEST: Operators = {
+    **{operator: {} for operator, _ in CASES.values() if operator not in EXPANSIONS},
+    "slice": {"step": [1]},
+    "to": {"dtype": ["float32", "int32", "int64"]},
+    "pow": {"self": ["tensor"], "exponent": ["tensor"]},
+    "where": {"dtype": ["int64"]},
+}
+"""An engine that has what has no expansion, and no more."""
+
+
+def _lacks(name: str) -> bool:
+    """Whether a case is anything to the smallest engine that has to be taken apart."""
+    _, entry, _ = forward({name: CASES[name]})
+    return not all(has(SMALLEST, node, entry.specs) for node in entry.nodes)
+
+
+NAMES = [name for name, case in CASES.items() if case[0] in EXPANSIONS and _lacks(name)]
+
+
+def _without(operator: str) -> Operators:
+    """An engine that lacks one operator, or has of it what the smallest has."""
+    own = {operator: SMALLEST[operator]} if operator in SMALLEST else {}
+    return {name: {} for name, _ in CASES.values() if name != operator} | own
+
+
+def _close(expected: dict[str, Tensor], actual: dict[str, Tensor | None]) -> dict[str, float]:
+    """How far results are off, as a share of the largest number, where that is more than rounding."""
+    found = {}
+    for name, right in expected.items():
+        result = actual[name]
+        assert result is not None
+        assert (right.shape, right.dtype) == (result.shape, result.dtype), name
+        right, result = right.detach().double(), result.detach().double()
+        off = float((right - result).abs().max() / right.abs().max().clamp(min=1e-3))
+        if not off < 1e-5:
+            found[name] = off
+    return found
+
+
+def _expanded(entry: Entry, operators: Operators) -> tuple[Entry, dict[str, int]]:
+    graph, counts = expand(entry, operators)
+    made = entry_of(graph, entry.name)
+    made._arrays["inputs"] = entry.arrays("inputs")
+    return made, counts
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("smallest", [False, True], ids=["alone", "smallest"])
+def test_expansion(name: str, *, smallest: bool) -> None:
+    """The same numbers, shapes and dtypes, by other operators; alone, and down to the smallest engine."""
+    operator = CASES[name][0]
+    made, entry, expected = forward({name: CASES[name]})
+    parts, counts = _expanded(entry, SMALLEST if smallest else _without(operator))
+    results = to_module(parts, made.parameters)(*made.inputs.values())
+
+    assert {} == _close(expected, dict(zip(parts.outputs, results, strict=True)))
+    assert counts[operator]
+    assert [] == [
+        node for node in parts.nodes if not has(SMALLEST if smallest else _without(operator), node, parts.specs)
+    ]
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in differentiable(CASES) if name in NAMES and CASES[name][0] not in SECOND]
+)
+def test_gradient_of_expansion(name: str) -> None:
+    """Autograd finds the same gradients in what an operator is taken apart into."""
+    made, entry, expected = training({name: CASES[name]})
+    parts, _ = _expanded(entry, SMALLEST)
+    trained = {key: torch.nn.Parameter(value.detach()) for key, value in made.parameters.items()}
+    loss = to_module(parts, trained)(*made.inputs.values())[0]
+    found = torch.autograd.grad(loss, list(trained.values()), allow_unused=True)
+    actual = {f"{name}:{key}": value for key, value in zip(trained, found, strict=True)}
+
+    assert {} == _close(expected, actual | {"loss": loss.detach()})
