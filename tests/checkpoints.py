@@ -78,7 +78,7 @@ def write_program(folder: Path, module: nn.Module, **entries: Mapping[str, Tenso
 
 def engine(framework: str) -> Any:
     """An engine's adapter class."""
-    return load_adapter(framework, ROOT / "adapters" / framework / f"{framework}_adapter.py").Adapter
+    return load_adapter(framework, ROOT / "adapters" / framework / "adapter.py").Adapter
 
 
 def opened(framework: str, program: Program, exchange: Path) -> Any:

@@ -57,7 +57,7 @@ class Project:
         self.write(name, (self.path / name).read_text(encoding="utf-8") + text)
 
     def fault(self, phase: str = "", action: str = "", **fields: Any) -> None:
-        """Let the engine go wrong from now on, see fake_adapter.py; without arguments it is right again."""
+        """Let the engine go wrong from now on, see fake/adapter.py; without arguments it is right again."""
         chosen = {"phase": phase, "action": action} if phase else {}
         self.write("fake/fault.json", json.dumps(chosen | fields))
 

@@ -17,7 +17,7 @@ from pytest_inferena.worker.server import load_adapter
 if TYPE_CHECKING:
     from pathlib import Path
 
-FILE = ROOT / "adapters" / "pytorch" / "pytorch_adapter.py"
+FILE = ROOT / "adapters" / "pytorch" / "adapter.py"
 
 
 def _loaded(name: str, folder: Path) -> tuple[Any, Entry]:

@@ -88,11 +88,6 @@ TOML = (MODEL.parent / "fake" / "adapter.toml").read_text(encoding="utf-8")
         ),
         (TOML.split("[[", maxsplit=1)[0], ": no [[backends]]; one with name and device is needed"),
         ('training = "yes"\n' + TOML, ": training = 'yes'; one of autograd, joint, none"),
-        (TOML.replace('"fake"', '"fuke"'), ": fuke_adapter.py is missing beside it, and no executable is named"),
-        (
-            'executable = "worker"\nexchange = true\n' + TOML.replace('"fake"', '"fuke"'),
-            ": exchange = true, and fuke_adapter.py, which writes the files, is missing",
-        ),
         (TOML + "[env]\nDEBUG = 1\n", ": env: DEBUG is an integer, not a string"),
         (TOML + '[timeouts]\nload = "long"\n', ": timeouts: load is a string, not a number"),
         (
@@ -161,9 +156,26 @@ def test_model_named_like_something_else(project: Project, name: str, what: str)
     assert expected == said(project.run())
 
 
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ("", "adapter.py is missing beside it, and no executable is named"),
+        (
+            'executable = "worker"\nexchange = true\n',
+            "exchange = true, and adapter.py, which writes the files, is missing",
+        ),
+    ],
+)
+def test_adapter_without_its_file(project: Project, more: str, message: str) -> None:
+    """A folder that lacks what runs in the worker, or in the preparer, says which file that is."""
+    (project.folder / "adapter.py").unlink()
+    file = project.write("fake/adapter.toml", more + TOML)
+
+    assert f"inferena: {file}: {message}" == said(project.run())
+
+
 def test_framework_named_like_a_metric(project: Project) -> None:
     """A framework's name may not be a metric's either."""
-    (project.folder / "fake_adapter.py").rename(project.folder / "large_adapter.py")
     project.write("fake/adapter.toml", TOML.replace('"fake"', '"large"'))
     expected = (
         f"inferena: the framework 'large' ({project.folder}) has the name of a marker, "

@@ -87,7 +87,7 @@ def test_doctor_says_what_runs() -> None:
 
 def test_doctor_finds_a_broken_engine(tmp_path: Path) -> None:
     """One that is installed and cannot be imported is named with its own error and the remedy."""
-    (tmp_path / "fake_adapter.py").write_text("import no_such_library\n")
+    (tmp_path / "adapter.py").write_text("import no_such_library\n")
     engine = replace(Framework.read(FAKE), folder=tmp_path)
     expected = "installed, but broken: ModuleNotFoundError: No module named 'no_such_library'; inferena setup fake"
 
@@ -96,7 +96,7 @@ def test_doctor_finds_a_broken_engine(tmp_path: Path) -> None:
 
 def test_doctor_finds_a_build_for_another_processor(tmp_path: Path) -> None:
     """An engine that dies of an instruction costs one line that says so."""
-    (tmp_path / "fake_adapter.py").write_text("import os\nimport signal\n\nos.kill(os.getpid(), signal.SIGILL)\n")
+    (tmp_path / "adapter.py").write_text("import os\nimport signal\n\nos.kill(os.getpid(), signal.SIGILL)\n")
     engine = replace(Framework.read(FAKE), folder=tmp_path)
     expected = (
         "installed, but broken: hello: killed by SIGILL: it was built for instructions that this processor lacks; "

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 pytest.importorskip("executorch", reason="executorch not installed: inferena setup executorch")
 pytestmark = pytest.mark.filterwarnings("default")  # what it warns of is its own affair
-FILE = ROOT / "adapters" / "executorch" / "executorch_adapter.py"
+FILE = ROOT / "adapters" / "executorch" / "adapter.py"
 X, W = np.array([[1, -2, 3, -4]], np.float32), np.arange(16, dtype=np.float32).reshape(4, 4)
 
 

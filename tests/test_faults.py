@@ -103,7 +103,7 @@ def test_the_log_is_shown(project: Project) -> None:
 
 def test_a_long_log_is_cut(project: Project) -> None:
     """A record keeps at most 4 KiB of the log, its end."""
-    project.append("fake/fake_adapter.py", 'print("noise " * 100_000)\n')
+    project.append("fake/adapter.py", 'print("noise " * 100_000)\n')
     project.fault("compile", "raise")
     project.run("-m", "latency")
     log = project.records()["latency"]["log"]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ggml = pytest.importorskip("ggml.ggml", reason="ggml-python not installed: inferena setup ggml")
-FILE = ROOT / "adapters" / "ggml" / "ggml_adapter.py"
+FILE = ROOT / "adapters" / "ggml" / "adapter.py"
 Shape = tuple[int, ...]
 
 
@@ -82,7 +82,7 @@ def test_parameters_may_change_between_steps(tmp_path: Path) -> None:
     adapter = _adapter(program)
     step = adapter.compile(program.entry("inference"))
     before = [_computed(step) for _ in range(2)]
-    load_adapter("ggml_graph", FILE.with_name("ggml_graph.py")).fill(adapter.parameters["w"].tensor, x.repeat(2, 0))
+    sys.modules[type(adapter).__module__].fill(adapter.parameters["w"].tensor, x.repeat(2, 0))
 
     assert [[28.0, 92.0, 156.0, 220.0]] * 4 == np.concatenate(before).tolist()
     assert [[8.0] * 4] * 2 == _computed(step).tolist()

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 pytest.importorskip("iree.compiler", reason="the extra 'iree' is not installed")
 pytest.importorskip("iree.runtime", reason="the extra 'iree' is not installed")
 onnx = pytest.importorskip("onnx", reason="the extra 'iree' is not installed")
-FILE = ROOT / "adapters" / "iree" / "iree_adapter.py"
+FILE = ROOT / "adapters" / "iree" / "adapter.py"
 
 
 def _adapter(entry: Entry, parameters: dict[str, Tensor], folder: Path) -> Any:

@@ -85,7 +85,7 @@ def test_disable(project: Project) -> None:
 def test_disable_runs_a_step_once(project: Project) -> None:
     """--benchmark-disable runs one step to compile and one to judge; neither warm-up nor batches."""
     project.append(
-        "fake/fake_adapter.py",
+        "fake/adapter.py",
         "\n_call = Step.__call__\n\n\ndef counted(self):\n    _call(self)\n"
         "    (HERE / self.entry.name).write_text(str(self.runs))\n\n\nStep.__call__ = counted\n",
     )

@@ -29,9 +29,7 @@ def test_gradients_of_kernels_lie_as_the_program_has_them(tmp_path: Path) -> Non
     gradient = small.add("relu", {"self": torch.randn(4, 3, 3, 3)})[0]
     entry = small.entry({"image": image, "grad:weight": gradient})
     specs = {name: spec(name, value) for name, value in small.parameters.items()}
-    adapter = load_adapter("max", ROOT / "adapters" / "max" / "max_adapter.py").Adapter(
-        Setup("cpu", "cpu", 1, tmp_path)
-    )
+    adapter = load_adapter("max", ROOT / "adapters" / "max" / "adapter.py").Adapter(Setup("cpu", "cpu", 1, tmp_path))
     weights = {name: value.detach().numpy() for name, value in small.parameters.items()}
     adapter.load(Program(tmp_path, "small", specs, frozenset(specs)), weights)
     step = adapter.compile(entry)

@@ -14,7 +14,7 @@ from pytest_inferena.worker import Setup, Unsupported
 from pytest_inferena.worker.server import load_adapter
 
 mlx = pytest.importorskip("mlx.core", reason="mlx not installed: inferena setup mlx")
-FILE = Path(__file__).parents[1] / "adapters" / "mlx" / "mlx_adapter.py"
+FILE = Path(__file__).parents[1] / "adapters" / "mlx" / "adapter.py"
 PRODUCT = """
 import sys
 from pathlib import Path

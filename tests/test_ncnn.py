@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 pytest.importorskip("ncnn", reason="the extra 'ncnn' is not installed")
 pytest.importorskip("pnnx", reason="the extra 'ncnn' is not installed")
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit")  # TorchScript is what pnnx reads
-FILE = ROOT / "adapters" / "ncnn" / "ncnn_adapter.py"
+FILE = ROOT / "adapters" / "ncnn" / "adapter.py"
 
 
 def _prepared(small: Small, outputs: dict[str, str], folder: Path) -> tuple[Any, Entry]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 ort = pytest.importorskip("onnxruntime", reason="the extra 'onnxruntime' is not installed")
 onnx = pytest.importorskip("onnx", reason="the extra 'onnxruntime' is not installed")
-FILE = ROOT / "adapters" / "onnxruntime" / "onnxruntime_adapter.py"
+FILE = ROOT / "adapters" / "onnxruntime" / "adapter.py"
 
 
 def _program(folder: Path, *operators: str, entries: tuple[str, ...] = ("inference",)) -> Program:

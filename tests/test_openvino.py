@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 ov = pytest.importorskip("openvino", reason="the extra 'openvino' is not installed")
 onnx = pytest.importorskip("onnx", reason="the extra 'openvino' is not installed")
-FILE = ROOT / "adapters" / "openvino" / "openvino_adapter.py"
+FILE = ROOT / "adapters" / "openvino" / "adapter.py"
 REFUSED = {"slice_scatter-step", *(f"cross_entropy_loss-{kind}" for kind in ("each", "smooth", "sum", "weights"))}
 """Cases that the ONNX table cannot write."""
 UNKNOWN = {"pad-circular": "ONNX Pad, node .*: OpenVINO's ONNX frontend says: Unsupported padding mode: .wrap."}

@@ -111,7 +111,7 @@ def ours(tmp_path: Path) -> Path:
         engine = folder / "adapters" / f"f{index}"
         engine.mkdir()
         (engine / "adapter.toml").write_text(ADAPTER.format(index=index))
-        (engine / f"f{index}_adapter.py").touch()
+        (engine / "adapter.py").touch()
     return folder
 
 

@@ -204,7 +204,7 @@ def test_interpreter_of_its_own(project: Project) -> None:
     other = project.path / "python"
     other.write_text(f'#!/bin/sh\nINFERENA_OTHER=1 exec {sys.executable} "$@"\n')
     other.chmod(0o755)
-    project.append("fake/fake_adapter.py", "\nimport os\n\nassert os.environ['INFERENA_OTHER'] == '1'\n")
+    project.append("fake/adapter.py", "\nimport os\n\nassert os.environ['INFERENA_OTHER'] == '1'\n")
     project.run("-m", "latency", f"--inferena-python=fake={other}")
 
     assert {"latency": "pass"} == project.outcomes()
@@ -214,7 +214,7 @@ def test_interpreter_of_its_own(project: Project) -> None:
 def test_metric_that_an_engine_lacks_is_skipped(project: Project) -> None:
     """An absent metric skips with the engine's own reason; nothing is prepared for it."""
     project.append("fake/adapter.toml", '[[absent]]\nmetric = "latency"\nreason = "it only takes batches"\n')
-    project.append("fake/fake_adapter.py", "\nprint('talk', file=sys.stderr)\n")
+    project.append("fake/adapter.py", "\nprint('talk', file=sys.stderr)\n")
     result = project.run("-rs", "-m", "latency or inference")
 
     result.assert_outcomes(passed=1, skipped=1)

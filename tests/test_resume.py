@@ -79,7 +79,7 @@ def test_a_torn_line_costs_its_cell_only(project: Project) -> None:
 
 def test_the_worker_dies_with_the_run(project: Project) -> None:
     """No worker is left behind by a run that was killed."""
-    project.append("fake/fake_adapter.py", "\n(HERE / 'pid').write_text(str(os.getpid()))\n")
+    project.append("fake/adapter.py", "\n(HERE / 'pid').write_text(str(os.getpid()))\n")
     killed_run(project)
     pid = int((project.folder / "pid").read_text())
     until = time.monotonic() + 10
@@ -100,7 +100,7 @@ def alive(pid: int) -> bool:
 
 def change_adapter(project: Project) -> None:
     """Another word in the adapter."""
-    project.append("fake/fake_adapter.py", "\n# changed\n")
+    project.append("fake/adapter.py", "\n# changed\n")
 
 
 def change_toml(project: Project) -> None:

@@ -11,6 +11,7 @@ from safetensors.numpy import load_file
 from tests.conformance import PYTHON_WORKER, Client, Engine, engines, prepare
 
 from pytest_inferena.processes.client import WorkerFailed
+from pytest_inferena.worker.server import load_adapter
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,10 +39,10 @@ class Step:
         return {"runs": np.asarray(self.runs)}
 """
 SPYING = """
-import importlib.util, sys
-spec = importlib.util.spec_from_file_location("real", {file!r})
-real = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(real)
+import sys
+from pathlib import Path
+from pytest_inferena.worker.server import load_adapter
+real = load_adapter("real", Path({file!r}))
 
 class Adapter(real.Adapter):
     def describe(self):
@@ -105,3 +106,27 @@ def test_answer_that_is_too_long_is_an_error(tmp_path: Path, cache: Path, monkey
 
     assert [] != client.ask("measure", entry="inference", loop={"warmup": False})["ns"]
     client.worker.kill()
+
+
+def test_files_beside_an_adapter_are_its_package(tmp_path: Path) -> None:
+    """Those of two engines with a file of one name stay apart, nothing of a folder is on sys.path, loading is anew."""
+    for engine in ("one", "two"):
+        folder = tmp_path / engine
+        folder.mkdir()
+        (folder / "adapter.py").write_text("from . import table\nfrom .table import OPERATORS\n")
+        (folder / "table.py").write_text(f"from .adapter import __name__ as asked\nOPERATORS = [{engine!r}]\n")
+    before = list(sys.path)
+    one, two, again = (load_adapter(name, tmp_path / name / "adapter.py") for name in ("one", "two", "one"))
+
+    assert [["one"], ["two"]] == [one.OPERATORS, two.OPERATORS]
+    assert "pytest_inferena_adapter_one.adapter" == one.table.asked
+    assert one.OPERATORS is not again.OPERATORS
+    assert before == sys.path
+
+
+def test_a_dot_in_an_engines_name_is_no_package(tmp_path: Path) -> None:
+    """Names may have dots, which Python would read as folders."""
+    (tmp_path / "adapter.py").write_text("from .table import x\n")
+    (tmp_path / "table.py").write_text("x = 1\n")
+
+    assert 1 == load_adapter("engine.2.0", tmp_path / "adapter.py").x

@@ -154,7 +154,7 @@ def test_engines_that_search_have_to_be_asked_for(project: Project) -> None:
     tuned = '[[backends]]\nname = "search"\ndevice = "cpu"\ntuned = true\nenv = {INFERENA_BEAM = "{threads}"}\n'
     project.append("fake/adapter.toml", tuned)
     search = "\nif os.environ.get('INFERENA_BEAM') == '1':\n    OPERATORS['tanh'] = lambda x: np.tanh(x) * 1.001\n"
-    project.append("fake/fake_adapter.py", search)
+    project.append("fake/adapter.py", search)
 
     project.run("-m", "latency").assert_outcomes(passed=1, deselected=7)
     result = project.run("-m", "latency", "--inferena-tuned")
@@ -167,7 +167,7 @@ def test_kernels_are_kept_where_nothing_is_measured(project: Project) -> None:
     """A worker whose cells are only judged finds what the last one compiled, unless that died; a measured one never."""
     project.append("fake/adapter.toml", '\n[env]\nKERNELS = "{kernels}"\n')
     project.append(
-        "fake/fake_adapter.py",
+        "fake/adapter.py",
         "\nKERNEL = Path(os.environ['KERNELS'], 'kernel')\n"
         "with (HERE / 'found').open('a') as file:\n"
         "    print('kept' if KERNEL.exists() else 'none', file=file)\n"
@@ -177,7 +177,7 @@ def test_kernels_are_kept_where_nothing_is_measured(project: Project) -> None:
         project.run("-m", "compile", *arguments).assert_outcomes(passed=1, deselected=3)
 
     assert ["none", "none", "kept", "none"] == (project.folder / "found").read_text().split()
-    project.append("fake/fake_adapter.py", "os._exit(3)\n")
+    project.append("fake/adapter.py", "os._exit(3)\n")
     project.run("-m", "compile", "--benchmark-disable").assert_outcomes(failed=1, deselected=3)
     project.run("-m", "compile", "--benchmark-disable").assert_outcomes(failed=1, deselected=3)
     assert ["kept", "none"] == (project.folder / "found").read_text().split()[4:]

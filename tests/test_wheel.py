@@ -113,7 +113,7 @@ def follow_the_recipes(folder: Path) -> None:
     (folder / "my_engine").mkdir(parents=True)
     (folder / "my_net.py").write_text(model)
     (folder / "my_engine" / "adapter.toml").write_text(engine_toml())
-    (folder / "my_engine" / "my_engine_adapter.py").write_text(adapter)
+    (folder / "my_engine" / "adapter.py").write_text(adapter)
 
 
 def engine_toml() -> str:
@@ -138,7 +138,7 @@ def test_the_recipe_for_an_executable(python: Path, tmp_path: Path, cache: Path)
     follow_the_recipes(tmp_path)
     _, register_model, _, register_adapter = blocks("python")
     (tmp_path / "conftest.py").write_text(register_model + register_adapter)
-    (tmp_path / "my_engine" / "my_engine_adapter.py").unlink()
+    (tmp_path / "my_engine" / "adapter.py").unlink()
     (tmp_path / "my_engine" / "adapter.toml").write_text(blocks("toml")[2] + engine_toml())
     worker = (ROOT / "docs" / "example_worker.py").read_text()
     executable = tmp_path / "my_engine" / "example_worker.py"

@@ -6,13 +6,13 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import ctranslate2
 import numpy as np
 from benchmarks.fidelity.common import arguments, compiled, prepared, side_by_side, stepping
 from safetensors.torch import load_file
 from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast
 
-import ctranslate2
 from pytest_inferena.machine import thread_budget
 from pytest_inferena.prepare.case import load_case
 from pytest_inferena.worker import Program

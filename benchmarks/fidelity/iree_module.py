@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import onnx
 from benchmarks.fidelity.common import arguments, prepared
-
 from iree import runtime
+
 from pytest_inferena.machine import thread_budget
 from pytest_inferena.worker import Program, Setup
 from pytest_inferena.worker.server import Weights, load_adapter

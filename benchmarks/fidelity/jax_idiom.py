@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from benchmarks.fidelity.common import arguments, compiled, prepared, side_by_side, stepping
 
-import jax
 from pytest_inferena.worker import Program
 from pytest_inferena.worker.server import Weights
 

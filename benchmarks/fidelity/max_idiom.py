@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from benchmarks.fidelity.common import arguments, compiled, prepared, side_by_side, stepping
+from max import engine, nn
 from max.driver import CPU, Buffer
 from max.dtype import DType
 from max.graph import DeviceRef, Graph, TensorType, TensorValue, ops
 
-from max import engine, nn
 from pytest_inferena.worker import Program
 from pytest_inferena.worker.server import Weights
 

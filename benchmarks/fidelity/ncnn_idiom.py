@@ -6,11 +6,11 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import ncnn
 import pnnx
 from benchmarks.fidelity.common import arguments, compiled, prepared, side_by_side, stepping
 from safetensors.torch import load_file
 
-import ncnn
 from pytest_inferena.machine import thread_budget
 from pytest_inferena.prepare.case import load_case
 

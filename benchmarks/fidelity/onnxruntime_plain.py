@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import onnxruntime as ort
 import torch
 from benchmarks.fidelity.common import arguments, compiled, prepared, side_by_side, stepping
 from safetensors.torch import load_file
 
-import onnxruntime as ort
 from pytest_inferena.machine import thread_budget
 from pytest_inferena.prepare.case import load_case
 

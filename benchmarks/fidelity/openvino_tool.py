@@ -10,12 +10,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import openvino as ov
 import torch
 from benchmarks.fidelity.common import arguments, compiled, prepared, side_by_side, stepping
 from openvino.frontend import OpConversionFailure
 from safetensors.torch import load_file
 
-import openvino as ov
 from pytest_inferena.machine import thread_budget
 from pytest_inferena.prepare.case import load_case
 

@@ -132,10 +132,19 @@ class Framework:
     python: str = sys.executable
     """The interpreter of its worker: this one, or what --inferena-python names."""
 
-    @property
+    @cached_property
     def adapter(self) -> Path:
-        """The Python adapter."""
-        return self.folder / f"{self.name}_adapter.py"
+        """The Python adapter: `adapter.py`, or the file that adapters of older versions had instead."""
+        older = self.folder / f"{self.name}_adapter.py"
+        new = self.folder / "adapter.py"
+        return older if older.exists() and not new.exists() else new
+
+    @property
+    def note(self) -> str:
+        """What its author should change, although it still works; "" if nothing."""
+        if self.adapter.name == "adapter.py":
+            return ""
+        return f"{self.adapter} is called adapter.py from now on: rename it"
 
     @property
     def remedy(self) -> str:

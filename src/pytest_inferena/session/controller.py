@@ -41,7 +41,7 @@ class Session:
         self.resumed: dict[tuple[Any, ...], dict[str, Any]] = {}
         self.journal: results.Journal | None = None
         self.troubles: list[str] = []
-        self.notes: list[str] = []
+        self.notes = [engine.note for engine in registry.frameworks.values() if engine.note]
         self.live = Live(config, settings)
         self.cells = {target.id: target for target in registry.targets()}
         if settings.resume:

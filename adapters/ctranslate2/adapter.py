@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import ctranslate2
 import numpy as np
 from ctranslate2.models import Whisper as WhisperModel
 
-import ctranslate2
 from pytest_inferena.worker import Adapter as Base
 from pytest_inferena.worker import Unsupported
 

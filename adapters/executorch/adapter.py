@@ -10,7 +10,6 @@ import collections
 import math
 import re
 import warnings
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -18,7 +17,8 @@ import torch
 from pytest_inferena.worker import Adapter as Base
 from pytest_inferena.worker import Unsupported, aten
 from pytest_inferena.worker.channels_last import channels_last, kernels_last
-from pytest_inferena.worker.server import load_adapter
+
+from . import training
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # everything in it is experimental, it says
@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     import numpy as np
 
     from pytest_inferena.worker import Entry, Program
-
-training = load_adapter("executorch_training", Path(__file__).with_name("executorch_training.py"))
 
 LACKS = re.compile(r"Missing out variants: \{(.+?)\}")
 """What the emitter says of operators that have no kernel's signature."""
@@ -98,7 +96,7 @@ class Adapter(Base):
             tensor = self.parameters[name].data
             tensor = tensor.permute(made.permuted[name]).contiguous() if name in made.permuted else tensor
             parameters[name] = torch.nn.Parameter(tensor, requires_grad=False)
-        module = mended(aten.to_module(made.entry, parameters, aten.SPELLED | training.OPERATORS))
+        module = mended(aten.to_module(made.entry, parameters, {**aten.SPELLED, **training.OPERATORS}))
         return Stateless(module), [parameter.data for parameter in module.parameters()]
 
     def _lower(self, exported: torch.export.ExportedProgram, partitioner: type[XnnpackPartitioner]) -> bytes:

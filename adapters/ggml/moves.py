@@ -6,17 +6,19 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-
 from ggml import ggml
+
 from pytest_inferena.worker import Unsupported
+
+from .graph import EXACT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from adapters.ggml.ggml_graph import Graph, Value
+    from .graph import Graph, Value
 
-EXACT, SET_OFFSET = 1 << 24, 1 << 30
-"""Indices are computed in floats, which hold integers below the first; ggml_set has offsets below the second."""
+SET_OFFSET = 1 << 30
+"""ggml_set has offsets below it."""
 
 
 def around(x: Value, dim: int, end: int | None = None) -> tuple[int, int, int]:

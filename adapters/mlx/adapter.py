@@ -14,7 +14,6 @@ import numpy as np
 from pytest_inferena.worker import Adapter as Base
 from pytest_inferena.worker import Unsupported, evaluate
 from pytest_inferena.worker.channels_last import CONVOLUTIONS, channels_last
-from pytest_inferena.worker.server import load_adapter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -52,10 +51,10 @@ def _preload() -> str:
 BLAS = _preload()
 import mlx.core as mx  # noqa: E402 - after its BLAS
 
+from . import windows  # noqa: E402 - it imports MLX too
+
 if TYPE_CHECKING:
     from mlx.core import array
-
-windows = load_adapter("mlx_windows", Path(__file__).with_name("mlx_windows.py"))
 
 
 def linear(x: array, weight: array, bias: array | None) -> array:

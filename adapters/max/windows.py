@@ -7,25 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from max.dtype import DType
-from max.graph import DeviceRef, TensorValue, ops
+from max.graph import TensorValue, ops
 
 from pytest_inferena.worker import Unsupported
 from pytest_inferena.worker.windows import counts, nearest, overhang, shares
 
+from .operators import constant, shape
+
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-HOST = DeviceRef.CPU()
-
-
-def shape(x: TensorValue) -> list[int]:
-    """All shapes are fixed."""
-    return [int(size) for size in x.shape]
-
-
-def constant(array: Any, dtype: DType = DType.float32) -> TensorValue:
-    """An array as part of the graph."""
-    return ops.constant(np.asarray(array, dtype.to_numpy(), order="C"), dtype, HOST)
 
 
 def convolution(

@@ -23,7 +23,7 @@ def shape(x: TensorValue) -> list[int]:
     return [int(size) for size in x.shape]
 
 
-def constant(array: Any, dtype: DType) -> TensorValue:
+def constant(array: Any, dtype: DType = DType.float32) -> TensorValue:
     """An array as part of the graph."""
     return ops.constant(np.asarray(array, dtype.to_numpy(), order="C"), dtype, HOST)
 

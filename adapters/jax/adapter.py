@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import operator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
-
-import jax
 from jax import lax
+
 from pytest_inferena.worker import Adapter as Base
 from pytest_inferena.worker import Unsupported, evaluate
-from pytest_inferena.worker.server import load_adapter
+
+from . import windows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from jax import Array
+
     from pytest_inferena.worker import Entry, Program
 
 jax.config.update("jax_enable_x64", val=False)
-windows = load_adapter("jax_windows", Path(__file__).with_name("jax_windows.py"))
 
 
 def channels(values: Array, like: Array) -> Array:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-
 from ggml import ggml
+
 from pytest_inferena.worker import Unsupported
 
 if TYPE_CHECKING:

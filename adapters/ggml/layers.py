@@ -6,14 +6,14 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-
 from ggml import ggml
+
 from pytest_inferena.worker import Unsupported
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from adapters.ggml.ggml_graph import Graph, Value
+    from .graph import Graph, Value
 
 
 def rows(g: Graph, x: Value, width: int) -> Any:

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
+from iree import compiler, runtime
 from iree.compiler.extras.onnx_importer import ModelInfo
 from iree.compiler.ir import Context
 from iree.compiler.tools.import_onnx.importer_externalization_overrides import IREENodeImporter, ParamData
 
-from iree import compiler, runtime
 from pytest_inferena.worker import Adapter as Base
 from pytest_inferena.worker import Unsupported
 

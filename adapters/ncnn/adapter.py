@@ -13,9 +13,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import ncnn
 import numpy as np
 
-import ncnn
 from pytest_inferena.worker import Adapter as Base
 from pytest_inferena.worker import Unsupported
 from pytest_inferena.worker.format import Ref

@@ -7,36 +7,25 @@ operators, see adapter.toml: a training step is the joint entry.
 from __future__ import annotations
 
 import ctypes
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-
 from ggml import ggml
+
 from pytest_inferena.worker import Adapter as Base
 from pytest_inferena.worker import Unsupported
 from pytest_inferena.worker.format import substitute
-from pytest_inferena.worker.server import load_adapter
+
+from . import elementwise, layers, moves, windows
+from .graph import Context, Graph, Value, check, fill
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from adapters.ggml.ggml_graph import Graph, Value
-
     from pytest_inferena.worker import Entry, Node, Program
 
 
-def _part(name: str) -> Any:
-    return load_adapter(name, Path(__file__).with_name(f"{name}.py"))
-
-
-parts = _part("ggml_graph")
-OPERATORS: dict[str, Any] = {
-    **_part("ggml_elementwise").OPERATORS,
-    **_part("ggml_moves").OPERATORS,
-    **_part("ggml_layers").OPERATORS,
-    **_part("ggml_windows").OPERATORS,
-}
+OPERATORS: dict[str, Any] = elementwise.OPERATORS | moves.OPERATORS | layers.OPERATORS | windows.OPERATORS
 FEATURES = ("avx2", "fma", "f16c", "avx512", "neon", "dotprod", "sve", "llamafile")
 
 
@@ -50,20 +39,20 @@ class Adapter(Base):
         self.backend = ggml.ggml_backend_cpu_init()
         ggml.ggml_backend_cpu_set_n_threads(self.backend, self.setup.threads)
         specs = program.parameters.values()
-        self.memory = parts.Context(len(specs))
+        self.memory = Context(len(specs))
         self.parameters: dict[str, Value] = {}
         for spec in specs:
-            parts.check(spec.shape, spec.dtype)
-            self.parameters[spec.name] = parts.Value(spec.shape, spec.dtype, self.memory.leaf(spec.shape, spec.dtype))
+            check(spec.shape, spec.dtype)
+            self.parameters[spec.name] = Value(spec.shape, spec.dtype, self.memory.leaf(spec.shape, spec.dtype))
         self.memory.allocate(self.backend)
         for name, value in self.parameters.items():
-            parts.fill(value.tensor, weights[name])
+            fill(value.tensor, weights[name])
 
     def compile(self, entry: Entry) -> Step:
         """Build the graph, and plan its memory."""
-        graph: Graph = parts.Graph(len(entry.nodes))
+        graph = Graph(len(entry.nodes))
         inputs = entry.arrays("inputs")
-        values = {name: parts.Value(x.shape, x.dtype, x.tensor) for name, x in self.parameters.items()}
+        values = {name: Value(x.shape, x.dtype, x.tensor) for name, x in self.parameters.items()}
         values |= {spec.name: graph.given(inputs[spec.name]) for spec in entry.inputs}
         values |= {name: graph.constant(array) for name, array in entry.arrays("constants").items()}
         read = {*entry.outputs.values(), *(name for node in entry.nodes for name in node.inputs())}
@@ -87,7 +76,7 @@ class Adapter(Base):
 def applied(graph: Graph, node: Node, values: Mapping[str, Value]) -> dict[str, Value]:
     """What a node makes, by name."""
     for spec in node.outputs:
-        parts.check(spec.shape, spec.dtype)
+        check(spec.shape, spec.dtype)
     result = OPERATORS[node.operator](graph, *(substitute(x, values.__getitem__) for x in node.arguments.values()))
     results = result if isinstance(result, tuple) else (result,)
     return dict(zip((spec.name for spec in node.outputs), results, strict=True))
@@ -106,7 +95,7 @@ class Step:
             graph.expand(value)
         graph.leaves.allocate(backend)
         for tensor, array in graph.known:
-            parts.fill(tensor, array)
+            fill(tensor, array)
         graph.known.clear()
         # ggml_backend_cpu_buffer_type() comes back as 32 bits from ggml-python 0.0.45: its type is no ctypes type.
         self.planned = ggml.ggml_gallocr_new(ggml.ggml_backend_get_default_buffer_type(backend))

@@ -11,8 +11,8 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-
 import openvino as ov
+
 from pytest_inferena.worker import Adapter as Base
 from pytest_inferena.worker import Unsupported
 

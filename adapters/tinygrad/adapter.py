@@ -6,12 +6,12 @@ import math
 import operator
 from typing import TYPE_CHECKING, Any
 
+from tinygrad import Device, Tensor, TinyJit, dtypes
 from tinygrad.engine.jit import JitError
 
 from pytest_inferena.worker import Adapter as Base
 from pytest_inferena.worker import Unsupported, evaluate
 from pytest_inferena.worker.windows import nearest, shares
-from tinygrad import Device, Tensor, TinyJit, dtypes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -7,30 +7,27 @@ step they are inputs: they have to be free to change between steps. Images lie a
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from max import engine
 from max.driver import CPU, Buffer
 from max.dtype import DType
-from max.graph import DeviceRef, Graph, TensorType, Weight, ops
+from max.graph import Graph, TensorType, Weight
 
-from max import engine
 from pytest_inferena.worker import Adapter as Base
 from pytest_inferena.worker import evaluate
 from pytest_inferena.worker.channels_last import ANCHORS, channels_last, kernels_last
-from pytest_inferena.worker.server import load_adapter
+
+from . import operators, windows
+from .operators import HOST, constant
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pytest_inferena.worker import Entry, Program
 
-OPERATORS = {
-    **load_adapter("max_operators", Path(__file__).with_name("max_operators.py")).OPERATORS,
-    **load_adapter("max_windows", Path(__file__).with_name("max_windows.py")).OPERATORS,
-}
-HOST = DeviceRef.CPU()
+OPERATORS = operators.OPERATORS | windows.OPERATORS
 
 
 class Adapter(Base):
@@ -67,7 +64,7 @@ def built(entry: Entry, inputs: Mapping[str, Any], parameters: Mapping[str, Any]
         for name, array in parameters.items():
             values[name] = graph.add_weight(Weight(name, DType.from_numpy(array.dtype), array.shape, HOST))
         for name, array in entry.arrays("constants").items():
-            values[name] = ops.constant(np.asarray(array, order="C"), DType.from_numpy(array.dtype), HOST)
+            values[name] = constant(array, DType.from_numpy(array.dtype))
         graph.output(*evaluate(entry, OPERATORS, values).values())
     return graph
 

@@ -10,8 +10,8 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-
 import onnxruntime as ort
+
 from pytest_inferena.worker import Adapter as Base
 from pytest_inferena.worker import Unsupported
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import jax.numpy as jnp
 import numpy as np
-
 from jax import lax
+
 from pytest_inferena.worker.windows import counts, nearest, overhang, shares
 
 if TYPE_CHECKING:
