@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from tests.conformance import ROOT
 from transformers import LlamaConfig, LlamaForCausalLM, WhisperConfig, WhisperForConditionalGeneration
 
-from pytest_inferena.prepare.__main__ import write_entry
+from pytest_inferena.prepare.entries import write_entry
 from pytest_inferena.program.capture import capture, parameter_names
 from pytest_inferena.worker import Program, Setup, TensorSpec
 from pytest_inferena.worker.server import load_adapter

@@ -53,8 +53,8 @@ def _close(expected: dict[str, Tensor], actual: dict[str, Tensor | None]) -> dic
         result = actual[name]
         assert result is not None
         assert (right.shape, right.dtype) == (result.shape, result.dtype), name
-        right, result = right.detach().double(), result.detach().double()
-        off = float((right - result).abs().max() / right.abs().max().clamp(min=1e-3))
+        scale = float(right.detach().double().abs().max().clamp(min=1e-3))
+        off = float((right.detach().double() - result.detach().double()).abs().max()) / scale
         if not off < 1e-5:
             found[name] = off
     return found

@@ -10,7 +10,7 @@ from tests.projects import METRICS, MODEL, Project
 
 from pytest_inferena import machine as platform
 from pytest_inferena.collect.model import Model
-from pytest_inferena.prepare.__main__ import entries
+from pytest_inferena.prepare.entries import entries
 from pytest_inferena.prepare.case import Case, load_case
 
 MODELS = Path(__file__).parents[1] / "benchmarks" / "models"

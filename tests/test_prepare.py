@@ -37,7 +37,7 @@ for file in {{"base": ["program.json", "weights.safetensors"], "joint": ["joint.
 if part == "exchange":
     (folder / request["part_folder"]).mkdir()
     answer(request["part_folder"] + "/model.onnx", "onnx")
-facts = {{"sources": [request["source"]], "weights": "seeded", "golden": {{}}}}
+facts = {{"sources": [request["source"]], "weights": "seeded", "golden": {{}}, "expanded": {{}}}}
 fault = (here / "fault").read_text() if (here / "fault").exists() else "pass"
 exec(fault)
 answer("facts.json", facts)

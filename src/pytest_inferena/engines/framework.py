@@ -147,6 +147,12 @@ class Framework:
         return f"{self.adapter} is called adapter.py from now on: rename it"
 
     @property
+    def entries(self) -> list[str]:
+        """The entries of a Program that it runs."""
+        trains = {"autograd": ["training"], "joint": ["joint"]}
+        return ["inference", "latency", *trains.get(self.training, ())]
+
+    @property
     def remedy(self) -> str:
         """The command that installs it."""
         return self.install or f"inferena setup {self.name}"

@@ -1,6 +1,6 @@
 """The preparer: a process of its own, with torch, that turns a model into the files everybody else reads.
 
-    python -m pytest_inferena.prepare.__main__ REQUEST.json
+    python -m pytest_inferena.prepare REQUEST.json
 
 The request names the model's file, the size, the weights, the part to make and the folder to fill; the
 answer is `facts.json` in that folder, or one line in `error.json`; exit status 28 says that the disk is full.
@@ -23,37 +23,22 @@ from safetensors.torch import save_file
 
 from pytest_inferena.collect.model import Model
 from pytest_inferena.prepare.case import load_case
+from pytest_inferena.prepare.entries import entries, write_entry
+from pytest_inferena.prepare.expanded import write_expanded
 from pytest_inferena.prepare.reference import ENTRIES, write_golden
 from pytest_inferena.prepare.weights import WeightsUnavailable, resolve_weights
-from pytest_inferena.program.capture import capture, export, parameter_names
 from pytest_inferena.program.graph import NotExportable
 from pytest_inferena.program.joint import joint
 from pytest_inferena.store.disk import FULL, is_full
-from pytest_inferena.worker.format import Entry, Program, TensorSpec, Unsupported
+from pytest_inferena.worker.format import Program, TensorSpec, Unsupported
 from pytest_inferena.worker.server import load_adapter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pytest_inferena.prepare.case import Case
-    from pytest_inferena.program.graph import Graph
 
 PACKAGE = Path(__file__).parents[1]
-
-
-class Whole(torch.nn.Module):
-    """A case's module with its loss: what `training` runs, and `inference` a part of it."""
-
-    def __init__(self, case: Case) -> None:
-        super().__init__()
-        self.case_module, self.case = case.module, case
-
-    def forward(self, **arguments: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Inputs and targets by name to the scalar loss and the outputs."""
-        targets = {name: arguments.pop(name) for name in self.case.targets}
-        outputs = self.case_module(**arguments)
-        outputs = outputs if isinstance(outputs, tuple) else (outputs,)
-        return (self.case.loss(*outputs, **targets), *outputs)
 
 
 def main(request_file: str) -> int:
@@ -106,23 +91,6 @@ def base(folder: Path, request: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def entries(case: Case) -> dict[str, tuple[Graph, Mapping[str, torch.Tensor]]]:
-    """The graphs of a case's entries with their inputs; inference and training are parts of one export.
-
-    Raises:
-        NotExportable: one of them has none.
-    """
-    names, inputs = parameter_names(case.module), case.inputs | case.targets
-    latency = capture(case.module, case.latency, case.outputs, names)
-    whole = export(Whole(case), inputs, ("loss", *case.outputs), names, trains=True)
-    outputs = {name: place for place, name in enumerate(case.outputs, 1)}
-    return {
-        "inference": (whole.graph(case.inputs, outputs), case.inputs),
-        "latency": (latency, case.latency),
-        "training": (whole.graph(inputs, {"loss": 0}, trains=True), inputs),
-    }
-
-
 def joint_entry(folder: Path, request: Mapping[str, Any]) -> dict[str, Any]:
     """The training entry as one graph of forward and backward."""
     program = Program.read(Path(request["program"]))
@@ -139,14 +107,23 @@ def joint_entry(folder: Path, request: Mapping[str, Any]) -> dict[str, Any]:
 
 def exchange(folder: Path, request: Mapping[str, Any]) -> dict[str, Any]:
     """An engine's own files, made by its adapter."""
-    module = load_adapter(request["framework"], Path(request["adapter"]))
-    target = folder / request["part_folder"]
+    kind = load_adapter(request["framework"], Path(request["adapter"])).Adapter
+    program, target = Program.read(Path(request["program"])), folder / request["part_folder"]
     target.mkdir()
-    module.Adapter.prepare(Program.read(Path(request["program"])), target)
-    return {}
+    found: Mapping[str, Any] = {}
+    if kind.operators is not None:
+        found = write_expanded(program, kind.operators, request["entries"], target / "program")
+    kind.prepare(Program.read(target / "program") if found else program, target)
+    return {"expanded": found}
 
 
-PARTS = {"base": base, "joint": joint_entry, "exchange": exchange}
+def expand(folder: Path, request: Mapping[str, Any]) -> dict[str, Any]:
+    """The Program for an engine that lacks some of its operators."""
+    program, target = Program.read(Path(request["program"])), folder / request["part_folder"]
+    return {"expanded": write_expanded(program, request["operators"], request["entries"], target)}
+
+
+PARTS = {"base": base, "joint": joint_entry, "exchange": exchange, "expand": expand}
 
 
 def _case(request: Mapping[str, Any]) -> tuple[Case, str]:
@@ -157,23 +134,6 @@ def _case(request: Mapping[str, Any]) -> tuple[Case, str]:
     gc.freeze()  # looking for garbage in it takes a sixth of a capture
     gc.enable()
     return case, label
-
-
-def write_entry(folder: Path, name: str, graph: Graph, inputs: Mapping[str, torch.Tensor]) -> None:
-    """Write an entry's document, constants and inputs."""
-    constants = tuple(graph.specs[constant] for constant in graph.constants)
-    entry = Entry(
-        name,
-        tuple(graph.inputs),
-        tuple(sorted(graph.parameters)),
-        constants,
-        tuple(graph.nodes),
-        graph.outputs,
-    )
-    (folder / f"{name}.json").write_text(json.dumps(entry.to_json(), allow_nan=False))
-    arrays = {key: torch.tensor(value) for key, value in graph.constants.items()}  # copies: some are views of others
-    save_file(arrays, folder / f"{name}.constants.safetensors")
-    save_file({key: value.contiguous() for key, value in inputs.items()}, folder / f"{name}.inputs.safetensors")
 
 
 def own_sources() -> set[Path]:

@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,12 +17,15 @@ from pytest_inferena.processes.parts import Folder
 from pytest_inferena.processes.workload import EXCHANGE_SOURCES, Workload, own
 from pytest_inferena.store.disk import FULL, CacheError, is_full
 from pytest_inferena.store.hashes import digest, version
+from pytest_inferena.worker.capabilities import has
+from pytest_inferena.worker.format import Program
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from pytest_inferena.collect.target import Target
     from pytest_inferena.engines.framework import Framework
+    from pytest_inferena.worker.capabilities import Operators
 
 PARENT = Path(__file__).parents[2]
 
@@ -31,7 +34,8 @@ PARENT = Path(__file__).parents[2]
 class Prepared:
     """A workload ready to be run by a target's worker."""
 
-    program: Path
+    folder: Path
+    """What all engines share: Program, weights, inputs, golden."""
     exchange: Path | None
     weights: str
     """Label of the weights that were used."""
@@ -40,6 +44,15 @@ class Prepared:
     hashes: Mapping[str, str]
     absent: Mapping[str, str] = field(default_factory=dict)
     """Entries that this model cannot have, with the reason."""
+    expanded_folder: Path | None = None
+    """The Program with what the engine lacks expanded; None: nothing had to be."""
+    expanded: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """By entry, how many nodes of which operators were expanded."""
+
+    @property
+    def program(self) -> Path:
+        """The folder of the Program that the engine's worker loads."""
+        return self.expanded_folder or self.folder
 
 
 class Preparer:
@@ -68,17 +81,35 @@ class Preparer:
                 if failure.outcome != "unsupported":
                     raise
                 absent["joint"] = str(failure)
-        exchange = None
+        exchange, expanded = None, {}
         if target.framework.exchange:
             name = _exchange(target.framework)
             request = {
                 "part": "exchange", "part_folder": name,
                 "framework": target.framework.name, "adapter": str(target.framework.adapter),
+                "entries": target.framework.entries,
             }  # fmt: skip
-            self._part(folder, name, request)
+            expanded = self._part(folder, name, request)["expanded"]
             exchange = folder.path / name
         hashes = _hashes(facts["files"]) | {"adapter": digest(target.framework.sources)}
-        return Prepared(folder.path, exchange, facts["weights"], facts["golden"], hashes, absent)
+        place = exchange / "program" if exchange and expanded else None
+        return Prepared(folder.path, exchange, facts["weights"], facts["golden"], hashes, absent, place, expanded)
+
+    def expand(self, workload: Workload, prepared: Prepared, entries: Sequence[str], operators: Operators) -> Prepared:
+        """The same for an engine that has these operators: what it lacks of them is expanded, once for all like it.
+
+        Raises:
+            WorkerFailed: with the outcome that its cells get.
+        """
+        program = Program.read(prepared.folder)
+        there = [program.entry(name) for name in entries if name not in prepared.absent]
+        if all(has(operators, node, entry.specs) for entry in there for node in entry.nodes):
+            return prepared
+        lacks = json.dumps([operators, entries], sort_keys=True)
+        name = f"expanded-{hashlib.sha256(lacks.encode()).hexdigest()[:16]}"
+        request = {"part": "expand", "part_folder": name, "operators": operators, "entries": entries}
+        expanded = self._part(self._folders[workload], name, request)["expanded"]
+        return replace(prepared, expanded_folder=prepared.folder / name if expanded else None, expanded=expanded)
 
     def take_notes(self) -> list[str]:
         """What the user should be told and was not yet: damaged files that were made again."""

@@ -71,6 +71,7 @@ class Bench:
         self.kept: Kernels | None = None
         self.hello: dict[str, Any] = {}
         self.compiled: dict[str, dict[str, Any]] = {}
+        self.expanded: Mapping[str, Mapping[str, int]] = {}
 
     def run(self, metric: str) -> dict[str, Any]:
         """Measure and judge one cell; whatever happens becomes its record."""
@@ -125,6 +126,7 @@ class Bench:
             "compile_s": compiled["ns"] * NS,
             "entry": entry,
             "workload": self.harness.workload(self.target).key(),
+            "expanded": dict(self.expanded.get(entry, {})),
             "footprint_mib": footprint.mib(self.target.framework, self.target.backend),
         }
         flags: list[str] = []
@@ -165,6 +167,10 @@ class Bench:
         self.worker = start(engine, target.backend, self.settings.threads, folder, kept)
         deadline = self.settings.deadline("hello", target.framework.timeouts)
         self.hello = greet(self.worker, target.backend, self.settings.threads, deadline, self.prepared.exchange)
+        if (operators := self.hello.get("operators")) is not None:
+            workload = self.harness.workload(target)
+            self.prepared = self.harness.preparer.expand(workload, self.prepared, engine.entries, operators)
+        self.expanded = self.prepared.expanded
         entries = [entry for entry in target.entries() if entry not in self.prepared.absent]
         self._ask("load", program=str(self.prepared.program), entries=entries)
 
@@ -181,7 +187,7 @@ class Bench:
         self._ask("outputs", entry=entry, file=str(file))
         of = "training" if metric == "training" else entry
         facts = self.prepared.golden[of]
-        golden = GoldenFile(self.prepared.program / f"golden-{of}.safetensors", facts["none"])
+        golden = GoldenFile(self.prepared.folder / f"golden-{of}.safetensors", facts["none"])
         try:
             return judge(golden, facts["tensors"], GoldenFile(file), dtype=self.settings.dtype)
         except (OSError, ValueError) as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
+    from pytest_inferena.worker.capabilities import Operators
     from pytest_inferena.worker.format import Entry, Program
 
 
@@ -45,6 +46,12 @@ class Step(Protocol):
 
 class Adapter:
     """The base of every Python adapter: `class Adapter(pytest_inferena.worker.Adapter)`."""
+
+    operators: ClassVar[Operators | None] = None
+    """What of the Program's operators the engine has, and under which conditions; the preparer expands the others.
+
+    None: the engine gets the Program as it is. The grammar stands in docs/worker-protocol.md.
+    """
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup

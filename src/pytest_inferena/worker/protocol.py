@@ -29,6 +29,8 @@ REPLIES: Mapping[str, Mapping[str, str]] = {
     "quit": {},
 }
 """What a good answer holds besides `ok`: field → kind of value."""
+OPTIONAL: Mapping[str, Mapping[str, str]] = {"hello": {"operators": "conditions"}}
+"""What it may hold beside."""
 
 
 class ProtocolError(Exception):
@@ -84,6 +86,9 @@ def check(request: str, reply: Mapping[str, Any]) -> None:
                 raise ProtocolError(f"{field!r} is missing in {_shown(reply)}")
             if not _is(kind, reply[field]):
                 raise ProtocolError(f"{field!r} is no {kind}: {reply[field]!r:.80}")
+        for field, kind in OPTIONAL.get(request, {}).items():
+            if reply.get(field) is not None and not _is(kind, reply[field]):
+                raise ProtocolError(f"{field!r} is no object of {kind}: {reply[field]!r:.80}")
 
 
 def _shown(reply: Mapping[str, Any]) -> str:
@@ -103,6 +108,9 @@ def _is(kind: str, value: Any) -> bool:
             return isinstance(value, bool)
         case "whole" | "count":
             return type(value) is int and value >= (kind == "count")
+        case "conditions":
+            tables = list(value.values()) if isinstance(value, dict) else [None]
+            return all(isinstance(table, dict) and all(isinstance(v, list) for v in table.values()) for table in tables)
         case "durations":
             return isinstance(value, list) and bool(value) and all(_is("duration", item) for item in value)
     finite = type(value) in {int, float} and math.isfinite(value)

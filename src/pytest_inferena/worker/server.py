@@ -114,7 +114,10 @@ class Server:
         setup = Setup(backend, device, threads, Path(scratch), Path(exchange) if exchange else None)
         self.adapter = module.Adapter(setup)
         versions = {name: importlib.metadata.version(name) for name in self.distributions}
-        return {"protocol": VERSION, "versions": versions, "ran": self.adapter.describe()}
+        answer = {"protocol": VERSION, "versions": versions, "ran": self.adapter.describe()}
+        if exchange is None and self.adapter.operators is not None:  # an exchange file was made by them already
+            answer["operators"] = self.adapter.operators
+        return answer
 
     def load(self, program: str, entries: list[str]) -> dict[str, Any]:
         """Read all files there are to read and bring the parameters into the engine."""
