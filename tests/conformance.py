@@ -13,6 +13,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,8 +89,12 @@ def engines() -> dict[str, Engine]:
 
 
 def prepare(engine: Engine) -> Prepared:
-    """The suite's model, for an engine; the cache that INFERENA_CACHE names keeps it."""
-    return Preparer(1, 600).prepare(Workload(engine.target().model, "tiny", "seeded"), engine.target())
+    """The suite's model, for an engine that says what it has; the cache that INFERENA_CACHE names keeps it."""
+    preparer, workload = Preparer(1, 600), Workload(engine.target().model, "tiny", "seeded")
+    prepared = preparer.prepare(workload, engine.target())
+    with tempfile.TemporaryDirectory() as folder, client(engine, prepared, Path(folder)) as made:
+        operators = made.hello().get("operators")
+    return preparer.expand(workload, prepared, engine.framework.entries, operators) if operators else prepared
 
 
 class Client:
@@ -136,7 +141,7 @@ class Client:
         file = self.folder / f"{metric}.safetensors"
         self.ask("outputs", entry=self.engine.target().entry(metric), file=str(file))
         facts = self.prepared.golden[metric]
-        golden = GoldenFile(self.prepared.program / f"golden-{metric}.safetensors", facts["none"])
+        golden = GoldenFile(self.prepared.folder / f"golden-{metric}.safetensors", facts["none"])
         return judge(golden, facts["tensors"], GoldenFile(file)).outcome
 
     def changed(self, name: str, change: Any) -> Path:
@@ -155,8 +160,15 @@ def remade(engine: Engine, program: Path) -> Path | None:
     if not engine.framework.exchange:
         return None
     request = program / "request.json"
-    fields = {"part": "exchange", "part_folder": "remade", "folder": str(program), "program": str(program)}
+    fields = {
+        "part": "exchange",
+        "part_folder": "remade",
+        "folder": str(program),
+        "program": str(program),
+        "entries": engine.framework.entries,
+    }
     of = {"framework": engine.framework.name, "adapter": str(engine.framework.adapter)}
+    fields["entries"] = engine.framework.entries
     request.write_text(json.dumps(fields | of))
     subprocess.run([sys.executable, "-m", "pytest_inferena.prepare", str(request)], check=True, capture_output=True)
     return program / "remade"

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from pytest_inferena.engines.framework import Backend, Framework
     from pytest_inferena.worker import Entry
+    from pytest_inferena.worker.capabilities import Operators
 
 
 class Exchanging:
@@ -24,6 +25,7 @@ class Exchanging:
 
     def __init__(self, kind: type[Adapter], setup: Setup) -> None:
         self.setup, self.kind, self.adapter = setup, kind, kind(setup)
+        self.operators = kind.operators
 
     def load(self, program: Program, weights: Mapping[str, Any]) -> None:
         """Write them; they are read with an entry."""
@@ -44,7 +46,8 @@ class Outside:
         self.setup, self.kind = setup, kind
         env = framework.environment(backend, setup.scratch, 1)
         self.worker = Worker(Launch(framework.command(backend), 1, env, setup.scratch))
-        greet(self.worker, backend, 1, 60, setup.exchange)
+        said = greet(self.worker, backend, 1, 60, setup.exchange).get("operators")
+        self.operators: Operators | None = kind.operators if kind else said
 
     def load(self, program: Program, weights: Mapping[str, Any]) -> None:
         """Write them; they are read with an entry."""

@@ -10,8 +10,8 @@ from tests.projects import METRICS, MODEL, Project
 
 from pytest_inferena import machine as platform
 from pytest_inferena.collect.model import Model
-from pytest_inferena.prepare.entries import entries
 from pytest_inferena.prepare.case import Case, load_case
+from pytest_inferena.prepare.entries import entries
 
 MODELS = Path(__file__).parents[1] / "benchmarks" / "models"
 GOOD = 'TITLE = "A"\nUNIT = "token"\nITEMS = 128\nPARAMETERS = 1_000\n'

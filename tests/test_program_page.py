@@ -12,8 +12,8 @@ import torch
 from tests.programs import entry_of, gradients, inference, training
 from tests.zoo import MODELS
 
-from pytest_inferena.prepare.entries import entries
 from pytest_inferena.prepare.case import load_case
+from pytest_inferena.prepare.entries import entries
 from pytest_inferena.worker.format import ENTRIES, VERSION, Entry
 
 if TYPE_CHECKING:

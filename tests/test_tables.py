@@ -16,13 +16,14 @@ import torch
 from tests.layer_cases import LAYERS
 from tests.operator_cases import CASES
 from tests.outside import Exchanging, Outside
-from tests.programs import golden, inference, run
+from tests.programs import entry_of, golden, inference, run
 from tests.programs import training as training_of
 from tests.small_entries import differentiable, forward, spec, training
 from tests.test_program_page import FIRST, SECOND
 from tests.zoo import model
 
 from pytest_inferena.engines.framework import Framework
+from pytest_inferena.program.expand import expand
 from pytest_inferena.worker import Program, Setup, Unsupported
 from pytest_inferena.worker.channels_last import ANCHORS
 from pytest_inferena.worker.server import load_adapter
@@ -191,7 +192,10 @@ def _module(name: str) -> Any:
 
 
 def _computed(adapter: Way, entry: Entry, parameters: Mapping[str, Tensor]) -> Mapping[str, Any]:
-    """What the adapter makes of an entry, in a step that follows another."""
+    """What the adapter makes of an entry, in a step that follows another; what it lacks is expanded."""
+    if adapter.operators is not None:
+        arrays, entry = entry.arrays("inputs"), entry_of(expand(entry, adapter.operators)[0], entry.name)
+        entry._arrays["inputs"] = arrays
     specs = {name: spec(name, value) for name, value in parameters.items()}
     trainable = frozenset(name for name, value in parameters.items() if value.requires_grad)
     program = Program(adapter.setup.scratch, "small", specs, trainable)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from jax import Array
 
-    from pytest_inferena.worker import Entry, Program
+    from pytest_inferena.worker import Entry, Operators, Program
 
 jax.config.update("jax_enable_x64", val=False)
 
@@ -186,6 +186,7 @@ OPERATORS: dict[str, Callable[..., Any]] = {
 class Adapter(Base):
     """Parameters and inputs are arguments of the jitted function; constants are part of it."""
 
+    operators: ClassVar[Operators] = {name: {} for name in OPERATORS}
     parameters: dict[str, Array]
     trainable: frozenset[str]
 

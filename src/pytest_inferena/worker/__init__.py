@@ -5,12 +5,14 @@ interpreter; `__main__.py` starts it by file path.
 """
 
 from pytest_inferena.worker.adapter import Adapter, Setup, Step
+from pytest_inferena.worker.capabilities import Operators
 from pytest_inferena.worker.format import Entry, Node, Program, Ref, TensorSpec, Unsupported, evaluate
 
 __all__ = [
     "Adapter",
     "Entry",
     "Node",
+    "Operators",
     "Program",
     "Ref",
     "Setup",
