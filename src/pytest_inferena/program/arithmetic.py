@@ -103,9 +103,17 @@ def _clamp(low: str, high: str) -> Rule:
 
     def rule(g: Graph, a: Arguments, out: Outputs) -> Ref:
         bounds = {"min": bound(g, a, low), "max": bound(g, a, high)}
-        if any(isinstance(value, Ref) for value in bounds.values()):
-            raise NotExportable("clamp between tensors is not handled; use torch.maximum and torch.minimum")
-        return g.emit("clamp", {"self": g.cast(a["self"], out[0]), **bounds}, out[0])
+        x, last = g.cast(a["self"], out[0]), ("max" if bounds["max"] is not None else "min")
+        if not any(isinstance(value, Ref) for value in bounds.values()):
+            return g.emit("clamp", {"self": x, **bounds}, out[0])
+        for name, operator in (("min", "maximum"), ("max", "minimum")):
+            if (value := bounds[name]) is not None:
+                shape = [1] * len(out[0].shape)
+                filled = {"size": shape, "fill_value": value, "dtype": out[0].dtype}
+                value = g.cast(value, out[0]) if isinstance(value, Ref) else g.made("full", filled, out[0], shape)
+                pair = {"self": x, "other": value}
+                x = g.emit(operator, pair, out[0]) if name == last else g.made(operator, pair, out[0], out[0].shape)
+        return Ref(x.name)
 
     return rule
 

@@ -4,20 +4,23 @@ ATen says the same thing in many ways (`view`, `_unsafe_view`, `flatten`, `unsqu
 reshape; `t` and `transpose` are a permute). Here each becomes one operator with explicit arguments:
 dimensions are positive, shapes complete, defaults filled in, what has no effect is gone.
 The rules stand in `layout.py` (what moves numbers), `arithmetic.py` (what computes with them) and `layers.py`
-(what a layer does at once).
+(what a layer does at once); `beyond.py` has operators that a Program does not know at all.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_inferena.program import arithmetic, layers, layout
+from pytest_inferena.program.beyond import BEYOND
+from pytest_inferena.program.expand.tensor import tensors
 from pytest_inferena.program.graph import Graph
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pytest_inferena.program.graph import Rule
+    from pytest_inferena.worker.format import Node
 
 __all__ = ["RULES", "Graph", "canonical"]
 
@@ -34,12 +37,22 @@ def canonical(graph: Graph) -> Graph:
     nodes, graph.nodes = graph.nodes, []
     for node in nodes:
         arguments = {key: graph.resolve(value) for key, value in node.arguments.items()}
-        rule = RULES.get(node.operator)
-        if rule is None:
+        if node.operator in RULES:
+            result = RULES[node.operator](graph, arguments, node.outputs)
+            if result is not None:
+                graph.aliases[node.name] = result.name
+        elif node.operator in BEYOND:
+            _expand(graph, node, arguments)
+        else:
             graph.emit(node.operator, arguments, *node.outputs)
-            continue
-        result = rule(graph, arguments, node.outputs)
-        if result is not None:
-            graph.aliases[node.name] = result.name
     graph.prune()
     return graph
+
+
+def _expand(graph: Graph, node: Node, arguments: dict[str, Any]) -> None:
+    """Write a node with operators of the closed set."""
+    given = {name: tensors(graph, node.outputs[0], value) for name, value in arguments.items()}
+    results = BEYOND[node.operator](given, node.outputs)
+    for spec, result in zip(node.outputs, results if isinstance(results, tuple) else (results,), strict=True):
+        if result is not None:
+            graph.aliases[spec.name] = result.name

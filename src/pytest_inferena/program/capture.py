@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from pytest_inferena.program.canonical import canonical
+from pytest_inferena.program.decompose import taken_apart
 from pytest_inferena.program.fuse import fuse
 from pytest_inferena.program.graph import Graph, NotExportable
 from pytest_inferena.worker.format import Node, Ref, TensorSpec
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
 
 BY_SHAPE = ("new_", "zeros_like", "ones_like", "full_like")
 """Operators that read nothing of their tensor but its shape and dtype."""
-
-SPELLED_OUT = ("einsum", "glu", "hardswish", "hardsigmoid", "mish", "softplus", "pixel_shuffle")
-"""Composite operators that few engines have; torch.export spells them out."""
 
 
 def capture(
@@ -110,12 +108,10 @@ def export(
 
 
 def _export(module: torch.nn.Module, inputs: Tensors, *, trains: bool) -> torch.export.ExportedProgram:
-    table = torch.export.default_decompositions()
-    chosen = {op: table[op] for op in list(table) if op._schema.name.split("::")[1] in SPELLED_OUT}
     try:
         exported = torch.export.export(module, (), dict(inputs))
         _refuse_no_grad(exported, trains=trains)
-        return exported.run_decompositions(chosen)
+        return taken_apart(exported)
     except NotExportable:
         raise
     except Exception as error:

@@ -10,10 +10,9 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from pytest_inferena.program.expand import layers, moves, pointwise, windows
-from pytest_inferena.program.expand.tensor import Tensor
+from pytest_inferena.program.expand.tensor import tensors
 from pytest_inferena.program.graph import Graph
 from pytest_inferena.worker.capabilities import has
-from pytest_inferena.worker.format import Ref
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -70,7 +69,7 @@ def _write(graph: Graph, node: Node, operators: Operators, expanded: Counter[str
     arguments = {name: graph.resolve(value) for name, value in node.arguments.items()}
     rule = None if has(operators, node, graph.specs) else EXPANSIONS.get(node.operator)
     place = len(graph.nodes)
-    results = rule(*(_tensors(graph, node, value) for value in arguments.values())) if rule else None
+    results = rule(*(tensors(graph, node.outputs[0], value) for value in arguments.values())) if rule else None
     if results is None:
         del graph.nodes[place:]  # what a rule had begun
         graph.emit(node.operator, arguments, *node.outputs)
@@ -81,9 +80,3 @@ def _write(graph: Graph, node: Node, operators: Operators, expanded: Counter[str
             made = f"{result.dtype}{list(result.shape)}"
             raise ValueError(f"the expansion of {node.operator}, node {node.name}, makes {made}, not {spec}")
         graph.aliases[spec.name] = result.name
-
-
-def _tensors(graph: Graph, node: Node, value: Any) -> Any:
-    if isinstance(value, Ref):
-        return Tensor(graph, node.outputs[0], value.name)
-    return [_tensors(graph, node, item) for item in value] if isinstance(value, list) else value

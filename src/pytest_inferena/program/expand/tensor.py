@@ -188,14 +188,21 @@ class Tensor:
         return self if result is None else Tensor(self.graph, self.like, result.name)
 
 
-def cat(tensors: Sequence[Tensor], dim: int) -> Tensor:
+def tensors(graph: Graph, like: TensorSpec, value: Any) -> Any:
+    """An argument of a node with tensors in place of references."""
+    if isinstance(value, Ref):
+        return Tensor(graph, like, value.name)
+    return [tensors(graph, like, item) for item in value] if isinstance(value, list) else value
+
+
+def cat(parts: Sequence[Tensor], dim: int) -> Tensor:
     """One behind the other along a dimension."""
-    first = tensors[0]
-    if len(tensors) == 1:
+    first = parts[0]
+    if len(parts) == 1:
         return first
     shape = [*first.shape]
-    shape[dim] = sum(tensor.shape[dim] for tensor in tensors)
-    return first.make("cat", {"tensors": list(tensors), "dim": dim % first.rank}, shape)
+    shape[dim] = sum(part.shape[dim] for part in parts)
+    return first.make("cat", {"tensors": list(parts), "dim": dim % first.rank}, shape)
 
 
 def _met(first: Tensor, second: Tensor | Number) -> tuple[int, ...]:

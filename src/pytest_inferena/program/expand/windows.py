@@ -133,8 +133,8 @@ def convolution(
     return x.make(f"conv{len(kernel)}d", arguments, (x.shape[0], weight.shape[0], *sizes))
 
 
-def _pooled(
-    x: Tensor, window: tuple[list[int], list[int], list[int], list[int]], value: float, *, ceil_mode: bool
+def pooled(
+    x: Tensor, window: tuple[list[int], list[int], list[int], list[int]], value: float, *, ceil_mode: bool = False
 ) -> tuple[list[Tensor], list[int]]:
     """What the cells of a pool's window see, and how many windows there are."""
     kernel, stride, padding, dilation = window
@@ -149,14 +149,14 @@ def max_pool2d(
     x: Tensor, kernel: list[int], stride: list[int], padding: list[int], dilation: list[int], ceil_mode: bool
 ) -> Tensor:
     """The largest of what the window's cells see."""
-    return reduce(Tensor.maximum, _pooled(x, (kernel, stride, padding, dilation), -math.inf, ceil_mode=ceil_mode)[0])
+    return reduce(Tensor.maximum, pooled(x, (kernel, stride, padding, dilation), -math.inf, ceil_mode=ceil_mode)[0])
 
 
 def max_pool2d_with_indices(
     x: Tensor, kernel: list[int], stride: list[int], padding: list[int], dilation: list[int], ceil_mode: bool
 ) -> tuple[Tensor, Tensor]:
     """The largest, and where the first of them lies: a number in H · W."""
-    taps, sizes = _pooled(x, (kernel, stride, padding, dilation), -math.inf, ceil_mode=ceil_mode)
+    taps, sizes = pooled(x, (kernel, stride, padding, dilation), -math.inf, ceil_mode=ceil_mode)
     cells = itertools.product(*map(range, kernel))
     best, place = taps[0], None
     for tap, cell in zip(taps, cells, strict=True):
@@ -182,7 +182,7 @@ def avg_pool2d(
     divisor_override: int | None,
 ) -> Tensor:
     """The sum of what the window's cells see, by how many count."""
-    total = reduce(Tensor.__add__, _pooled(x, (kernel, stride, padding, [1, 1]), 0.0, ceil_mode=ceil_mode)[0])
+    total = reduce(Tensor.__add__, pooled(x, (kernel, stride, padding, [1, 1]), 0.0, ceil_mode=ceil_mode)[0])
     if divisor_override:
         return total * (1 / divisor_override)
     settings = zip(x.shape[2:], kernel, stride, padding, strict=True)

@@ -1,0 +1,146 @@
+"""Functions of single numbers beyond the closed set."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from pytest_inferena.program.expand.pointwise import clamp
+from pytest_inferena.program.expand.tensor import Tensor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from pytest_inferena.worker.format import TensorSpec
+
+    Rule: TypeAlias = Callable[[Mapping[str, Any], tuple[TensorSpec, ...]], Tensor | tuple[Tensor | None, ...]]
+
+
+def _of(function: Callable[[Tensor], Tensor]) -> Rule:
+    """A function of one tensor, in the result's dtype."""
+    return lambda a, out: function(a["self"].to(out[0].dtype))
+
+
+def arctangent(x: Tensor) -> Tensor:
+    """By a polynomial on [-tan π/8, tan π/8], to which larger numbers are brought; coefficients of Cephes' atanf."""
+    size, side = x.unary("abs"), sign(x)
+    large, middle = size.compare("gt", 2.414213562373095), size.compare("gt", 0.4142135623730950)
+    inverse = -1.0 / large.where(x, 1.0)
+    between = side * (size - 1.0) / (size + 1.0)
+    near = large.where(inverse, middle.where(between, x))
+    steps = large.to(x.dtype) + middle.to(x.dtype)  # of π / 4
+    square = near * near
+    series = ((square * 8.05374449538e-2 - 1.38776856032e-1) * square + 1.99777106478e-1) * square - 3.33329491539e-1
+    return steps * side * (math.pi / 4) + (series * square * near + near)
+
+
+def sign(x: Tensor) -> Tensor:
+    """-1, 0 or 1; no gradient."""
+    return x.compare("gt", 0).to(x.dtype) - x.compare("lt", 0).to(x.dtype)
+
+
+def expm1(x: Tensor) -> Tensor:
+    """Near zero tanh(x / 2) · (eˣ + 1), which loses nothing there; else eˣ - 1."""
+    small = x.unary("abs").compare("lt", 1.0)
+    y = small.where(x, 0.0)
+    return small.where((y * 0.5).unary("tanh") * (y.unary("exp") + 1.0), x.unary("exp") - 1.0)
+
+
+def asinh(x: Tensor) -> Tensor:
+    """log1p(x + x² / (1 + √(x² + 1))); of numbers below -1, where that cancels, by the opposite."""
+    small = x.unary("abs").compare("lt", 1.0)
+    y = small.where(x, x.unary("abs"))
+    square = y * y
+    result = (y + square / ((square + 1.0).unary("sqrt") + 1.0)).unary("log1p")
+    return small.where(result, sign(x) * result)
+
+
+def sinh(x: Tensor) -> Tensor:
+    """(t + t / (t + 1)) / 2 of t = eˣ - 1; of numbers beyond 1, which may be far below zero, by their size."""
+    small = x.unary("abs").compare("lt", 1.0)
+    t = clamp(expm1(small.where(x, x.unary("abs"))), None, 1e38)  # finite on the way
+    result = (t + t / (t + 1.0)) * 0.5
+    return small.where(result, sign(x) * result)
+
+
+def floor(x: Tensor) -> Tensor:
+    """The next integer below; no gradient."""
+    return x.make("floor_divide", {"self": x.detach(), "other": 1.0}, x.shape)
+
+
+def trunc(x: Tensor) -> Tensor:
+    """The next integer towards zero."""
+    return sign(x) * floor(x.unary("abs"))
+
+
+def rounded(x: Tensor) -> Tensor:
+    """The nearest integer, the even one of two."""
+    low = floor(x)
+    rest = x - low
+    odd = low - floor(low * 0.5) * 2.0
+    up = (rest.compare("gt", 0.5).to(x.dtype) + rest.compare("eq", 0.5).to(x.dtype) * odd).minimum(1.0)
+    return low + up
+
+
+def _quotient(whole: Callable[[Tensor], Tensor]) -> Rule:
+    """What a division leaves, by how its quotient is made whole."""
+
+    def rule(a: Mapping[str, Any], out: tuple[TensorSpec, ...]) -> Tensor:
+        x, y = (one.to(out[0].dtype) if isinstance(one, Tensor) else one for one in (a["self"], a["other"]))
+        if not isinstance(x, Tensor):
+            x = y.full(y.shape, x)
+        if not out[0].dtype.startswith("float"):
+            quotient = x.make("floor_divide", {"self": x, "other": y}, out[0].shape)
+            return x - quotient * y
+        return x - whole(x / y) * y
+
+    return rule
+
+
+def _logarithm(base: float) -> Rule:
+    return _of(lambda x: x.unary("log") * (1 / math.log(base)))
+
+
+def _binary(function: Callable[[Tensor, Tensor], Tensor]) -> Rule:
+    """A function of two tensors."""
+    return lambda a, out: function(a["self"].to(out[0].dtype), a["other"].to(out[0].dtype))
+
+
+def atan2(y: Tensor, x: Tensor) -> Tensor:
+    """The angle of (x, y): that of y / x, half a turn further where x is below zero."""
+    level = x.compare("eq", 0.0)
+    angle = arctangent(y / level.where(1.0, x))
+    turned = angle + sign(y + 1e-45) * math.pi  # a y of zero counts as above
+    turned = x.compare("lt", 0.0).where(turned, angle)
+    return level.where(sign(y) * (math.pi / 2), turned)
+
+
+FUNCTIONS: Mapping[str, Rule] = {
+    "acos": _of(lambda x: math.pi / 2 - arctangent(x / (1.0 - x * x).unary("sqrt"))),
+    "acosh": _of(lambda x: (x + ((x - 1.0) * (x + 1.0)).unary("sqrt")).unary("log")),
+    "asin": _of(lambda x: arctangent(x / (1.0 - x * x).unary("sqrt"))),
+    "asinh": _of(asinh),
+    "atan": _of(arctangent),
+    "atan2": _binary(atan2),
+    "atanh": _of(lambda x: (x * 2.0 / (1.0 - x)).unary("log1p") * 0.5),
+    "ceil": _of(lambda x: -floor(-x)),
+    "cosh": _of(lambda x: (x.unary("exp") + (-x).unary("exp")) * 0.5),
+    "erfc": _of(lambda x: 1.0 - x.unary("erf")),
+    "exp2": _of(lambda x: (x * math.log(2)).unary("exp")),
+    "expm1": _of(expm1),
+    "floor": _of(floor),
+    "fmod": _quotient(trunc),
+    "frac": _of(lambda x: x - trunc(x)),
+    "hypot": _binary(lambda x, y: (x * x + y * y).unary("sqrt")),
+    "isnan": lambda a, _: a["self"].compare("ne", a["self"]),
+    "log10": _logarithm(10),
+    "log2": _logarithm(2),
+    "remainder": _quotient(floor),
+    "round": _of(rounded),
+    "sign": _of(sign),
+    "sgn": _of(sign),
+    "sinh": _of(sinh),
+    "tan": _of(lambda x: x.unary("sin") / x.unary("cos")),
+    "trunc": _of(trunc),
+}
+"""ATen's name → a function of the arguments by ATen's names, and of what the node makes."""

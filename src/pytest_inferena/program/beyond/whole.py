@@ -1,0 +1,186 @@
+"""Operators beyond the closed set that look at whole tensors: resizing, norms, extremes, products, bags of rows."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from pytest_inferena.program.expand.tensor import Tensor, cat
+from pytest_inferena.program.expand.windows import pooled
+from pytest_inferena.program.graph import NotExportable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pytest_inferena.program.beyond.functions import Rule
+    from pytest_inferena.worker.format import TensorSpec
+
+
+def resized(kind: str) -> Rule:
+    """A product with a matrix for each dimension; PyTorch itself says what the matrix is, by resizing rows of ones."""
+
+    def rule(a: Mapping[str, Any], out: tuple[TensorSpec, ...]) -> Tensor:
+        x = a.get("input", a.get("self"))
+        assert isinstance(x, Tensor)  # noqa: S101 - ATen's schema says so
+        scales = a.get("scale_factors") or [a.get(name) for name in ("scales_d", "scales_h", "scales_w", "scales")]
+        scales = [scale for scale in scales if scale is not None][-(x.rank - 2) :]
+        aligned = [a["align_corners"]] if "align_corners" in a else []
+        for at, length in enumerate(out[0].shape[2:], 2):
+            scale = scales[at - 2] if len(scales) == x.rank - 2 else None
+            if x.shape[at] == length and (scale is None or scale == 1):
+                continue
+            unit = torch.eye(x.shape[at], dtype=torch.float64)[None, :, :, None]
+            matrix = getattr(torch.ops.aten, kind)(unit, [length, 1], *aligned, scale, None)[0, :, :, 0]
+            weights = x.constant(matrix.numpy().astype(np.float32)).to(x.dtype)
+            x = (x.swap(at, x.rank - 1) @ weights).swap(at, x.rank - 1)
+        return x
+
+    return rule
+
+
+def embedding_bag(a: Mapping[str, Any], out: tuple[TensorSpec, ...]) -> tuple[Tensor | None, ...]:
+    """Rows of a table, added up bag by bag: a product with ones where a row lies in a bag."""
+    indices, offsets = a["indices"], a["offsets"]
+    mode, weights, bags = a.get("mode", 0), a.get("per_sample_weights"), out[0].shape[0]
+    if mode == 2 or a.get("padding_idx", -1) not in {None, -1}:
+        raise NotExportable("an embedding bag that takes the maximum, or has a padding_idx, is not handled yet")
+    count = indices.shape[0]
+    place = indices.constant(np.arange(count)).to(offsets.dtype)
+    starts = offsets.slice(0, 0, bags)
+    ends = offsets.slice(0, 1, bags + 1) if a.get("include_last_offset") else None
+    if ends is None:
+        ends = offsets.slice(0, 1, bags).pad(0, 0, 1, count) if bags > 1 else offsets.full([1], count)
+    after = place.compare("ge", starts.reshape(bags, 1))
+    before = place.compare("lt", ends.reshape(bags, 1))
+    inside = after.make("logical_and", {"self": after, "other": before}, (bags, count)).to(out[0].dtype)
+    rows = a["weight"].rows(indices)
+    rows = rows if weights is None else rows * weights.reshape(count, 1)
+    total = inside @ rows
+    if mode == 1:
+        total = total / inside.reduce("sum", [1]).maximum(1.0)
+    return total, None, None, None
+
+
+def vector_norm(a: Mapping[str, Any], out: tuple[TensorSpec, ...]) -> Tensor:
+    """Of the second order with a gradient of zero at zero, as PyTorch's; the largest, the sum, or any power."""
+    x: Tensor = a["self"].to(out[0].dtype)
+    order = a.get("ord", 2)
+    dims = a.get("dim")
+    dims = [*range(x.rank)] if dims is None else [dims] if isinstance(dims, int) else dims
+    keep: dict[str, Any] = {"keepdim": a.get("keepdim", False)}
+    size = x.unary("abs")
+    if order == math.inf:
+        return size.reduce("amax", dims, **keep)
+    if order == -math.inf:
+        return -(-size).reduce("amax", dims, **keep)
+    if order == 0:
+        return x.compare("ne", 0).to(x.dtype).reduce("sum", dims, **keep)
+    if order == 1:
+        return size.reduce("sum", dims, **keep)
+    total = (x * x if order == 2 else size**order).reduce("sum", dims, **keep)
+    nothing = total.compare("eq", 0)
+    safe = nothing.where(1.0, total)
+    root = safe.unary("sqrt") if order == 2 else safe ** (1 / order)
+    return nothing.where(0.0, root)
+
+
+def _dims(a: Mapping[str, Any]) -> list[int]:
+    """The dimensions of a reduction; none are all."""
+    dims = a.get("dim")
+    if isinstance(dims, int):
+        return [dims]
+    return list(dims) if dims else [*range(a["self"].rank)]
+
+
+def extreme(largest: bool, what: str) -> Rule:
+    """`amin`, `max`, `argmax` and their like; the smallest is the opposite of the largest opposite.
+
+    The place is that of the first which is equal to the extreme.
+    """
+
+    def rule(a: Mapping[str, Any], out: tuple[TensorSpec, ...]) -> Tensor | tuple[Tensor | None, ...]:
+        given: Tensor = a["self"]
+        x = given if largest else -given
+        keep = a.get("keepdim", False)
+        if what == "value" or (what == "both" and "dim" not in a):
+            found = x.reduce("amax", _dims(a), keepdim=keep)
+            return found if largest else -found
+        if a.get("dim") is None:
+            x, dim = x.reshape(-1), 0
+        else:
+            dim = a["dim"] % max(x.rank, 1)
+        best = x.reduce("amax", [dim])
+        length = x.shape[dim]
+        backwards = x.constant(np.arange(length, 0, -1).reshape(-1, *[1] * (x.rank - dim - 1)))
+        place = length - (x.compare("eq", best).to("int64") * backwards).reduce("amax", [dim])
+        shape = [1 if at == dim else size for at, size in enumerate(x.shape) if keep or at != dim]
+        shape = list(out[-1].shape) if a.get("dim") is None else shape
+        if what == "place":
+            return place.reshape(*shape)
+        value = best if largest else -best
+        return value.reshape(*shape), place.reshape(*shape)
+
+    return rule
+
+
+def product(a: Mapping[str, Any], out: tuple[TensorSpec, ...]) -> Tensor:
+    """Of all numbers along a dimension, by halves."""
+    x: Tensor = a["self"].to(out[0].dtype)
+    x, dim = (x, a["dim"] % x.rank) if isinstance(a.get("dim"), int) else (x.reshape(-1), 0)
+    while (length := x.shape[dim]) > 1:
+        half = length // 2
+        rest = [x.slice(dim, 2 * half, length)] if length % 2 else []
+        x = cat([x.slice(dim, 0, half) * x.slice(dim, half, 2 * half), *rest], dim)
+    return x.reshape(*out[0].shape)
+
+
+def running_product(a: Mapping[str, Any], out: tuple[TensorSpec, ...]) -> Tensor:
+    """Row by row."""
+    x: Tensor = a["self"].to(out[0].dtype)
+    dim = a["dim"] % x.rank
+    rows = [x.slice(dim, 0, 1)]
+    for at in range(1, x.shape[dim]):
+        rows.append(rows[-1] * x.slice(dim, at, at + 1))
+    return cat(rows, dim)
+
+
+def _three(value: list[int]) -> list[int]:
+    return [*value] * (3 if len(value) == 1 else 1)
+
+
+def pool3d(a: Mapping[str, Any], _: tuple[TensorSpec, ...]) -> Tensor:
+    """`avg_pool3d`, `max_pool3d`: of what the cells of each window see."""
+    largest = "dilation" in a
+    kernel, padding, dilation = (_three(a.get(name, [1])) for name in ("kernel_size", "padding", "dilation"))
+    if a.get("ceil_mode") or (not largest and (any(padding) or a.get("divisor_override"))):
+        raise NotExportable("a pool of three dimensions with ceil_mode, or a mean with padding, is not handled yet")
+    window = (kernel, _three(a["stride"] or kernel), padding, dilation)
+    cells = pooled(a["self"], window, -math.inf if largest else 0.0)[0]
+    found = cells[0]
+    for cell in cells[1:]:
+        found = found.maximum(cell) if largest else found + cell
+    return found if largest else found * (1 / math.prod(kernel))
+
+
+WHOLE: Mapping[str, Rule] = {
+    **dict.fromkeys(("avg_pool3d", "max_pool3d"), pool3d),
+    "amin": extreme(False, "value"),
+    "argmax": extreme(True, "place"),
+    "argmin": extreme(False, "place"),
+    "cumprod": running_product,
+    "embedding_bag": embedding_bag,
+    "linalg_vector_norm": vector_norm,
+    "max": extreme(True, "both"),
+    "min": extreme(False, "both"),
+    "prod": product,
+    **dict.fromkeys(
+        ("upsample_bilinear2d", "upsample_linear1d", "upsample_trilinear3d"), resized("upsample_bilinear2d")
+    ),
+    "upsample_bicubic2d": resized("upsample_bicubic2d"),
+    **dict.fromkeys(("upsample_nearest1d", "upsample_nearest3d"), resized("upsample_nearest2d")),
+    **{f"_upsample_nearest_exact{rank}d": resized("_upsample_nearest_exact2d") for rank in (1, 2, 3)},
+}
+"""ATen's name → a function of the arguments by ATen's names, and of what the node makes."""

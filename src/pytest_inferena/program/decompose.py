@@ -1,0 +1,46 @@
+"""Operators that a Program does not know, taken apart by PyTorch's own decompositions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch._decomp import decomposition_table
+
+from pytest_inferena.program.beyond import BEYOND
+from pytest_inferena.program.canonical import RULES
+from pytest_inferena.program.operators import OPERATORS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SPELLED_OUT = frozenset({"einsum", "glu", "hardswish", "hardsigmoid", "mish", "softplus", "pixel_shuffle"})
+"""Composite operators that few engines have; torch.export spells them out."""
+KNOWN = (OPERATORS.keys() | RULES.keys() | BEYOND.keys()) - SPELLED_OUT
+"""What a Program's graph is made of, in ATen's spellings."""
+DEEPEST = 5
+"""How often what a decomposition gives is taken apart again."""
+
+
+def taken_apart(exported: torch.export.ExportedProgram) -> torch.export.ExportedProgram:
+    """The same with operators of the closed set, as far as PyTorch knows how to write the others."""
+    exported = exported.run_decompositions(_decompositions(exported))
+    for _ in range(DEEPEST):
+        table = _decompositions(exported)
+        if not table:
+            break
+        exported = exported.run_decompositions(table)
+    return exported
+
+
+def _decompositions(exported: torch.export.ExportedProgram) -> dict[Any, Callable[..., Any]]:
+    """Those of the operators in a graph that no Program has."""
+    composite = torch.export.default_decompositions()
+    unknown = {
+        node.target for node in exported.graph.nodes
+        if isinstance(node.target, torch._ops.OpOverload) and node.target._schema.name.split("::")[1] not in KNOWN
+    }  # fmt: skip
+    return {
+        operator: found for operator in unknown
+        if (found := composite[operator] if operator in composite else decomposition_table.get(operator)) is not None
+    }  # fmt: skip
