@@ -17,7 +17,7 @@ from tests.records import make_record, make_results, sample_results
 from pytest_inferena import results
 from pytest_inferena.commands import cli
 from pytest_inferena.commands.doctor import state
-from pytest_inferena.engines import install
+from pytest_inferena.engines import distributions, install
 from pytest_inferena.engines.framework import Framework
 from pytest_inferena.report import coverage, render
 
@@ -47,7 +47,8 @@ def ran(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[list[str]]:
             folder.mkdir(parents=True)
             (folder / "made.whl").touch()
 
-    monkeypatch.setattr(install, "_run", run)
+    monkeypatch.setattr(distributions, "run", run)
+    monkeypatch.setattr(install, "run", run)
     monkeypatch.setenv("INFERENA_CACHE", str(tmp_path))
     return commands
 
@@ -149,7 +150,9 @@ def test_setup_in_an_environment_of_its_own(ran: list[list[str]], tmp_path: Path
 def test_setup_that_fails(capfd: pytest.CaptureFixture[str]) -> None:
     """The step and its status are named."""
     engine = replace(Framework.read(FAKE), requires=("no-such-distribution-anywhere",))
-    with pytest.raises(install.SetupError, match=r"Fake Engine: '.* no-such-distribution-anywhere' exited with status"):
+    with pytest.raises(
+        distributions.SetupError, match=r"Fake Engine: '.* no-such-distribution-anywhere' exited with status"
+    ):
         install.setup(engine, isolated=False)
 
     assert "no-such-distribution-anywhere" in "".join(capfd.readouterr())

@@ -16,8 +16,9 @@ import pytest
 
 from pytest_inferena.commands.cli import registry
 from pytest_inferena.engines import crates
+from pytest_inferena.engines.distributions import SetupError
 from pytest_inferena.engines.framework import Framework, RegistryError
-from pytest_inferena.engines.install import SetupError, setup
+from pytest_inferena.engines.install import setup
 from pytest_inferena.store import cache
 
 ROOT = Path(__file__).parents[1]

@@ -86,5 +86,5 @@ def test_another_architecture(tmp_path: Path) -> None:
 
 def test_without_exchange_files(tmp_path: Path) -> None:
     """The adapter says what is missing."""
-    with pytest.raises(ValueError, match="none was prepared"):
+    with pytest.raises(ValueError, match="none were prepared"):
         engine("ctranslate2")(Setup("cpu", "cpu", 1, tmp_path)).load(None, {})

@@ -47,24 +47,24 @@ def test_distributions_are_followed(packages: Mapping[str, int]) -> None:
     engine = replace(FAKE, requires=("engine-a",))
     wanted = sum(packages[name] for name in ("engine-a", "engine-b", "engine-c", "engine-d"))
 
-    assert wanted / 2**20 == footprint.mib(engine, FAKE.backends[0])
+    assert wanted / 2**20 == engine.footprint(FAKE.backends[0])
 
 
 def test_what_is_used_alone(packages: Mapping[str, int]) -> None:
     """What it would bring along is not needed, so it does not count."""
     engine = replace(FAKE, requires=("engine-e", "engine-c"), alone=("engine-e",))
 
-    assert (packages["engine-e"] + packages["engine-c"]) / 2**20 == footprint.mib(engine, FAKE.backends[0])
+    assert (packages["engine-e"] + packages["engine-c"]) / 2**20 == engine.footprint(FAKE.backends[0])
 
 
 def test_an_executable(tmp_path: Path) -> None:
     """It is its own size; one that is not there has none, nor has what another interpreter holds."""
     engine = replace(FAKE, folder=tmp_path, executable="worker")
-    before = footprint.mib(engine, FAKE.backends[0])
+    before = engine.footprint(FAKE.backends[0])
     (tmp_path / "worker").write_bytes(bytes(3 << 20))
 
-    assert (None, 3.0) == (before, footprint.mib(engine, FAKE.backends[0]))
-    assert footprint.mib(replace(FAKE, python="/usr/bin/other"), FAKE.backends[0]) is None
+    assert (None, 3.0) == (before, engine.footprint(FAKE.backends[0]))
+    assert replace(FAKE, python="/usr/bin/other").footprint(FAKE.backends[0]) is None
 
 
 def test_tables_show_it() -> None:

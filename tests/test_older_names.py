@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest_inferena
+from pytest_inferena import worker
+
 if TYPE_CHECKING:
     from tests.projects import Project
 
@@ -23,3 +26,11 @@ def test_an_adapter_of_older_versions(project: Project) -> None:
 
     result.assert_outcomes(passed=1, deselected=3)
     result.stdout.fnmatch_lines(["inferena: *fake/fake_adapter.py is called adapter.py from now on: rename it"])
+
+
+def test_modules_of_older_versions() -> None:
+    """A model's file may import its case from where it was, an adapter its names from the worker's package."""
+    from pytest_inferena.model import Case
+
+    assert pytest_inferena.Case is Case
+    assert pytest_inferena.Adapter is worker.Adapter

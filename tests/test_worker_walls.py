@@ -24,7 +24,7 @@ ALLOWED = {
     "worker/aten.py": BASELINE,
     "processes/workload.py": {"torch", "gguf"},  # their versions decide what is prepared
     "verdict/gate.py": {"pytorch"},  # messages that show the baseline's figures
-    "engines/framework.py": {"torch"},  # adapter.toml's field needs_torch
+    "engines/description.py": {"torch"},  # adapter.toml's field needs_torch
 }
 """Which names may stand in the code of which file or folder."""
 
@@ -43,6 +43,10 @@ def imports(file: Path, *, only_top: bool = False) -> set[str]:
             assert node.level == 0, f"{file.name} imports relatively"
             found.add(node.module or "")
     return found
+
+
+def _name(node: ast.AST) -> str:
+    return node.id if isinstance(node, ast.Name) else ""
 
 
 def _for_types(node: ast.AST) -> bool:
@@ -122,3 +126,14 @@ def test_wall_has_no_hole(tmp_path: Path, code: str) -> None:
     file.write_text(code)
 
     assert names().keys() & spoken(file) | (names().keys() & words(" ".join(imports(file))))
+
+
+def test_one_file_knows_the_kinds_of_launch() -> None:
+    """Whether an engine is Python, an executable or a package of cargo is asked where the three classes are."""
+    asking = set()
+    for file in SOURCE.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Attribute) and node.attr in {"cargo", "executable"} and "sys" != _name(node.value):
+                asking.add(str(file.relative_to(SOURCE)))
+
+    assert {"engines/kinds.py"} == asking

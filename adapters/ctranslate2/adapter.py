@@ -12,16 +12,15 @@ import ctranslate2
 import numpy as np
 from ctranslate2.models import Whisper as WhisperModel
 
-from pytest_inferena.worker import Adapter as Base
-from pytest_inferena.worker import Unsupported
+from pytest_inferena import Exchange, refuse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from pytest_inferena import Entry, Program
     from pytest_inferena.program.checkpoint import Affine, Llama, Whisper
     from pytest_inferena.program.checkpoint.whisper import Attention, Norm
-    from pytest_inferena.worker import Entry, Program
 
 Array = np.ndarray[Any, Any]
 SOT = "<|endoftext|>"
@@ -31,7 +30,7 @@ With no token for "no timestamps" either, logits stay as they are.
 """
 
 
-class Adapter(Base):
+class Adapter(Exchange):
     """The engine opens a model and builds it in one call: compiling includes loading."""
 
     model: ctranslate2.Generator | WhisperModel | None = None
@@ -59,19 +58,10 @@ class Adapter(Base):
             (folder / kind).mkdir()
             spec.save(str(folder / kind))
         for name, reason in reasons.items():
-            (folder / f"{name}.unsupported").write_text(reason)
+            refuse(folder, name, reason)
 
-    def load(self, program: Program, weights: Mapping[str, Array]) -> None:
-        """Find the model; `compile` opens it."""
-        del program, weights
-        if self.setup.exchange is None:
-            raise ValueError("CTranslate2 runs a model of its own and none was prepared")
-        self.exchange = self.setup.exchange
-
-    def compile(self, entry: Entry) -> Step:
+    def build(self, entry: Entry) -> Step:
         """Open the model, once, and bring the inputs into the engine."""
-        if (reason := self.exchange / f"{entry.name}.unsupported").exists():
-            raise Unsupported(reason.read_text())
         if (self.exchange / "llama").exists():
             generator = self._open(ctranslate2.Generator, "llama")
             return Step(entry, logits(generator, entry), np.asarray)

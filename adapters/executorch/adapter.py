@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from pytest_inferena.worker import Adapter as Base
-from pytest_inferena.worker import Unsupported, aten
+from pytest_inferena import Adapter as Base
+from pytest_inferena import Unsupported
+from pytest_inferena.worker import aten
 from pytest_inferena.worker.channels_last import channels_last, kernels_last
 
 from . import training
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from pytest_inferena.worker import Entry, Program
+    from pytest_inferena import Entry, Program
 
 LACKS = re.compile(r"Missing out variants: \{(.+?)\}")
 """What the emitter says of operators that have no kernel's signature."""

@@ -14,7 +14,7 @@ import torch
 from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
 from torch.fx.passes.infra.partitioner import Partition
 
-from pytest_inferena.worker import Unsupported
+from pytest_inferena import Unsupported
 
 if TYPE_CHECKING:
     from collections.abc import Callable

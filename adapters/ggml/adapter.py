@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ggml import ggml
 
-from pytest_inferena.worker import Adapter as Base
-from pytest_inferena.worker import Unsupported
+from pytest_inferena import Adapter as Base
+from pytest_inferena import Unsupported
 from pytest_inferena.worker.format import substitute
 
 from . import elementwise, layers, moves, windows
@@ -22,7 +22,7 @@ from .graph import Context, Graph, Value, check, fill
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pytest_inferena.worker import Entry, Node, Program
+    from pytest_inferena import Entry, Node, Program
 
 
 OPERATORS: dict[str, Any] = elementwise.OPERATORS | moves.OPERATORS | layers.OPERATORS | windows.OPERATORS

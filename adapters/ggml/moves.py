@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ggml import ggml
 
-from pytest_inferena.worker import Unsupported
+from pytest_inferena import Unsupported
 
 from .graph import EXACT
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ggml import ggml
 
-from pytest_inferena.worker import Unsupported
+from pytest_inferena import Unsupported
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,15 +6,15 @@ import dataclasses
 import json
 from typing import TYPE_CHECKING
 
-from pytest_inferena.worker import Adapter as Base
+from pytest_inferena import Exchange, refuse
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pytest_inferena.worker import Program
+    from pytest_inferena import Program
 
 
-class Adapter(Base):
+class Adapter(Exchange):
     """Only its files: the worker is `inferena-inferi`."""
 
     @classmethod
@@ -24,6 +24,6 @@ class Adapter(Base):
 
         found, reasons = recognise(program, llama)
         for name, reason in reasons.items():
-            (folder / f"{name}.unsupported").write_text(f"Inferi runs architectures that it knows: {reason}")
+            refuse(folder, name, f"Inferi runs architectures that it knows: {reason}")
         if found is not None:
             (folder / "llama.json").write_text(json.dumps(dataclasses.asdict(found)))

@@ -18,14 +18,13 @@ from iree.compiler.extras.onnx_importer import ModelInfo
 from iree.compiler.ir import Context
 from iree.compiler.tools.import_onnx.importer_externalization_overrides import IREENodeImporter, ParamData
 
-from pytest_inferena.worker import Adapter as Base
-from pytest_inferena.worker import Unsupported
+from pytest_inferena import Exchange, Unsupported
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from pytest_inferena.worker import Entry, Program
+    from pytest_inferena import Entry, Program
 
 DRIVER = "local-task"
 FLAGS = (
@@ -47,7 +46,7 @@ LACKS = re.compile(r"failed to legalize operation '([\w.]+)'[^\n]*(?:\n[^\n]*?\"
 """What iree-compile says of an operator that it has no lowering for, and the line of it that follows."""
 
 
-class Adapter(Base):
+class Adapter(Exchange):
     """Compiling is importing, iree-compile, and loading the module, which reads the weights."""
 
     @classmethod
@@ -59,18 +58,12 @@ class Adapter(Base):
 
     def load(self, program: Program, weights: Mapping[str, np.ndarray[Any, Any]]) -> None:
         """Make the device; modules read the weights when they are loaded."""
-        del program
-        if self.setup.exchange is None:
-            raise ValueError("IREE runs exchange files and none were prepared")
-        self.weights, self.exchange = weights, self.setup.exchange
+        super().load(program, weights)
         runtime.flags.parse_flags(f"--task_topology_group_count={self.setup.threads}")
         self.config = runtime.Config(DRIVER)
 
-    def compile(self, entry: Entry) -> Step:
+    def build(self, entry: Entry) -> Step:
         """Import, compile and load an entry."""
-        reason = self.exchange / f"{entry.name}.unsupported"
-        if reason.exists():
-            raise Unsupported(reason.read_text())
         model = onnx.load(self.exchange / f"{entry.name}.onnx", load_external_data=False)
         arrays = Arrays(entry, self.weights)
         parameters = outside(model, arrays)

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from pytest_inferena.worker import Adapter as Base
-from pytest_inferena.worker import Unsupported, evaluate
+from pytest_inferena import Adapter as Base
+from pytest_inferena import Unsupported, evaluate
 
 from . import windows
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from jax import Array
 
-    from pytest_inferena.worker import Entry, Operators, Program
+    from pytest_inferena import Entry, Operators, Program
 
 jax.config.update("jax_enable_x64", val=False)
 

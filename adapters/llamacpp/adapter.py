@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING, Any
 import llama_cpp as api
 import numpy as np
 
-from pytest_inferena.worker import Adapter as Base
-from pytest_inferena.worker import Unsupported
+from pytest_inferena import Exchange, refuse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from pytest_inferena import Entry, Program
     from pytest_inferena.program.checkpoint import Llama
-    from pytest_inferena.worker import Entry, Program
 
 Array = np.ndarray[Any, Any]
 MODEL = "model.gguf"
@@ -33,7 +32,7 @@ NAMES = {
 """A layer's weight → its name in GGUF."""
 
 
-class Adapter(Base):
+class Adapter(Exchange):
     """Opening the model and making a context for an entry is what compiling is."""
 
     model: Any = None
@@ -47,21 +46,12 @@ class Adapter(Base):
 
         found, reasons = recognise(program, llama)
         for name, reason in reasons.items():
-            (folder / f"{name}.unsupported").write_text(f"llama.cpp runs architectures that it knows: {reason}")
+            refuse(folder, name, f"llama.cpp runs architectures that it knows: {reason}")
         if found is not None:
             write_gguf(folder / MODEL, found, load_file(program.folder / "weights.safetensors"))
 
-    def load(self, program: Program, weights: Mapping[str, Array]) -> None:
-        """Find the model; `compile` opens it."""
-        del program, weights
-        if self.setup.exchange is None:
-            raise ValueError("llama.cpp runs a GGUF file and none was prepared")
-        self.exchange = self.setup.exchange
-
-    def compile(self, entry: Entry) -> Step:
+    def build(self, entry: Entry) -> Step:
         """Open the model, once, and make a context of the size of the entry's prompt."""
-        if (reason := self.exchange / f"{entry.name}.unsupported").exists():
-            raise Unsupported(reason.read_text())
         if self.model is None:
             api.llama_log_set(CALLBACK, None)
             parameters = api.llama_model_default_params()

@@ -15,8 +15,8 @@ from max.driver import CPU, Buffer
 from max.dtype import DType
 from max.graph import Graph, TensorType, Weight
 
-from pytest_inferena.worker import Adapter as Base
-from pytest_inferena.worker import evaluate
+from pytest_inferena import Adapter as Base
+from pytest_inferena import evaluate
 from pytest_inferena.worker.channels_last import ANCHORS, channels_last, kernels_last
 
 from . import operators, windows
@@ -25,7 +25,7 @@ from .operators import HOST, constant
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pytest_inferena.worker import Entry, Program
+    from pytest_inferena import Entry, Program
 
 OPERATORS = operators.OPERATORS | windows.OPERATORS
 

@@ -10,7 +10,7 @@ import numpy as np
 from max.dtype import DType
 from max.graph import DeviceRef, TensorValue, ops
 
-from pytest_inferena.worker import Unsupported
+from pytest_inferena import Unsupported
 
 if TYPE_CHECKING:
     from collections.abc import Callable

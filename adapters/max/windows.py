@@ -9,7 +9,7 @@ import numpy as np
 from max.dtype import DType
 from max.graph import TensorValue, ops
 
-from pytest_inferena.worker import Unsupported
+from pytest_inferena import Unsupported
 from pytest_inferena.worker.windows import counts, nearest, overhang, shares
 
 from .operators import constant, shape

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_inferena.worker import Adapter as Base
-from pytest_inferena.worker import Unsupported, evaluate
+from pytest_inferena import Adapter as Base
+from pytest_inferena import Unsupported, evaluate
 from pytest_inferena.worker.channels_last import CONVOLUTIONS, channels_last
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from pytest_inferena.worker import Entry, Program, Setup
+    from pytest_inferena import Entry, Program, Setup
     from pytest_inferena.worker.channels_last import ChannelsLast
 
 

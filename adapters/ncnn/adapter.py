@@ -16,14 +16,11 @@ from typing import TYPE_CHECKING, Any
 import ncnn
 import numpy as np
 
-from pytest_inferena.worker import Adapter as Base
-from pytest_inferena.worker import Unsupported
+from pytest_inferena import Exchange, Unsupported, refuse
 from pytest_inferena.worker.format import Ref
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from pytest_inferena.worker import Entry, Program
+    from pytest_inferena import Entry, Program
 
 NARROW = (
     "use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic", "use_bf16_packed", "use_bf16_storage",
@@ -35,7 +32,7 @@ DTYPES = {"float32": "f32", "int64": "i64"}
 ATTENTION = "scaled_dot_product_attention"
 
 
-class Adapter(Base):
+class Adapter(Exchange):
     """Parameters become the layers' own, packed as each kernel wants them: there is no load apart from compiling."""
 
     net: ncnn.Net | None = None
@@ -57,23 +54,13 @@ class Adapter(Base):
             try:
                 module = to_module(masked(entry), parameters)
             except Unsupported as error:
-                (folder / f"{name}.unsupported").write_text(str(error))
+                refuse(folder, name, error)
                 continue
             with torch.no_grad():
                 torch.jit.trace(module, inputs, check_trace=False).save(folder / f"{name}.pt")
 
-    def load(self, program: Program, weights: Mapping[str, np.ndarray[Any, Any]]) -> None:
-        """Find the exchange files, which hold the weights; they are read by `compile`."""
-        del program, weights
-        if self.setup.exchange is None:
-            raise ValueError("ncnn runs exchange files and none were prepared")
-        self.exchange = self.setup.exchange
-
-    def compile(self, entry: Entry) -> Step:
+    def build(self, entry: Entry) -> Step:
         """Convert the entry and read the result into a net."""
-        reason = self.exchange / f"{entry.name}.unsupported"
-        if reason.exists():
-            raise Unsupported(reason.read_text())
         for spec in entry.inputs:
             if spec.dtype not in DTYPES:
                 raise Unsupported(f"an input of {spec.dtype}, {spec.name}: ncnn takes {' and '.join(DTYPES)}")

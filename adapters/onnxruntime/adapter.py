@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnxruntime as ort
 
-from pytest_inferena.worker import Adapter as Base
-from pytest_inferena.worker import Unsupported
+from pytest_inferena import Exchange, Unsupported
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from pytest_inferena.worker import Entry, Program
+    from pytest_inferena import Entry, Program
 
 PROVIDERS = {"cpu": "CPUExecutionProvider"}
 WEIGHTS_FOLDER = "session.model_external_initializers_file_folder_path"
@@ -30,7 +29,7 @@ LACKS = re.compile(
 NODE = re.compile(r"(?:with name '|In Node, \(\")([^'\"]+)")
 
 
-class Adapter(Base):
+class Adapter(Exchange):
     """Compiling is making the session, which reads the weights: there is no load apart from it."""
 
     sessions: tuple[ort.InferenceSession, ...] = ()
@@ -44,16 +43,11 @@ class Adapter(Base):
 
     def load(self, program: Program, weights: Mapping[str, np.ndarray[Any, Any]]) -> None:
         """Read the exchange files; the weights they point to are read by the sessions."""
-        if self.setup.exchange is None:
-            raise ValueError("ONNX Runtime runs exchange files and none were prepared")
-        self.program, self.weights = program, weights
-        self.models = {path.stem: path.read_bytes() for path in self.setup.exchange.glob("*.onnx")}
-        self.reasons = {path.stem: path.read_text() for path in self.setup.exchange.glob("*.unsupported")}
+        super().load(program, weights)
+        self.models = {path.stem: path.read_bytes() for path in self.exchange.glob("*.onnx")}
 
-    def compile(self, entry: Entry) -> Step:
+    def build(self, entry: Entry) -> Step:
         """Make a session of the entry at the highest optimisation level."""
-        if entry.name not in self.models:
-            raise Unsupported(self.reasons[entry.name])
         session = self._session(self.models[entry.name])
         self.sessions = (*self.sessions, session)
         arrays = {**entry.arrays("inputs")}

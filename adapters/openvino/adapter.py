@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import openvino as ov
 
-from pytest_inferena.worker import Adapter as Base
-from pytest_inferena.worker import Unsupported
+from pytest_inferena import Exchange, Unsupported
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from pytest_inferena.worker import Entry, Program
+    from pytest_inferena import Entry, Program
 
 TAKEN_APART = "Attention"
 """ONNX's operator that OpenVINO spells out with more nodes than the table does; all others are as quick either way."""
@@ -30,7 +29,7 @@ REFUSES = re.compile(r"'<Node\((?P<kind>\w+)\): (?P<node>[^>]+)>': [^\n]*\n(?P<w
 """What it says of a node whose operator it knows, but not all ways of using it."""
 
 
-class Adapter(Base):
+class Adapter(Exchange):
     """Compiling reads the weights, and packs them: there is no load apart from it."""
 
     compiled: ov.CompiledModel | None = None
@@ -43,17 +42,12 @@ class Adapter(Base):
         write_entries(program, folder, linked=True, fused=FUSED - {TAKEN_APART})
 
     def load(self, program: Program, weights: Mapping[str, np.ndarray[Any, Any]]) -> None:
-        """Find the exchange files; they and the weights are read by `compile`."""
-        del program
-        if self.setup.exchange is None:
-            raise ValueError("OpenVINO runs exchange files and none were prepared")
-        self.core, self.weights, self.exchange = ov.Core(), weights, self.setup.exchange
+        """Find the exchange files; they and the weights are read by `build`."""
+        super().load(program, weights)
+        self.core = ov.Core()
 
-    def compile(self, entry: Entry) -> Step:
+    def build(self, entry: Entry) -> Step:
         """Read the entry's model and compile it for one request at a time."""
-        reason = self.exchange / f"{entry.name}.unsupported"
-        if reason.exists():
-            raise Unsupported(reason.read_text())
         doubles = [spec.name for spec in entry.specs.values() if spec.dtype == "float64"]
         if doubles:
             raise Unsupported(f"float64, tensor {doubles[0]}: OpenVINO's CPU plugin calculates it in float32")

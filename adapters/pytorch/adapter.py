@@ -6,15 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from pytest_inferena.worker import Adapter as Base
-from pytest_inferena.worker import Unsupported, aten
+from pytest_inferena import Adapter as Base
+from pytest_inferena import Unsupported
+from pytest_inferena.worker import aten
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     import numpy as np
 
-    from pytest_inferena.worker import Entry, Program
+    from pytest_inferena import Entry, Program
 
 
 class Adapter(Base):

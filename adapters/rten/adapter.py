@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING
 
 import onnx
 
+from pytest_inferena import Exchange
 from pytest_inferena.program.onnx import FUSED, to_onnx, write_entries
-from pytest_inferena.worker import Adapter as Base
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pytest_inferena.worker import Program
+    from pytest_inferena import Program
 
 
-class Adapter(Base):
+class Adapter(Exchange):
     """Only its files: the worker is `inferena-rten`."""
 
     @classmethod

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from tinygrad import Device, Tensor, TinyJit, dtypes
 from tinygrad.engine.jit import JitError
 
-from pytest_inferena.worker import Adapter as Base
-from pytest_inferena.worker import Unsupported, evaluate
+from pytest_inferena import Adapter as Base
+from pytest_inferena import Unsupported, evaluate
 from pytest_inferena.worker.windows import nearest, shares
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from pytest_inferena.worker import Entry, Program
+    from pytest_inferena import Entry, Program
 
 
 def to_device(array: Any) -> Tensor:

@@ -14,18 +14,18 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_inferena import Program, Setup
 from pytest_inferena.collect.target import Target
 from pytest_inferena.commands.cli import registry
 from pytest_inferena.machine import thread_budget
 from pytest_inferena.processes.preparer import Prepared, Preparer
 from pytest_inferena.processes.workload import Workload
-from pytest_inferena.worker import Program, Setup
 from pytest_inferena.worker.server import Weights, load_adapter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from pytest_inferena.worker import Step
+    from pytest_inferena import Step
 
 SETTLE = 0.1
 """Seconds in which the threads of the way before go to sleep."""

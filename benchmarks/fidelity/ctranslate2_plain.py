@@ -13,9 +13,9 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast
 
+from pytest_inferena import Program
 from pytest_inferena.machine import thread_budget
 from pytest_inferena.prepare.case import load_case
-from pytest_inferena.worker import Program
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,8 +13,8 @@ import numpy as np
 from benchmarks.fidelity.common import arguments, compiled, prepared, side_by_side, stepping
 from ggml import ggml
 
+from pytest_inferena import Program
 from pytest_inferena.machine import thread_budget
-from pytest_inferena.worker import Program
 from pytest_inferena.worker.server import Weights
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ import onnx
 from benchmarks.fidelity.common import arguments, prepared
 from iree import runtime
 
+from pytest_inferena import Program, Setup
 from pytest_inferena.machine import thread_budget
-from pytest_inferena.worker import Program, Setup
 from pytest_inferena.worker.server import Weights, load_adapter
 from pytest_inferena.worker.timing import Loop, measure
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from benchmarks.fidelity.common import arguments, compiled, prepared, side_by_side, stepping
 
-from pytest_inferena.worker import Program
+from pytest_inferena import Program
 from pytest_inferena.worker.server import Weights
 
 HEADS, GROUPS, EPS, THETA = 9, 3, 1e-5, 100_000.0

@@ -13,7 +13,7 @@ from max.driver import CPU, Buffer
 from max.dtype import DType
 from max.graph import DeviceRef, Graph, TensorType, TensorValue, ops
 
-from pytest_inferena.worker import Program
+from pytest_inferena import Program
 from pytest_inferena.worker.server import Weights
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ import numpy as np
 from benchmarks.fidelity.common import arguments, compiled, prepared, side_by_side, stepping
 from safetensors.torch import load_file
 
+from pytest_inferena import Program
 from pytest_inferena.prepare.case import load_case
-from pytest_inferena.worker import Program
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,4 +1,17 @@
-"""Which ML framework runs this model best on this machine, and does it still compute the right thing?"""
+"""Which ML framework runs this model best on this machine, and does it still compute the right thing?
+
+What models, adapters and tests of others may import by `from pytest_inferena import …`; it stays, and is imported
+when it is asked for.
+
+A model's file: `Case`.
+
+An adapter, in a worker process: `Adapter`, or `Exchange` where `prepare` writes files and may `refuse` an entry;
+`Setup`, which it is made with; `Step`, which it compiles an entry to; the `Program` and what it consists of, `Entry`,
+`Node`, `Ref` and `TensorSpec`; `evaluate`, which walks an entry with an operator table; `Operators`, the type of what
+an engine says it has; and `Unsupported`.
+
+A test: `judge`, the gate as a function, and its `Verdict`.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +21,47 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pytest_inferena.prepare.case import Case
     from pytest_inferena.verdict.gate import Verdict, judge
+    from pytest_inferena.worker import (
+        Adapter,
+        Entry,
+        Exchange,
+        Node,
+        Operators,
+        Program,
+        Ref,
+        Setup,
+        Step,
+        TensorSpec,
+        Unsupported,
+        evaluate,
+        refuse,
+    )
 
-__all__ = ["Case", "Verdict", "judge"]
+__all__ = [
+    "Adapter",
+    "Case",
+    "Entry",
+    "Exchange",
+    "Node",
+    "Operators",
+    "Program",
+    "Ref",
+    "Setup",
+    "Step",
+    "TensorSpec",
+    "Unsupported",
+    "Verdict",
+    "evaluate",
+    "judge",
+    "refuse",
+]
 
-_MODULES = {"Case": "prepare.case", "Verdict": "verdict.gate", "judge": "verdict.gate"}
+_ELSEWHERE = {"Case": "prepare.case", "Verdict": "verdict.gate", "judge": "verdict.gate"}
+"""Where those lie that are not the worker's."""
 
 
 def __getattr__(name: str) -> Any:
-    """Import what is public when it is asked for: pytest and every worker load this module and need none of it."""
-    if name not in _MODULES:
+    """Import what is public when it is asked for: pytest loads this module and needs none of it."""
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+    return getattr(importlib.import_module(f"{__name__}.{_ELSEWHERE.get(name, 'worker')}"), name)

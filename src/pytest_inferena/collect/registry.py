@@ -52,7 +52,7 @@ class Registry:
         for name, python in pythons.items():
             if name not in named:
                 raise RegistryError(f"{name} is no framework; there are {', '.join(named)}")
-            if program := named[name].executable or named[name].cargo:
+            if program := named[name].kind.program:
                 raise RegistryError(f"{name} runs {program}, not Python")
             if (found := shutil.which(python)) is None:
                 raise RegistryError(f"{python} is no interpreter; 'inferena setup --isolated {name}' makes one")

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 from pytest_inferena.collect.registry import Registry, collect
 from pytest_inferena.engines import crates
+from pytest_inferena.engines.distributions import SetupError
 from pytest_inferena.engines.framework import RegistryError
-from pytest_inferena.engines.install import SetupError, setup
+from pytest_inferena.engines.install import setup
 from pytest_inferena.results import ResultsError, read, read_all
 from pytest_inferena.store import cache
 
@@ -159,7 +160,7 @@ def _setup(options: argparse.Namespace) -> None:
         except SetupError as error:
             failures.append(str(error))
             continue
-        chosen = f", --inferena-python={engine.name}={python}" if options.isolated and not engine.cargo else ""
+        chosen = f", --inferena-python={engine.name}={python}" if options.isolated and not engine.kind.program else ""
         print(f"{engine.title}: installed{chosen}", flush=True)
     if failures:
         raise SetupError("\n".join(failures))
@@ -169,8 +170,8 @@ def _wheel(options: argparse.Namespace) -> None:
     known = registry()
     engines = _chosen(known, options.engine) if options.engine else known.frameworks
     for engine in engines.values():
-        if engine.cargo:
-            print(crates.wheel(engine.folder, engine.cargo, engine.title, options.output))
+        if made := engine.kind.wheel(options.output):
+            print(made)
         elif options.engine:
             raise SetupError(f"{engine.title} is no engine in Rust: 'pip install pytest-inferena[{engine.name}]'")
 

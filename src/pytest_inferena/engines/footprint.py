@@ -1,10 +1,9 @@
-"""What must be shipped to run an engine: the size of its executable, or of its distributions and what they require."""
+"""What must be shipped to run an engine in Python: the size of its distributions and of what they require."""
 
 from __future__ import annotations
 
 import functools
 import importlib.metadata
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,32 +13,19 @@ from packaging.utils import canonicalize_name
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pytest_inferena.engines.framework import Backend, Framework
 
-MIB = 1 << 20
-
-
-def mib(framework: Framework, backend: Backend) -> float | None:
-    """Installed size of what a backend needs; the interpreter and the system's libraries are not part of it.
-
-    Returns:
-        MiB; None where its files are not to be found from here: another interpreter's.
-    """
-    if framework.cargo or framework.executable:
-        program = Path(framework.command(backend)[0])
-        return program.stat().st_size / MIB if program.exists() else None
-    if framework.python != sys.executable:
-        return None
-    return sum(map(_size, closure(framework.requires, framework.alone))) / MIB
-
-
-def closure(requirements: Iterable[str], alone: Iterable[str] = ()) -> set[str]:
-    """Names of distributions that are here and that these requirements lead to, extras and markers obeyed.
+def size(requirements: Iterable[str], alone: Iterable[str] = ()) -> int:
+    """Bytes of distributions and of what they require.
 
     Args:
         requirements: as pip takes them.
         alone: those of them that are used without what they require.
     """
+    return sum(map(_size, closure(requirements, alone)))
+
+
+def closure(requirements: Iterable[str], alone: Iterable[str] = ()) -> set[str]:
+    """Names of distributions that are here and that these requirements lead to, extras and markers obeyed."""
     ends = {Requirement(text).name for text in alone}
     waiting = [Requirement(text) for text in requirements]
     seen: set[tuple[str, frozenset[str]]] = set()

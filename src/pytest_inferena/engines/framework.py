@@ -1,210 +1,56 @@
-"""A framework: what its adapter.toml says, and whether it can run here."""
+"""A framework: an engine as this machine has it, ready to run or not."""
 
 from __future__ import annotations
 
-import contextlib
-import importlib.metadata
-import json
-import re
 import shutil
-import subprocess
 import sys
-import tomllib
-from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from packaging.requirements import InvalidRequirement, Requirement
-
-from pytest_inferena.engines import crates
-from pytest_inferena.engines.fields import FieldError, build
+from pytest_inferena.engines.description import METRICS, Backend, Description, KnownIssue, RegistryError
+from pytest_inferena.engines.kinds import Kind, kind_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Mapping
+    from pathlib import Path
 
-    from packaging.specifiers import SpecifierSet
+__all__ = ["METRICS", "Backend", "Framework", "KnownIssue", "RegistryError"]
 
-METRICS = ("compile", "inference", "latency", "training")
-WORKER = Path(__file__).parents[1] / "worker" / "__main__.py"
-"""The Python worker, started by its path."""
-PHASES = ("hello", "load", "compile", "measure", "outputs")
-"""Requests to a worker; each has its deadline."""
-NAME = re.compile(r"[a-z0-9_.]+")
-_ASK = """
-import importlib.metadata, json, sys
-versions = {}
-for name in sys.argv[1:]:
-    try:
-        versions[name] = importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        pass
-print(json.dumps(versions))
-"""
-"""Asks an interpreter for its distributions."""
+MIB = 1 << 20
 
 
-class RegistryError(ValueError):
-    """A model or an adapter that cannot be registered; the message says where and what to do."""
+class Framework(Description):
+    """What adapter.toml says, and whether it can run here; how is its kind's affair."""
 
-
-@dataclass(frozen=True)
-class Backend:
-    """One way an engine can run, on one device."""
-
-    name: str
-    device: str
-    tools: tuple[str, ...] = ()
-    """Programs that have to be on PATH, such as a compiler."""
-    platforms: tuple[str, ...] = ()
-    """Where it exists at all, as `sys.platform` names it; empty: everywhere."""
-    env: Mapping[str, str] = field(default_factory=dict, hash=False)
-    """Environment of the worker, beside the framework's."""
-    tuned: bool = False
-    """The engine searches for fast kernels by timing them: the variant `tuned`, which has to be asked for."""
-    feature: str = ""
-    """The feature of cargo that its executable is built with, for engines in Rust."""
-    build_tools: Mapping[str, str] = field(default_factory=dict, hash=False)
-    """Programs that building the feature takes, and what brings each."""
-
-    @property
-    def variant(self) -> str:
-        """What the results call it."""
-        return "tuned" if self.tuned else "vanilla"
-
-
-@dataclass(frozen=True)
-class Absent:
-    """A metric that an engine does not have, with the engine's own limit as reason."""
-
-    metric: str
-    reason: str
-    model: str | None = None
-
-
-@dataclass(frozen=True)
-class KnownIssue:
-    """An upstream bug: the cell is expected to fail while the installed version is in the range."""
-
-    metric: str
-    reason: str
-    link: str
-    model: str | None = None
-    distribution: str = ""
-    versions: str = ""
-    """A version specifier such as `>=1.2,<1.4`; empty: every version."""
-
-
-@dataclass(frozen=True, eq=False)
-class Framework:
-    """An adapter's identity: what adapter.toml says. Equal only to itself: the registry has one of each."""
-
-    name: str
-    title: str
-    language: str
-    folder: Path
-    requires: tuple[str, ...] = ()
-    """Python distributions with the range of versions that was tested, as pip takes them (`jax>=0.10,<1`)."""
-    install: str = ""
-    """The command that installs what is missing; empty: `inferena setup NAME`, which installs `requires`."""
-    alone: tuple[str, ...] = ()
-    """Those of them that are installed without what they ask for themselves: `requires` has what is needed of it."""
-    build: Mapping[str, str] = field(default_factory=dict)
-    """Distributions that `inferena setup` builds on this machine, with the CMAKE_ARGS to do it by."""
-    debian: tuple[str, ...] = ()
-    """Packages of Debian and its kin that `inferena setup` installs where it may."""
-    backends: tuple[Backend, ...] = ()
-    training: str = "autograd"
-    """`autograd`: its own; `joint`: it runs PyTorch's gradient graph; `none`."""
-    exchange: bool = False
-    """Whether the adapter's `prepare` writes files, in the preparer."""
-    needs_torch: str = ""
-    """Why its worker imports torch, if it does."""
-    executable: str = ""
-    """A program that speaks the worker protocol, instead of a Python adapter."""
-    cargo: str = ""
-    """The same, built by cargo from this folder's package: the name of the executable."""
-    env: Mapping[str, str] = field(default_factory=dict)
-    """Environment of the worker; `{scratch}`, `{kernels}` and `{threads}` are filled in."""
-    timeouts: Mapping[str, float] = field(default_factory=dict)
-    absent: tuple[Absent, ...] = ()
-    known_issues: tuple[KnownIssue, ...] = ()
-    python: str = sys.executable
-    """The interpreter of its worker: this one, or what --inferena-python names."""
+    def check(self, file: Path) -> None:
+        """Raise RegistryError for what is wrong in adapter.toml, or with the files beside it."""
+        super().check(file)
+        if lacking := self.kind.lacks():
+            raise RegistryError(f"{file}: {lacking}")
 
     @cached_property
-    def adapter(self) -> Path:
-        """The Python adapter: `adapter.py`, or the file that adapters of older versions had instead."""
-        older = self.folder / f"{self.name}_adapter.py"
-        new = self.folder / "adapter.py"
-        return older if older.exists() and not new.exists() else new
-
-    @property
-    def note(self) -> str:
-        """What its author should change, although it still works; "" if nothing."""
-        if self.adapter.name == "adapter.py":
-            return ""
-        return f"{self.adapter} is called adapter.py from now on: rename it"
-
-    @property
-    def entries(self) -> list[str]:
-        """The entries of a Program that it runs."""
-        trains = {"autograd": ["training"], "joint": ["joint"]}
-        return ["inference", "latency", *trains.get(self.training, ())]
-
-    @property
-    def remedy(self) -> str:
-        """The command that installs it."""
-        return self.install or f"inferena setup {self.name}"
+    def kind(self) -> Kind:
+        """How its worker is started."""
+        return kind_of(self)
 
     @property
     def sources(self) -> list[Path]:
         """The folders that hold all of its adapter."""
-        return crates.packages(self.folder) if self.cargo else [self.folder]
-
-    def built(self, backend: Backend) -> crates.Build | None:
-        """Of an engine in Rust: the executable that there is."""
-        return crates.found(self.folder, self.cargo, backend.feature)
+        return self.kind.sources()
 
     def command(self, backend: Backend) -> tuple[str, ...]:
         """What starts its worker, where nothing is missing."""
-        if self.cargo:
-            built = self.built(backend)
-            return (str(built.program if built else self.cargo),)
-        if self.executable:
-            return (str(self.folder / self.executable),)
-        return (self.python, str(WORKER), self.name, str(self.adapter), *self.requirements)
-
-    def environment(self, backend: Backend, scratch: Path, threads: int, kernels: Path | None = None) -> dict[str, str]:
-        """What its worker's environment is to have: adapter.toml's `env` and the backend's, filled in.
-
-        Kernels that the engine compiles go to `scratch`, which is empty: `compile` is measured cold. Where nothing is
-        measured they may go to a folder that stays.
-        """
-        filled = {"scratch": str(scratch), "kernels": str(kernels or scratch), "threads": str(threads)}
-        return {name: value.format_map(filled) for name, value in {**self.env, **backend.env}.items()}
-
-    @cached_property
-    def requirements(self) -> Mapping[str, SpecifierSet]:
-        """Name → versions that were tested, of what this platform needs."""
-        parsed = [Requirement(text) for text in self.requires]
-        return {one.name: one.specifier for one in parsed if one.marker is None or one.marker.evaluate()}
+        return self.kind.command(backend)
 
     @cached_property
     def versions(self) -> Mapping[str, str]:
         """Versions of the required distributions that its interpreter has, or of what an executable is built of."""
-        if self.cargo:  # what it requires of Python is for the preparer, which runs here
-            builds = (self.built(backend) for backend in self.backends)
-            return {**found_versions(self.requirements), **next((one.versions for one in builds if one), {})}
-        if self.python == sys.executable:
-            return found_versions(self.requirements)
-        command = [self.python, "-c", _ASK, *self.requirements]
-        try:
-            answer = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
-            versions: dict[str, str] = json.loads(answer)
-        except (OSError, subprocess.SubprocessError, ValueError) as error:
-            raise RegistryError(f"{self.python}, the interpreter of {self.name}, does not answer: {error}") from error
-        return versions
+        return self.kind.versions()
+
+    def footprint(self, backend: Backend) -> float | None:
+        """MiB of what must be shipped to run a backend; None where its files are not to be found from here."""
+        size = self.kind.size(backend)
+        return None if size is None else size / MIB
 
     def installed(self) -> tuple[dict[str, str], str]:
         """Versions of the distributions there are, and the reason why it cannot run ("" if it can)."""
@@ -223,90 +69,4 @@ class Framework:
             return f"{backend.name} is for {' and '.join(backend.platforms)} only"
         absent = [tool for tool in backend.tools if shutil.which(tool) is None]
         tools = f"{' and '.join(absent)} not found on PATH: install it" if absent else ""
-        return self.installed()[1] or self._unbuilt(backend) or tools
-
-    def _unbuilt(self, backend: Backend) -> str:
-        if not self.cargo:
-            return ""
-        build = self.built(backend)
-        if build is None:
-            feature = f" --feature {backend.feature}" if backend.feature else ""
-            return f"{self.cargo}{feature and ' with'}{feature} is not built: {self.remedy}{feature}"
-        return "" if shutil.which(build.program) else f"{build.program} is no program: {self.remedy}"
-
-    @classmethod
-    def read(cls, folder: Path) -> Framework:
-        """Read `adapter.toml`.
-
-        Raises:
-            RegistryError: it is missing, broken, or has a field that is unknown or of the wrong type.
-        """
-        file = folder / "adapter.toml"
-        try:
-            document = tomllib.loads(file.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise RegistryError(f"{file}: {error.strerror}; every adapter's folder holds an adapter.toml") from error
-        except tomllib.TOMLDecodeError as error:
-            raise RegistryError(f"{file}: {error}") from error
-        try:
-            parts = {
-                key: tuple(_entries(key, item, document.pop(key)))
-                for key, item in (("backends", Backend), ("absent", Absent), ("known_issues", KnownIssue))
-                if key in document
-            }
-            framework = build(cls, document, folder=folder, python=sys.executable, **parts)
-        except FieldError as error:
-            raise RegistryError(f"{file}: {error}") from error
-        framework.check(file)
-        return framework
-
-    def check(self, file: Path) -> None:
-        """Raise RegistryError for values that no field's type rules out."""
-        self._check_names(file)
-        if not self.backends:
-            raise RegistryError(f"{file}: no [[backends]]; one with name and device is needed")
-        if self.training not in {"autograd", "joint", "none"}:
-            raise RegistryError(f"{file}: training = {self.training!r}; one of autograd, joint, none")
-        for metric in (*(item.metric for item in self.absent), *(issue.metric for issue in self.known_issues)):
-            if metric not in METRICS:
-                raise RegistryError(f"{file}: metric {metric!r}; one of {', '.join(METRICS)}")
-        for phase in self.timeouts:
-            if phase not in PHASES:
-                raise RegistryError(f"{file}: timeouts: {phase} is no phase; one of {', '.join(PHASES)}")
-        try:
-            _ = self.requirements
-        except InvalidRequirement as error:
-            raise RegistryError(f"{file}: requires: {str(error).splitlines()[0]}") from error
-        self._check_files(file)
-
-    def _check_files(self, file: Path) -> None:
-        if self.cargo and not (self.folder / "Cargo.toml").exists():
-            raise RegistryError(f"{file}: cargo = {self.cargo!r}, and there is no Cargo.toml beside it")
-        if not (self.executable or self.cargo) and not self.adapter.exists():
-            raise RegistryError(f"{file}: {self.adapter.name} is missing beside it, and no executable is named")
-        if self.exchange and not self.adapter.exists():
-            raise RegistryError(f"{file}: exchange = true, and {self.adapter.name}, which writes the files, is missing")
-
-    def _check_names(self, file: Path) -> None:
-        parts = (part for backend in self.backends for part in (backend.name, backend.device))
-        for name in (self.name, self.language, *parts):
-            if not NAME.fullmatch(name):
-                raise RegistryError(f"{file}: name {name!r}: only a-z, 0-9, _ and . (it is a marker and part of ids)")
-
-
-def found_versions(names: Iterable[str]) -> dict[str, str]:
-    """Versions of those distributions that this interpreter has."""
-    versions = {}
-    for name in names:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            versions[name] = importlib.metadata.version(name)
-    return versions
-
-
-def _entries(key: str, kind: Any, tables: Any) -> Iterator[Any]:
-    """What an array of tables holds."""
-    for table in tables if isinstance(tables, list) else [tables]:
-        try:
-            yield build(kind, table)
-        except FieldError as error:
-            raise FieldError(f"[[{key}]]: {error}") from error
+        return self.installed()[1] or self.kind.missing(backend) or tools

@@ -11,9 +11,7 @@ from __future__ import annotations
 import gc
 import importlib.metadata
 import json
-import site
 import sys
-import sysconfig
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +23,7 @@ from pytest_inferena.collect.model import Model
 from pytest_inferena.prepare.case import load_case
 from pytest_inferena.prepare.entries import entries, write_entry
 from pytest_inferena.prepare.expanded import write_expanded
+from pytest_inferena.prepare.imported import Imported
 from pytest_inferena.prepare.reference import ENTRIES, write_golden
 from pytest_inferena.prepare.weights import WeightsUnavailable, resolve_weights
 from pytest_inferena.program.graph import NotExportable
@@ -38,16 +37,15 @@ if TYPE_CHECKING:
 
     from pytest_inferena.prepare.case import Case
 
-PACKAGE = Path(__file__).parents[1]
-
 
 def main(request_file: str) -> int:
     """Answer one request; 0 also when the answer is an error."""
     request = json.loads(Path(request_file).read_text())
     folder = Path(request["folder"])
+    made_by = Imported(Path(request["adapter"]).parent if "adapter" in request else None)
     try:
         facts = PARTS[request["part"]](folder, request)
-        facts["sources"] = sorted(map(str, own_sources()))
+        facts |= made_by.origins(distributions(request)).to_json()
         (folder / "facts.json").write_text(json.dumps(facts))
     except (WeightsUnavailable, Unsupported) as error:
         _fail(folder, "unsupported", str(error))
@@ -126,6 +124,11 @@ def expand(folder: Path, request: Mapping[str, Any]) -> dict[str, Any]:
 PARTS = {"base": base, "joint": joint_entry, "exchange": exchange, "expand": expand}
 
 
+def distributions(request: Mapping[str, Any]) -> tuple[str, ...]:
+    """Those that a checkpoint is read from without an import of them."""
+    return Model.from_file(Path(request["source"])).packages if request.get("weights") == "package" else ()
+
+
 def _case(request: Mapping[str, Any]) -> tuple[Case, str]:
     gc.disable()  # importing makes hardly any garbage, and what was imported stays:
     case = load_case(Path(request["source"]), request["size"])
@@ -134,22 +137,6 @@ def _case(request: Mapping[str, Any]) -> tuple[Case, str]:
     gc.freeze()  # looking for garbage in it takes a sixth of a capture
     gc.enable()
     return case, label
-
-
-def own_sources() -> set[Path]:
-    """Files of the modules that the model brought along: all that are neither installed nor ours."""
-    places = (*map(sysconfig.get_path, ("stdlib", "platstdlib", "purelib", "platlib")), *site.getsitepackages())
-    installed = (*places, site.getusersitepackages(), PACKAGE)
-    elsewhere = {Path(str(place)).resolve() for place in installed}
-    found = set()
-    for module in list(sys.modules.values()):
-        file = getattr(module, "__file__", None)
-        if not isinstance(file, str) or not file.endswith(".py"):
-            continue
-        path = Path(file)
-        if path.is_absolute() and path.exists():  # torch names some that do not exist
-            found.add(path.resolve())
-    return {path for path in found if elsewhere.isdisjoint(path.parents)}
 
 
 if __name__ == "__main__":

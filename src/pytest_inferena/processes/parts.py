@@ -1,8 +1,10 @@
-"""What is prepared once and kept: Programs, weights, golden data and exchange files, by content hash.
+"""What is prepared once and kept: Programs, weights, golden data and exchange files.
 
-A folder of the cache holds parts, each with a manifest that is written last: `base` (Program, weights,
-golden), `joint`, and one for each engine's exchange files. A part counts only while its manifest's files,
-the sources and the Program that it was made from are what the manifest says.
+A workload's folder holds a folder for each Program that was made of it: another PyTorch, or another state of the
+sources, makes another one, and whoever runs the old one is not disturbed. A Program's folder holds parts: `base`
+(Program, weights, golden), `joint`, and folders such as `exchange-ENGINE-…`, again one for each way in which it was
+made. A part has a manifest, which is written last. It counts only while its files, what it was made from, and the
+Program that it was made of are what the manifest says.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import hashlib
 import json
 import shutil
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,11 +23,33 @@ from filelock import FileLock
 from pytest_inferena.store.cache import root
 from pytest_inferena.store.disk import CacheError
 from pytest_inferena.store.hashes import sha256
+from pytest_inferena.store.origins import Origins
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator, Mapping
 
     from pytest_inferena.processes.workload import Workload
+
+BASE = "base"
+IN_PROGRAM = frozenset({BASE, "joint"})
+"""Parts whose files lie in the Program's own folder: what `joint` is made by makes `base`, too."""
+SUFFIX = ".manifest.json"
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part that is there, and made from what there is today."""
+
+    program: Path
+    """The Program's folder."""
+    name: str
+    """As its manifest is called: `base`, `exchange-ENGINE-0123456789abcdef`."""
+    manifest: Mapping[str, Any]
+
+    @property
+    def folder(self) -> Path:
+        """Where its files lie, if it is a folder of its own."""
+        return self.program / self.name
 
 
 class Folder:
@@ -35,38 +60,57 @@ class Folder:
         self.path = root() / "programs" / workload.key()
         self.notes: list[str] = []
         """What the user should be told: which files were damaged."""
-        self._valid: dict[str, dict[str, Any]] = {}
+        self._whole: dict[str, Part] = {}
 
     def lock(self) -> FileLock:
         """Held while a part is made, by whichever process comes first."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         return FileLock(self.path.with_suffix(".lock"))
 
-    def manifest(self, part: str) -> dict[str, Any] | None:
-        """The manifest of a part that is whole and made from what there is today; else None."""
-        if part in self._valid:
-            return self._valid[part]
-        file = self.path / f"{part}.manifest.json"
-        if not file.exists():
-            return None
+    def part(self, name: str, adapter: Path | None = None, *, whole: bool = True) -> Part | None:
+        """A part that is made from what there is today; None if there is none.
+
+        Args:
+            name: `base`, `joint`, or what a folder's name begins with.
+            adapter: the folder of the adapter that makes it.
+            whole: read all its files and compare them, once a session; else only its manifest.
+        """
+        if name in self._whole:
+            return self._whole[name]
+        damaged: list[Path] = []
+        for file in self._manifests(name, whole=whole):
+            part, broken = self._read(file, name, adapter, whole=whole)
+            damaged += broken
+            if part is not None and not broken:
+                if whole:
+                    self._whole[name] = part
+                return part
+        note = f"{damaged[0]} was damaged, so {name} was prepared again" if whole and damaged else ""
+        self.notes += [note] if note and note not in self.notes else []
+        return None
+
+    def _manifests(self, name: str, *, whole: bool) -> list[Path]:
+        if name == BASE:
+            return sorted(self.path.glob(f"*/{BASE}{SUFFIX}"))
+        base = self.part(BASE, whole=whole)
+        return sorted([*base.program.glob(name + SUFFIX), *base.program.glob(f"{name}-*{SUFFIX}")]) if base else []
+
+    def _read(self, file: Path, name: str, adapter: Path | None, *, whole: bool) -> tuple[Part | None, list[Path]]:
+        """A part by its manifest, None where it is old; and what of it is damaged."""
         try:
             manifest: dict[str, Any] = json.loads(file.read_text())
-            damaged = [name for name, kept in manifest["files"].items() if not _is(self.path / name, kept)]
-            fresh = all(_is(Path(path), {"sha256": kept}) for path, kept in manifest["sources"].items())
-            fresh = fresh and manifest["program"] == self._program(part)
+            if not Origins.from_json(manifest).are_todays(adapter) or manifest["program"] != self._program(name):
+                return None, []
+            files = manifest["files"].items() if whole else ()
+            damaged = [file.parent / path for path, kept in files if not _is(file.parent / path, kept)]
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            manifest, damaged, fresh = {}, [file.name], False
-        if damaged:
-            self.notes.append(f"{self.path / damaged[0]} was damaged, so {part} was prepared again")
-        if damaged or not fresh:
-            return None
-        self._valid[part] = manifest
-        return manifest
+            return None, [file]
+        return Part(file.parent, file.name.removesuffix(SUFFIX), manifest), damaged
 
     def _program(self, part: str) -> str:
         """A hash of the Program and weights that a part is made from; "" for `base` itself."""
-        base = None if part == "base" else self.manifest("base")
-        files = {} if base is None else base["files"]
+        base = None if part == BASE else self.part(BASE, whole=False)
+        files = {} if base is None else base.manifest["files"]
         made_from = sorted((name, kept["sha256"]) for name, kept in files.items() if not name.startswith("golden"))
         return hashlib.sha256(json.dumps(made_from).encode()).hexdigest() if files else ""
 
@@ -81,25 +125,36 @@ class Folder:
         finally:
             shutil.rmtree(made, ignore_errors=True)
 
-    def publish(self, part: str, made: Path, facts: dict[str, Any], sources: Iterable[Path]) -> None:
+    def publish(self, name: str, made: Path, facts: dict[str, Any], origins: Origins) -> None:
         """Move what was made in `made` into place, the manifest last, so that a part is whole or absent."""
+        kept = name if name in IN_PROGRAM else f"{name}-{origins.digest()}"
+        if (made / name).is_dir():
+            (made / name).rename(made / kept)
         files = {
             str(path.relative_to(made)): {"size": path.stat().st_size, "sha256": sha256(path)}
             for path in sorted(made.rglob("*")) if path.is_file()
         }  # fmt: skip
-        manifest = {"files": files, "sources": {str(path): sha256(path) for path in sources}, **facts}
-        manifest["program"] = self._program(part)
-        draft, final = made / "manifest.json", self.path / f"{part}.manifest.json"
+        manifest = {"files": files, **facts, **origins.to_json(), "program": self._program(name)}
+        target = self._target(name, origins)
+        draft, final = made / "manifest.json", target / f"{kept}{SUFFIX}"
         draft.write_text(json.dumps(manifest))
         _remove_folder(final)
         final.unlink(missing_ok=True)
-        for child in made.iterdir():  # a folder is an engine's own, with what an older adapter left there, or damage
-            _remove_folder(self.path / child.name)
-        for name in files:
-            (self.path / name).parent.mkdir(parents=True, exist_ok=True)
-            (made / name).replace(self.path / name)
-        self.path.mkdir(parents=True, exist_ok=True)
+        for child in made.iterdir():  # a folder is an engine's own, with damage that is left there
+            _remove_folder(target / child.name)
+        for file in files:
+            (target / file).parent.mkdir(parents=True, exist_ok=True)
+            (made / file).replace(target / file)
+        target.mkdir(parents=True, exist_ok=True)
         draft.replace(final)
+
+    def _target(self, name: str, origins: Origins) -> Path:
+        """The folder of the Program that a part belongs to."""
+        if name == BASE:
+            return self.path / origins.digest()
+        if (base := self.part(BASE, whole=False)) is None:
+            raise CacheError(f"{self.path} changed while {name} was made of it; run again")
+        return base.program
 
     def require_space(self) -> None:
         """Raise CacheError if the disk has less than the workload will take."""

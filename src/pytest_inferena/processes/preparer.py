@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_inferena.processes.client import THREADS, WorkerFailed, affinity, oom_kills
-from pytest_inferena.processes.parts import Folder
-from pytest_inferena.processes.workload import EXCHANGE_SOURCES, Workload, own
+from pytest_inferena.processes.parts import BASE, Folder, Part
 from pytest_inferena.store.disk import FULL, CacheError, is_full
-from pytest_inferena.store.hashes import digest, version
+from pytest_inferena.store.hashes import digest
+from pytest_inferena.store.origins import Origins
 from pytest_inferena.worker.capabilities import has
 from pytest_inferena.worker.format import Program
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from pytest_inferena.collect.target import Target
     from pytest_inferena.engines.framework import Framework
+    from pytest_inferena.processes.workload import Workload
     from pytest_inferena.worker.capabilities import Operators
 
 PARENT = Path(__file__).parents[2]
@@ -70,7 +71,8 @@ class Preparer:
             WorkerFailed: with the outcome that its cells get.
         """
         folder = self._folders.setdefault(workload, Folder(workload))
-        facts = self._part(folder, "base", {"part": "base"})
+        base = self._part(folder, BASE, {"part": BASE})
+        facts = base.manifest
         absent: dict[str, str] = {}
         if too_big := workload.model.too_big("training", workload.size):
             absent |= dict.fromkeys(("training", "joint"), too_big)
@@ -83,17 +85,16 @@ class Preparer:
                 absent["joint"] = str(failure)
         exchange, expanded = None, {}
         if target.framework.exchange:
-            name = _exchange(target.framework)
+            name, adapter = exchange_of(target.framework), target.framework.adapter
             request = {
                 "part": "exchange", "part_folder": name,
-                "framework": target.framework.name, "adapter": str(target.framework.adapter),
-                "entries": target.framework.entries,
+                "framework": target.framework.name, "adapter": str(adapter), "entries": target.framework.entries,
             }  # fmt: skip
-            expanded = self._part(folder, name, request)["expanded"]
-            exchange = folder.path / name
-        hashes = _hashes(facts["files"]) | {"adapter": digest(target.framework.sources)}
+            part = self._part(folder, name, request, adapter.parent)
+            exchange, expanded = part.folder, part.manifest["expanded"]
+        hashes = hashes_of(base, target.framework)
         place = exchange / "program" if exchange and expanded else None
-        return Prepared(folder.path, exchange, facts["weights"], facts["golden"], hashes, absent, place, expanded)
+        return Prepared(base.program, exchange, facts["weights"], facts["golden"], hashes, absent, place, expanded)
 
     def expand(self, workload: Workload, prepared: Prepared, entries: Sequence[str], operators: Operators) -> Prepared:
         """The same for an engine that has these operators: what it lacks of them is expanded, once for all like it.
@@ -108,8 +109,9 @@ class Preparer:
         lacks = json.dumps([operators, entries], sort_keys=True)
         name = f"expanded-{hashlib.sha256(lacks.encode()).hexdigest()[:16]}"
         request = {"part": "expand", "part_folder": name, "operators": operators, "entries": entries}
-        expanded = self._part(self._folders[workload], name, request)["expanded"]
-        return replace(prepared, expanded_folder=prepared.folder / name if expanded else None, expanded=expanded)
+        part = self._part(self._folders[workload], name, request)
+        expanded = part.manifest["expanded"]
+        return replace(prepared, expanded_folder=part.folder if expanded else None, expanded=expanded)
 
     def take_notes(self) -> list[str]:
         """What the user should be told and was not yet: damaged files that were made again."""
@@ -118,12 +120,12 @@ class Preparer:
             folder.notes.clear()
         return notes
 
-    def _part(self, folder: Folder, part: str, request: dict[str, Any]) -> dict[str, Any]:
+    def _part(self, folder: Folder, part: str, request: dict[str, Any], adapter: Path | None = None) -> Part:
         if (failed := self._failed.get((str(folder.path), part))) is not None:
             raise failed
         try:
             with folder.lock():
-                return folder.manifest(part) or self._make(folder, part, request)
+                return folder.part(part, adapter) or self._make(folder, part, request, adapter)
         except (WorkerFailed, CacheError, OSError, ValueError, LookupError, TypeError) as error:
             broken = not isinstance(error, WorkerFailed | CacheError | OSError)
             error = CacheError(f"the preparer's answer is broken: {error!r}") if broken else error
@@ -132,21 +134,22 @@ class Preparer:
             self._failed[str(folder.path), part] = failure
             raise failure from error
 
-    def _make(self, folder: Folder, part: str, request: dict[str, Any]) -> dict[str, Any]:
+    def _make(self, folder: Folder, part: str, request: dict[str, Any], adapter: Path | None) -> Part:
         folder.require_space()
+        base = folder.part(BASE, whole=False)
         with folder.making() as made:
             workload = folder.workload
             whole = {
-                **request, "folder": str(made), "program": str(folder.path), "name": workload.model.name,
+                **request, "folder": str(made), "program": str(base.program if base else made),
+                "name": workload.model.name,
                 "source": str(workload.model.source), "size": workload.size, "weights": workload.weights,
             }  # fmt: skip
             facts = self._run(folder, made, whole)
-            sources = map(Path, facts.pop("sources"))
-            folder.publish(part, made, facts, sources)
-        manifest = folder.manifest(part)
-        if manifest is None:
+            folder.publish(part, made, facts, Origins.from_json(facts))
+        found = folder.part(part, adapter)
+        if found is None:
             raise CacheError(f"{folder.path} changed while it was written; run again")
-        return manifest
+        return found
 
     def _run(self, folder: Folder, made: Path, request: dict[str, Any]) -> dict[str, Any]:
         file, log, killed = made / "request.json", made / "log", oom_kills()
@@ -185,11 +188,24 @@ def _died(status: int, *, oom: bool, tail: str) -> WorkerFailed:
     return WorkerFailed("crash", f"prepare: the preparer exited with status {status}: {tail}")
 
 
-def _exchange(framework: Framework) -> str:
-    """Name of the part with an engine's files: they depend on its adapter and on what wrote them."""
-    made_by = [digest(framework.sources), own(EXCHANGE_SOURCES)]
-    made_by += [f"{name} {version(name)}" for name in framework.requirements]
-    return f"exchange-{framework.name}-{hashlib.sha256(json.dumps(made_by).encode()).hexdigest()[:16]}"
+def exchange_of(framework: Framework) -> str:
+    """Name of the part with an engine's files."""
+    return f"exchange-{framework.name}"
+
+
+def still_made_of(workload: Workload, target: Target, hashes: Mapping[str, str]) -> bool:
+    """Whether a target would be given the same again: what is prepared is made from what there is today.
+
+    Args:
+        workload: what it ran.
+        target: the engine that ran it.
+        hashes: what its record says of Program, weights, inputs and adapter.
+    """
+    folder, engine = Folder(workload), target.framework
+    base = folder.part(BASE, whole=False)
+    if base is None or hashes_of(base, engine) != hashes:
+        return False
+    return not engine.exchange or bool(folder.part(exchange_of(engine), engine.adapter.parent, whole=False))
 
 
 def _path() -> str:
@@ -197,8 +213,9 @@ def _path() -> str:
     return os.pathsep.join(filter(None, [str(PARENT), os.environ.get("PYTHONPATH")]))
 
 
-def _hashes(files: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
-    """SHA-256 of the Program, the weights and the inputs, from those of the files of `base`: all engines share them."""
+def hashes_of(base: Part, framework: Framework) -> dict[str, str]:
+    """SHA-256 of the Program, the weights and the inputs, which all engines share, and of the adapter."""
+    files = base.manifest["files"]
 
     def of(*endings: str) -> str:
         chosen = sorted((name, kept["sha256"]) for name, kept in files.items() if name.endswith(endings))
@@ -208,4 +225,5 @@ def _hashes(files: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
         "program": of(".json", ".constants.safetensors"),
         "weights": files["weights.safetensors"]["sha256"],
         "inputs": of(".inputs.safetensors"),
+        "adapter": digest(framework.sources),
     }

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
-from pytest_inferena.engines import footprint
 from pytest_inferena.processes.client import Launch, Worker, WorkerFailed
 from pytest_inferena.processes.preparer import Preparer
 from pytest_inferena.processes.workload import Workload
@@ -127,7 +126,7 @@ class Bench:
             "entry": entry,
             "workload": self.harness.workload(self.target).key(),
             "expanded": dict(self.expanded.get(entry, {})),
-            "footprint_mib": footprint.mib(self.target.framework, self.target.backend),
+            "footprint_mib": self.target.framework.footprint(self.target.backend),
         }
         flags: list[str] = []
         if metric == "compile":

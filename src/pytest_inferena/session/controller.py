@@ -12,12 +12,12 @@ import pytest
 
 from pytest_inferena import machine, results
 from pytest_inferena.engines.framework import METRICS
+from pytest_inferena.processes.preparer import still_made_of
 from pytest_inferena.processes.workload import Workload
 from pytest_inferena.report import ReportError, ReportTarget, render, terminal, write
 from pytest_inferena.session.celltest import record_of, target_of
 from pytest_inferena.session.plan import history, plan
 from pytest_inferena.session.progress import Live
-from pytest_inferena.store.hashes import digest
 
 if TYPE_CHECKING:
     from pytest_inferena.collect.registry import Registry
@@ -203,13 +203,12 @@ class Session:
 
     def _still(self, record: dict[str, Any], target: Target) -> bool:
         """Whether the same model, weights, adapter and versions would be measured today, and not only judged."""
-        key = Workload(target.model, self.settings.size, self.settings.weights).key()
+        workload = Workload(target.model, self.settings.size, self.settings.weights)
         versions, _ = target.framework.installed()
         return bool(
             (record["samples"] or self.settings.judges_only)
-            and record["extra"].get("workload") == key
             and record["versions"] == versions
-            and record["hashes"].get("adapter") == digest(target.framework.sources)
+            and still_made_of(workload, target, record["hashes"])
         )
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pytest_inferena import results
 from pytest_inferena.collect.selection import metric_of
-from pytest_inferena.processes.parts import Folder
+from pytest_inferena.processes.parts import BASE, Folder
 from pytest_inferena.processes.workload import Workload
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def plan(items: Iterable[pytest.Item], settings: Settings, walls: Walls) -> str:
         known = reason or (f"{took:.0f} s last time" if took is not None else "never ran here")
         lines.append(f"  {metric:<10} {target.id:<36} {known}")
         workload = Workload(target.model, settings.size, settings.weights)
-        if not reason and Folder(workload).manifest("base") is None:
+        if not reason and Folder(workload).part(BASE, whole=False) is None:
             workloads[workload.key()] = workload
     disk = sum(workload.estimate() for workload in workloads.values()) >> 20
     note = f" ({unknown} never ran here, counted as {UNKNOWN:.0f} s each)" if unknown else ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -31,11 +30,3 @@ def digest(paths: Iterable[Path]) -> str:
 def files_of(path: Path) -> list[Path]:
     """A file itself, or all files below a folder."""
     return [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
-
-
-def version(name: str) -> str | None:
-    """Of an installed distribution."""
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None

@@ -6,11 +6,13 @@ interpreter; `__main__.py` starts it by file path.
 
 from pytest_inferena.worker.adapter import Adapter, Setup, Step
 from pytest_inferena.worker.capabilities import Operators
+from pytest_inferena.worker.exchange import Exchange, refuse
 from pytest_inferena.worker.format import Entry, Node, Program, Ref, TensorSpec, Unsupported, evaluate
 
 __all__ = [
     "Adapter",
     "Entry",
+    "Exchange",
     "Node",
     "Operators",
     "Program",
@@ -20,4 +22,5 @@ __all__ = [
     "TensorSpec",
     "Unsupported",
     "evaluate",
+    "refuse",
 ]

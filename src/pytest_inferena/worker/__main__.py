@@ -1,7 +1,7 @@
 """Start a Python worker by file path, in whatever interpreter: `python …/worker/__main__.py ADAPTER_FILE`.
 
-The parent package is replaced by an empty one, so that a worker cannot reach pytest or the harness:
-only `pytest_inferena.worker` exists in it.
+The parent package is replaced by another, so that a worker cannot reach pytest or the harness: it holds
+`pytest_inferena.worker`, and the names of that, so that `from pytest_inferena import Adapter` is right here too.
 """
 
 import ctypes
@@ -29,4 +29,5 @@ if spec is None or spec.loader is None:
 package = importlib.util.module_from_spec(spec)
 sys.modules["pytest_inferena.worker"] = package
 spec.loader.exec_module(package)
+vars(parent).update({name: getattr(package, name) for name in package.__all__}, worker=package)
 raise SystemExit(importlib.import_module("pytest_inferena.worker.server").main(sys.argv[1:]))

@@ -45,7 +45,7 @@ class Step(Protocol):
 
 
 class Adapter:
-    """The base of every Python adapter: `class Adapter(pytest_inferena.worker.Adapter)`."""
+    """The base of every Python adapter, whose class is called `Adapter` too."""
 
     operators: ClassVar[Operators | None] = None
     """What of the Program's operators the engine has, and under which conditions; the preparer expands the others.

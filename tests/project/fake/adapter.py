@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_inferena.worker import Adapter as Base
-from pytest_inferena.worker import Unsupported, evaluate
+from pytest_inferena import Adapter as Base
+from pytest_inferena import Unsupported, evaluate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from pytest_inferena.worker import Entry, Program
+    from pytest_inferena import Entry, Program
 
     Arrays = dict[str, np.ndarray[Any, Any]]
 

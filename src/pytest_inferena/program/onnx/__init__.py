@@ -15,7 +15,7 @@ from onnx import OperatorSetIdProto, helper
 from pytest_inferena.program.onnx import attention, elementwise, layers, shapes, windows
 from pytest_inferena.program.onnx.builder import DTYPES, STRETCHES, Builder
 from pytest_inferena.program.onnx.external import external, link
-from pytest_inferena.worker import Unsupported
+from pytest_inferena.worker import Unsupported, refuse
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -93,7 +93,7 @@ def write_entries(program: Program, folder: Path, *, linked: bool = False, **opt
         try:
             to_onnx(program.entry(name), program, folder, **options)
         except Unsupported as error:
-            (folder / f"{name}.unsupported").write_text(str(error))
+            refuse(folder, name, error)
             continue
         for file in ("weights.safetensors", f"{name}.constants.safetensors") if linked else ():
             link(program.folder / file, folder)

@@ -1,0 +1,150 @@
+"""Python distributions that engines require: which versions are there, and how they are installed."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.metadata
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from packaging.requirements import Requirement
+
+from pytest_inferena.engines.description import RegistryError
+from pytest_inferena.machine import instruction_sets
+from pytest_inferena.store import cache
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from pytest_inferena.engines.description import Description
+
+CONSTRAINTS = Path(__file__).parents[3] / "constraints.txt"
+"""A checkout's tested versions; a wheel has none."""
+WORKER = ("numpy", "safetensors")
+"""What a worker needs beside its engine."""
+_ASK = """
+import importlib.metadata, json, sys
+versions = {}
+for name in sys.argv[1:]:
+    try:
+        versions[name] = importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        pass
+print(json.dumps(versions))
+"""
+"""Asks an interpreter for its distributions."""
+
+
+class SetupError(Exception):
+    """An engine could not be installed; the message says at which step and what to do."""
+
+
+def versions(names: Iterable[str]) -> dict[str, str]:
+    """Versions of those distributions that this interpreter has."""
+    found = {}
+    for name in names:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
+
+
+def versions_elsewhere(engine: Description) -> dict[str, str]:
+    """Versions of the required distributions that the engine's own interpreter has.
+
+    Raises:
+        RegistryError: it does not answer.
+    """
+    command = [engine.python, "-c", _ASK, *engine.requirements]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+        found: dict[str, str] = json.loads(answer)
+    except (OSError, subprocess.SubprocessError, ValueError) as error:
+        raise RegistryError(f"{engine.python}, the interpreter of {engine.name}, does not answer: {error}") from error
+    return found
+
+
+def install(engine: Description, *, isolated: bool) -> Path:
+    """Install what an engine requires, into this interpreter or an environment of its own.
+
+    Returns:
+        the interpreter that has it now.
+
+    Raises:
+        SetupError: a step failed.
+    """
+    python = _environment(engine) if isolated else Path(sys.executable)
+    wanted = [*engine.requires, *(WORKER if isolated else ())]
+    built = [str(_wheel(engine, text)) for text in wanted if Requirement(text).name in engine.build]
+    alone = [text for text in wanted if Requirement(text).name in engine.alone]
+    plain = [text for text in wanted if Requirement(text).name not in {*engine.build, *engine.alone}]
+    tested = ["--constraint", str(CONSTRAINTS)] if CONSTRAINTS.exists() and not isolated else []
+    command = [*_pip(python), "install", *_target(python), *tested]
+    run([*command, *built, *plain], engine)
+    if alone:
+        run([*command, "--no-deps", *alone], engine)
+    return python
+
+
+def _environment(engine: Description) -> Path:
+    import venv
+
+    folder = cache.root() / "engines" / engine.name
+    python = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
+    if not python.exists():
+        print(f"{engine.title}: an environment of its own in {folder}", flush=True)
+        venv.create(folder, with_pip=True)
+    return python
+
+
+def _pip(python: Path) -> list[str]:
+    """uv, which is quicker, where it lies beside the interpreter or on PATH; else pip."""
+    uv = shutil.which("uv", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
+    return [uv, "pip"] if uv else [str(python), "-m", "pip"]
+
+
+def _target(python: Path) -> list[str]:
+    return ["--python", str(python)] if Path(_pip(python)[0]).stem == "uv" else []
+
+
+def _wheel(engine: Description, requirement: str) -> Path:
+    """A distribution built on this machine; once for each version, way to build it, processor and Python."""
+    name, arguments = Requirement(requirement).name, engine.build[Requirement(requirement).name]
+    pinned = [line for line in _constraints() if Requirement(line).name == name]
+    key = [pinned or requirement, arguments, instruction_sets(), sys.version_info[:2], sys.platform]
+    folder = cache.root() / "wheels" / f"{name}-{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]}"
+    if not (kept := list(folder.glob("*.whl"))):
+        print(f"{engine.title}: building {name} takes some minutes", flush=True)
+        making = folder.with_suffix(".making")
+        shutil.rmtree(making, ignore_errors=True)
+        command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-binary", name, "--no-cache-dir",
+                   "--wheel-dir", str(making), *(pinned or [requirement])]  # fmt: skip
+        run(command, engine, CMAKE_ARGS=arguments, CMAKE_BUILD_PARALLEL_LEVEL=str(os.cpu_count() or 1))
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        making.rename(folder)
+        kept = list(folder.glob("*.whl"))
+    return kept[0]
+
+
+def _constraints() -> list[str]:
+    lines = CONSTRAINTS.read_text().splitlines() if CONSTRAINTS.exists() else []
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def run(command: Sequence[str], engine: Description, **environment: str) -> None:
+    """Run a step of an engine's installation; its own words go where ours do.
+
+    Raises:
+        SetupError: it failed.
+    """
+    done = subprocess.run(command, env=os.environ | environment, check=False)
+    if done.returncode:
+        raise SetupError(
+            f"{engine.title}: '{' '.join(command)}' exited with status {done.returncode}; its own words stand above"
+        )
