@@ -25,6 +25,7 @@ struct Burn {
 impl Operators for Burn {
     type Tensor = Tensor;
     const NAME: &'static str = "burn";
+    const OPERATORS: &'static str = operators::OPERATORS;
 
     fn start(setup: &Setup) -> Result<Self> {
         // An error says that the threads are there already, by an earlier hello or by RAYON_NUM_THREADS.

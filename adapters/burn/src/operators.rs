@@ -11,6 +11,23 @@ use burn_backend::{FloatDType, Scalar, TensorMetadata};
 use burn_dispatch::{Dispatch as B, DispatchTensor as Tensor};
 use inferena_worker::{Binary, Dtype, MEAN, Node, Op, Result, unsupported};
 
+pub const OPERATORS: &str = r#"{
+    "abs": {"dtype": ["float32"]}, "clamp": {"dtype": ["float32"]}, "pow": {"dtype": ["float32"]}, "cumsum": {},
+    "cos": {}, "detach": {}, "erf": {}, "exp": {}, "gelu": {}, "log": {}, "log1p": {}, "neg": {}, "logical_not": {},
+    "relu": {}, "rsqrt": {}, "sigmoid": {}, "silu": {}, "sin": {}, "sqrt": {}, "tanh": {},
+    "add": {}, "sub": {}, "mul": {}, "div": {}, "maximum": {}, "minimum": {}, "logical_and": {}, "logical_or": {},
+    "eq": {}, "ne": {}, "lt": {}, "le": {}, "gt": {}, "ge": {}, "where": {}, "to": {}, "full": {},
+    "mean": {}, "sum": {}, "amax": {}, "softmax": {}, "log_softmax": {},
+    "reshape": {}, "expand": {}, "permute": {}, "slice": {}, "cat": {}, "gather": {}, "index_select": {}, "embedding": {},
+    "matmul": {}, "linear": {}, "conv1d": {}, "conv2d": {}, "upsample_nearest2d": {},
+    "batch_norm": {}, "group_norm": {}, "layer_norm": {}, "rotary_embedding": {},
+    "max_pool2d": {"ceil_mode": [false]},
+    "rms_norm": {},
+    "scaled_dot_product_attention": {"rank": [4]},
+    "cross_entropy_loss": {"weight": [null], "label_smoothing": [0.0], "reduction": [1, 2], "rank": [2]},
+    "mse_loss": {"reduction": [1, 2]}
+}"#;
+
 impl Burn {
     /// Compute one operator; `trains` says that gradients will be asked for.
     pub fn operator(&self, node: &Node, tensors: Vec<Tensor>, trains: bool) -> Result<Tensor> {

@@ -16,6 +16,7 @@ struct Candle {
 impl Operators for Candle {
     type Tensor = Tensor;
     const NAME: &'static str = "candle";
+    const OPERATORS: &'static str = operators::OPERATORS;
 
     fn start(setup: &Setup) -> Result<Self> {
         let device = match setup.device.as_str() {

@@ -8,6 +8,23 @@ use inferena_worker::{Binary, Compare, Dtype, MEAN, Node, Op, Reduce, Result, Un
 
 pub type Made = candle_core::Result<Tensor>;
 
+pub const OPERATORS: &str = r#"{
+    "abs": {}, "clamp": {}, "pow": {}, "cumsum": {"dtype": ["float32"]},
+    "cos": {}, "detach": {}, "erf": {}, "exp": {}, "gelu": {}, "log": {}, "log1p": {}, "neg": {}, "logical_not": {},
+    "relu": {}, "rsqrt": {}, "sigmoid": {}, "silu": {}, "sin": {}, "sqrt": {}, "tanh": {},
+    "add": {}, "sub": {}, "mul": {}, "div": {}, "maximum": {}, "minimum": {}, "logical_and": {}, "logical_or": {},
+    "eq": {}, "ne": {}, "lt": {}, "le": {}, "gt": {}, "ge": {}, "where": {}, "to": {}, "full": {},
+    "mean": {}, "sum": {}, "amax": {}, "softmax": {}, "log_softmax": {},
+    "reshape": {}, "expand": {}, "permute": {}, "slice": {}, "cat": {}, "gather": {}, "index_select": {}, "embedding": {},
+    "matmul": {}, "linear": {}, "conv1d": {}, "conv2d": {}, "upsample_nearest2d": {},
+    "batch_norm": {}, "group_norm": {}, "layer_norm": {}, "rotary_embedding": {},
+    "max_pool2d": {"dilation": [1], "ceil_mode": [false]},
+    "rms_norm": {"weight": ["tensor"]},
+    "scaled_dot_product_attention": {"rank": [4]},
+    "cross_entropy_loss": {"weight": [null], "label_smoothing": [0.0], "reduction": [1, 2], "rank": [2]},
+    "mse_loss": {"reduction": [1, 2]}
+}"#;
+
 /// Compute one operator; `trains` says that gradients will be asked for.
 #[allow(clippy::too_many_lines)] // a table
 pub fn apply(device: &Device, node: &Node, x: &[Tensor], trains: bool) -> Result<Tensor> {

@@ -27,6 +27,7 @@ struct Inferi {
 
 impl Engine for Inferi {
     const NAME: &'static str = "inferi";
+    const OPERATORS: Option<&'static str> = None; // it runs an exchange file
 
     fn start(setup: &Setup) -> Result<Self> {
         Ok(Self { exchange: setup.exchange.clone(), threads: setup.threads, model: None })

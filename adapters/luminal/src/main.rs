@@ -19,6 +19,7 @@ struct Luminal {
 
 impl Engine for Luminal {
     const NAME: &'static str = "luminal";
+    const OPERATORS: Option<&'static str> = Some(operators::OPERATORS);
 
     fn start(setup: &Setup) -> Result<Self> {
         match setup.device.as_str() {

@@ -6,6 +6,18 @@ use inferena_worker::{Binary, Compare, Dtype, Node, Op, Reduce, Result, Unary, u
 use luminal::op::{Recip, Sin, Sqrt};
 use std::f64::consts::{FRAC_2_PI, FRAC_PI_2};
 
+pub const OPERATORS: &str = r#"{
+    "abs": {}, "cos": {}, "detach": {}, "exp": {}, "gelu": {"approximate": ["tanh"]}, "log": {}, "neg": {},
+    "logical_not": {}, "relu": {}, "rsqrt": {}, "sigmoid": {}, "silu": {}, "sin": {}, "sqrt": {}, "tanh": {},
+    "add": {}, "sub": {}, "mul": {}, "div": {}, "maximum": {}, "minimum": {}, "logical_and": {}, "logical_or": {},
+    "pow": {"self": ["tensor"], "exponent": [1, 2, 3, 0.5, -0.5, -1]},
+    "eq": {}, "ne": {}, "lt": {}, "le": {}, "gt": {}, "ge": {}, "to": {"dtype": ["float32", "int64"]}, "full": {},
+    "mean": {}, "sum": {}, "amax": {}, "softmax": {}, "log_softmax": {},
+    "reshape": {}, "expand": {}, "permute": {}, "slice": {"step": [1]}, "cat": {}, "embedding": {},
+    "matmul": {}, "linear": {}, "layer_norm": {}, "rms_norm": {}, "rotary_embedding": {},
+    "scaled_dot_product_attention": {"attn_mask": [null], "rank": [4]}
+}"#;
+
 /// Record one operator.
 pub fn apply(r: &mut Record, node: &Node, x: &[Value]) -> Result<Value> {
     let shape = &node.out.shape[..];

@@ -21,6 +21,7 @@ struct Meganeura {
 
 impl Engine for Meganeura {
     const NAME: &'static str = "meganeura";
+    const OPERATORS: Option<&'static str> = Some(operators::OPERATORS);
 
     fn start(setup: &Setup) -> Result<Self> {
         if setup.device != "vulkan" {

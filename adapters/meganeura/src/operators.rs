@@ -7,6 +7,21 @@ use meganeura::graph;
 
 const NONE: &str = "Meganeura has no such operator";
 
+pub const OPERATORS: &str = r#"{
+    "abs": {}, "detach": {}, "exp": {}, "gelu": {}, "log": {}, "neg": {}, "logical_not": {}, "relu": {}, "sigmoid": {},
+    "silu": {}, "tanh": {}, "add": {}, "sub": {}, "mul": {}, "div": {}, "logical_and": {},
+    "pow": {"self": ["tensor"], "exponent": [2]},
+    "eq": {}, "ne": {}, "lt": {}, "le": {}, "gt": {}, "ge": {}, "where": {}, "to": {}, "full": {},
+    "mean": {}, "sum": {}, "softmax": {"dim": ["last"]}, "log_softmax": {"dim": ["last"]},
+    "reshape": {}, "expand": {}, "permute": {}, "slice": {}, "cat": {}, "embedding": {},
+    "matmul": {}, "linear": {}, "upsample_nearest2d": {}, "max_pool2d": {"dilation": [1], "ceil_mode": [false]},
+    "conv1d": {"dilation": [1], "groups": [1]}, "conv2d": {"dilation": [1], "groups": [1]},
+    "batch_norm": {}, "group_norm": {}, "layer_norm": {}, "rms_norm": {"weight": ["tensor"]}, "rotary_embedding": {},
+    "scaled_dot_product_attention": {"attn_mask": [null], "rank": [4]},
+    "cross_entropy_loss": {"weight": [null], "label_smoothing": [0.0], "reduction": [1, 2], "rank": [2]},
+    "mse_loss": {"reduction": [1, 2]}
+}"#;
+
 impl Recorder<'_> {
     /// Record one operator; `x` is what [`Recorder::operands`] names.
     pub fn apply(&mut self, node: &Node, x: &[View]) -> Result<View> {

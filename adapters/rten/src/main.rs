@@ -20,6 +20,7 @@ struct Rten {
 
 impl Engine for Rten {
     const NAME: &'static str = "rten";
+    const OPERATORS: Option<&'static str> = None; // it runs an exchange file
 
     fn start(setup: &Setup) -> Result<Self> {
         let pool = Arc::new(ThreadPool::with_num_threads(setup.threads));

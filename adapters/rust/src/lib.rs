@@ -61,6 +61,9 @@ pub struct Setup {
 pub trait Engine: Sized + 'static {
     /// Its name in adapter.toml.
     const NAME: &'static str;
+    /// The operators that it has, as the JSON of `operators` in docs/worker-protocol.md: a name maps to its conditions.
+    /// The preparer writes all others with these. `None` asks for the Program as it is.
+    const OPERATORS: Option<&'static str>;
 
     fn start(setup: &Setup) -> Result<Self>;
 

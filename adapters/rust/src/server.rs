@@ -140,7 +140,9 @@ impl<E: Engine> Server<E> {
                 let exchange = Exchange::new(E::NAME, exchange);
                 let engine = self.engine.insert(E::start(&Setup { backend, device, threads, scratch, exchange })?);
                 let versions: Value = serde_json::from_str(BUILD.unwrap_or("{}"))?;
-                Ok(json!({"protocol": VERSION, "versions": versions, "ran": engine.describe()}))
+                let operators: Value = serde_json::from_str(E::OPERATORS.unwrap_or("null"))?;
+                let ran = engine.describe();
+                Ok(json!({"protocol": VERSION, "versions": versions, "ran": ran, "operators": operators}))
             }
             Request::Load { program, entries } => self.load(&program, entries),
             Request::Compile { entry } => self.compile(entry),

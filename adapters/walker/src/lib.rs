@@ -8,7 +8,10 @@ use std::rc::Rc;
 /// An engine's operator table.
 pub trait Operators: Sized + 'static {
     type Tensor: Clone + 'static;
+    /// As in [`Engine`].
     const NAME: &'static str;
+    /// As in [`Engine`].
+    const OPERATORS: &'static str;
 
     /// Start the engine.
     fn start(setup: &Setup) -> Result<Self>;
@@ -50,6 +53,7 @@ pub struct Walker<O: Operators> {
 
 impl<O: Operators> Engine for Walker<O> {
     const NAME: &'static str = O::NAME;
+    const OPERATORS: Option<&'static str> = Some(O::OPERATORS);
 
     fn start(setup: &Setup) -> Result<Self> {
         let (parameters, trainable, arranged) = (HashMap::new(), HashMap::new(), HashMap::new());
