@@ -19,6 +19,7 @@ OPERATORS = {
     "relu": lambda x: np.maximum(x, 0),
     "tanh": np.tanh,
 }
+CONDITIONS = {"linear": {"bias": ["tensor"]}, "relu": {}, "tanh": {}}  # under which it has them, for hello
 LOOP = {
     "min_rounds": 10, "max_rounds": 100, "max_time": 10.0, "give_up": 30.0, "few": 3, "precision": 0.01, "warmup": True,
 }  # fmt: skip
@@ -118,7 +119,8 @@ class Engine:
         if protocol != 1:
             raise ValueError(f"protocol version {protocol}; this worker speaks version 1")
         self.entries = ()
-        return {"protocol": 1, "versions": {"numpy": np.__version__}, "ran": f"NumPy {np.__version__} on cpu"}
+        versions, ran = {"numpy": np.__version__}, f"NumPy {np.__version__} on cpu"
+        return {"protocol": 1, "versions": versions, "ran": ran, "operators": CONDITIONS}
 
     def load(self, program, entries):
         if self.entries is None:

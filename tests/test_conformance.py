@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.conformance import KNOWN, QUICK, Client, Engine, client, engines, prepare, remade, with_unknown_operator
+from tests.test_program_page import FIRST, SECOND
 
 from pytest_inferena.engines.framework import METRICS
 
@@ -174,6 +175,14 @@ def test_hello_comes_first_and_in_the_workers_version(fresh: Client) -> None:
     assert ["error"] * 4 == early
     assert wanted <= set(reply["versions"])
     assert reply["ran"]
+
+
+def test_operators_and_their_conditions_are_those_of_the_page(fresh: Client) -> None:
+    """What hello says that the engine has is in the tables of the format, and conditions are on arguments of it."""
+    operators = fresh.hello().get("operators") or {}
+    known = {name: {*arguments, "rank", "dtype"} for name, arguments in {**FIRST, **SECOND}.items()}
+
+    assert {} == {name: names for name, names in operators.items() if not names.keys() <= known.get(name, set())}
 
 
 def test_truncated_files_are_errors(fresh: Client, tmp_path: Path) -> None:

@@ -65,7 +65,8 @@ def test_page_has_no_field_that_the_code_lacks() -> None:
     rows = {row for name in protocol.REPLIES for row in re.findall(r"^\| `(\w+)` \|", section(name), re.MULTILINE)}
     known = {field for taken in sent().values() for field in taken} | {field.name for field in fields(Loop)}
 
-    assert rows <= known | {field for reply in protocol.REPLIES.values() for field in reply} | {"revision"}
+    replies = [*protocol.REPLIES.values(), *protocol.OPTIONAL.values()]
+    assert rows <= known | {field for reply in replies for field in reply} | {"revision"}
 
 
 def test_loops_fields_and_defaults_stand_on_the_page() -> None:

@@ -1,4 +1,4 @@
-//! What a backend's name stands for, and what it is called; all but Flex are features of the build.
+//! The device that a backend's name stands for, and what it calls itself. All but Flex are features of the build.
 
 use burn_dispatch::{DispatchDevice, devices};
 use inferena_worker::{Result, unsupported};
@@ -24,8 +24,9 @@ pub fn device(backend: &str) -> Result<(DispatchDevice, String)> {
     }
 }
 
-/// A GPU, or what stands in for one, by the name that its driver gives it. It is started here and not at first use,
-/// where having none is a panic; a process can do so once.
+/// A GPU, or what stands in for one, and the name that its driver gives it.
+///
+/// It is started here, because at first use a missing device is a panic. A process can start it once.
 #[cfg(feature = "wgpu")]
 fn through_wgpu(api: devices::WgpuBackend) -> Result<(DispatchDevice, String)> {
     use devices::wgpu::{AutoGraphicsApi, RuntimeOptions, try_init_setup};

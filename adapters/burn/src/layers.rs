@@ -1,4 +1,4 @@
-//! Layers, of Burn's module operations where it has them.
+//! Layers: Burn's own where it has them, else composed.
 
 use crate::tensors::{Kind, cat, expand, fill, kind, lift, permute, reshape, slice};
 use burn_backend::ops::{ActivationOps, AttentionModuleOptions, BoolTensorOps, ConvOptions, FloatTensorOps, ModuleOps};
@@ -6,14 +6,14 @@ use burn_backend::{Scalar, TensorData, TensorMetadata};
 use burn_dispatch::{Dispatch as B, DispatchTensor as Tensor};
 use inferena_worker::{Result, unsupported};
 
-/// All rows as one matrix: for more dimensions Burn would copy a weight that is transposed by its strides alone.
+/// All rows as one matrix. For more dimensions Burn would copy the weight, which is transposed by its strides alone.
 pub fn linear(x: Tensor, weight: Tensor, bias: Option<Tensor>) -> Tensor {
     let width = weight.shape()[1];
     let rows = x.shape().num_elements() / width;
     B::linear(reshape(x, &[rows, width]), B::float_swap_dims(weight, 0, 1), bias)
 }
 
-/// Where a convolution looks; a number for each dimension of the image, of which there are one or two.
+/// Where a convolution looks: one number for each dimension of the image, which has one or two.
 pub struct Windows<'a> {
     pub stride: &'a [usize],
     pub padding: &'a [usize],
@@ -47,8 +47,8 @@ pub fn convolution(
     }
 }
 
-/// A window of one cell, as a product: so are its gradients, where Burn has a weight's by a convolution with windows as
-/// large as the image.
+/// A convolution whose window is one cell, as a product. Its gradients are products too; Burn's own gradient of the
+/// weight is a convolution with windows as large as the image.
 fn product(x: Tensor, weight: Tensor, bias: Option<Tensor>, stride: &[usize], shape: &[usize]) -> Tensor {
     let strided = stride.iter().enumerate().filter(|(_, step)| **step > 1);
     let x = strided.fold(x, |x, (dim, step)| slice(x, dim + 2, 0, (shape[dim + 2] - 1) * step + 1, *step));
@@ -62,14 +62,14 @@ fn product(x: Tensor, weight: Tensor, bias: Option<Tensor>, stride: &[usize], sh
     }
 }
 
-/// A number for each channel of (B, C, …).
+/// One number for each channel, to broadcast with (B, C, …).
 fn per_channel(x: Tensor, rank: usize) -> Tensor {
     let mut shape = vec![1; rank];
     shape[1] = x.shape().num_elements();
     reshape(x, &shape)
 }
 
-/// As one product and one sum over the image.
+/// One product and one sum over the image.
 pub fn batch_norm(x: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, variance: Tensor, eps: f64) -> Tensor {
     let rank = x.shape().num_dims();
     let scale = B::float_div(weight, B::float_sqrt(B::float_add_scalar(variance, Scalar::Float(eps))));
@@ -153,7 +153,7 @@ pub fn attention(
 ) -> Tensor {
     let [_, _, rows, _] = query.shape().dims();
     let columns = key.shape()[2];
-    // Burn's triangle ends in the last corner, ATen's starts in the first one.
+    // Burn's triangle ends in the last corner; ATen's begins in the first one.
     let mask = if causal && (trains || rows != columns) { Some(triangle(&query, rows, columns)) } else { mask };
     if trains {
         return differentiable(query, key, value, mask, scale);
@@ -173,7 +173,7 @@ fn triangle(like: &Tensor, rows: usize, columns: usize) -> Tensor {
     B::bool_from_data(TensorData::new(seen, [rows, columns]), &like.device())
 }
 
-/// Of operators that have gradients. Heads that share a key are rows of one product, so that nothing is repeated.
+/// Attention by operators that have gradients. Heads that share a key are rows of one product; nothing is repeated.
 fn differentiable(query: Tensor, key: Tensor, value: Tensor, mask: Option<Tensor>, scale: f64) -> Tensor {
     let [batch, heads, rows, width] = query.shape().dims();
     let [_, groups, columns, depth] = value.shape().dims();

@@ -1,4 +1,4 @@
-//! What Burn has once for each kind of tensor.
+//! Operators that Burn has once for each kind of tensor.
 
 use burn_backend::ops::{BoolTensorOps, FloatTensorOps, IntTensorOps};
 use burn_backend::{Scalar, Shape, Slice, TensorMetadata};
@@ -35,7 +35,7 @@ pub fn reshape(x: Tensor, shape: &[usize]) -> Tensor {
     }
 }
 
-/// With dimensions of size 1 before its own, since Burn broadcasts equal ranks.
+/// The tensor with dimensions of size 1 before its own, because Burn broadcasts equal ranks only.
 pub fn lift(x: Tensor, rank: usize) -> Tensor {
     let shape = x.shape().to_vec();
     if shape.len() >= rank {
@@ -80,7 +80,7 @@ pub fn cat(all: Vec<Tensor>, dim: usize) -> Tensor {
     }
 }
 
-/// `then` where the condition is true; all of one shape.
+/// `then` where the condition is true, else `otherwise`. All have one shape.
 pub fn choose(condition: Tensor, then: Tensor, otherwise: Tensor) -> Tensor {
     match kind(&then) {
         Kind::Float => B::float_mask_where(otherwise, condition, then),
@@ -89,11 +89,11 @@ pub fn choose(condition: Tensor, then: Tensor, otherwise: Tensor) -> Tensor {
     }
 }
 
-/// A number where the condition is true; of one shape.
+/// A number where the condition is true, else `x`. Both have one shape.
 pub fn fill(x: Tensor, condition: Tensor, number: f64) -> Tensor {
     match kind(&x) {
         Kind::Float => B::float_mask_fill(x, condition, Scalar::Float(number)),
-        Kind::Int => B::int_mask_fill(x, condition, crate::whole(number)),
+        Kind::Int => B::int_mask_fill(x, condition, crate::elementwise::whole(number)),
         Kind::Bool => B::bool_mask_fill(x, condition, Scalar::Bool(number != 0.0)),
     }
 }

@@ -1,6 +1,6 @@
-//! Convolutions, pools and resizing, as Candle can differentiate them.
+//! Convolutions, pools and resizing, in forms that Candle can differentiate.
 
-use crate::Made;
+use crate::operators::Made;
 use candle_core::Tensor;
 
 /// Every `step`-th of `count` cells along a dimension.
@@ -12,7 +12,7 @@ pub fn strided(x: &Tensor, dim: usize, start: usize, step: usize, count: usize) 
     x.contiguous()?.index_select(&Tensor::from_vec(places, count, x.device())?, dim)
 }
 
-/// x, weight, bias? with one or two dimensions of the image.
+/// x, weight, bias?; the image has one or two dimensions.
 pub fn convolution(
     x: &[Tensor],
     stride: &[usize],
@@ -40,10 +40,10 @@ pub fn convolution(
         }
     };
     let Some(bias) = x.get(2) else { return Ok(y) };
-    y.broadcast_add(&bias.reshape(crate::per_channel(shape))?)
+    y.broadcast_add(&bias.reshape(crate::layers::per_channel(shape))?)
 }
 
-/// As a product with the unfolded image: its gradients are products too, where Candle's own are scalar loops.
+/// A convolution as a product with the unfolded image. Its gradients are products too; Candle's own are scalar loops.
 fn gemm(x: &Tensor, weight: &Tensor, stride: &[usize], padding: &[usize], dilation: &[usize], shape: &[usize]) -> Made {
     let (out, channels) = (weight.dim(0)?, weight.dim(1)?);
     let (kernel, sizes) = (&weight.dims()[2..], &shape[2..]);
@@ -75,12 +75,12 @@ pub fn max_pool(
     shape: &[usize],
     trains: bool,
 ) -> Made {
-    // An edge repeated never changes a maximum while the padding is at most half the kernel, as PyTorch demands.
+    // A repeated edge never changes a maximum as long as the padding is at most half the kernel. PyTorch demands that.
     let x = x.pad_with_same(2, padding[0], padding[0])?.pad_with_same(3, padding[1], padding[1])?;
     if !trains {
         return x.max_pool2d_with_stride((kernel[0], kernel[1]), (stride[0], stride[1]));
     }
-    // Candle differentiates its own only where the stride is the kernel.
+    // Candle can differentiate its own only where the stride equals the kernel.
     let mut x = x;
     for dim in 0..2 {
         let mut most = strided(&x, dim + 2, 0, stride[dim], shape[dim + 2])?;
@@ -92,7 +92,7 @@ pub fn max_pool(
     Ok(x)
 }
 
-/// Nearest neighbour, by picking rows and columns; scaled in `f32`, as `PyTorch` does.
+/// Nearest neighbour, by picking rows and columns. Places are scaled in `f32`, as `PyTorch` does.
 pub fn upsample(x: &Tensor, shape: &[usize]) -> Made {
     let mut x = x.clone();
     for (dim, wanted) in shape.iter().enumerate().skip(2) {

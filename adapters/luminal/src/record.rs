@@ -1,4 +1,4 @@
-//! Luminal's graph by node numbers and run-time shapes, which its typed tensors, sized at compile time, stand on.
+//! Luminal's graph by node numbers and run-time shapes. Luminal's own tensors, sized at compile time, stand on it.
 
 use inferena_worker::{Array, Data, Dtype, Result, unsupported};
 use luminal::op::{Add, Constant, ConstantValue, Contiguous, Exp2, LessThan, Log2, MaxReduce, Mul, Operator, Recip};
@@ -9,14 +9,14 @@ use luminal::shape::symbolic::Expression;
 use luminal::shape::tracker::ShapeTracker;
 use std::f32::consts::{LN_2, LOG2_E};
 
-/// Integers beyond it are not exact in float32, the only type that Luminal's CPU operators have.
+/// Integers beyond it are not exact in float32, the only type of Luminal's operators on CPU.
 const EXACT: u64 = 1 << 24;
-/// Sizes that a shape of Luminal's can have at most.
+/// Dimensions that a shape of Luminal's can have.
 const DIMENSIONS: usize = 6;
-/// The end of a slice that has none.
+/// Stands for the end of a dimension that is not cut.
 const END: i32 = i32::MAX;
 
-/// A tensor of the graph: a node's data, as a tracker looks at it.
+/// A tensor of the graph: a node's data, and a tracker that says in which order to look at it.
 #[derive(Clone)]
 pub struct Value {
     pub node: NodeIndex,
@@ -31,7 +31,7 @@ impl Value {
     }
 }
 
-/// The graph while it is written; it stays where it is, as its constants point to it.
+/// The graph while it is written. It is boxed because its constants point to it.
 pub struct Record(pub Box<Graph>);
 
 fn sizes(shape: &[usize]) -> Vec<Expression> {
@@ -47,7 +47,7 @@ fn is_plain(tracker: &ShapeTracker) -> bool {
 }
 
 impl Record {
-    /// A tensor with its data, kept from step to step; no two may have one name.
+    /// A tensor with its data, which stays from step to step. Every leaf has another name.
     pub fn leaf(&mut self, name: &str, array: Array) -> Result<Value> {
         let (dtype, shape) = (array.dtype(), array.shape);
         let data = match array.data {
@@ -68,14 +68,14 @@ impl Record {
         Ok(Value { node, tracker: tracker(&shape), shape, dtype })
     }
 
-    /// One number over and over.
+    /// A tensor that is one number over and over.
     pub fn number(&mut self, number: f64, shape: &[usize]) -> Value {
         let node = self.0.add_op(Constant(ConstantValue::Float(number as f32), &raw const self.0.dyn_map)).finish();
         let tracker = ShapeTracker::fake(&sizes(shape));
         Value { node, tracker, shape: shape.to_vec(), dtype: Dtype::Float32 }
     }
 
-    /// An operator of two tensors as they lie.
+    /// An operator of two tensors, given as they lie.
     pub fn join(&mut self, operator: impl Operator + 'static, x: &Value, y: &Value, shape: &[usize]) -> Value {
         let node = self.0.add_op(operator).input(x.node, 0, x.tracker).input(y.node, 0, y.tracker).finish();
         Value { node, tracker: tracker(shape), shape: shape.to_vec(), dtype: Dtype::Float32 }
@@ -158,7 +158,7 @@ impl Record {
         self.unary(Recip, &sum)
     }
 
-    /// 2 σ(2x) - 1, as Luminal's own has it.
+    /// 2 σ(2x) - 1, as in Luminal's own.
     pub fn tanh(&mut self, x: &Value) -> Value {
         let double = self.scale(x, 2.0);
         let share = self.sigmoid(&double);
@@ -166,7 +166,7 @@ impl Record {
         self.add_number(&double, -1.0)
     }
 
-    /// y where it is greater, else x.
+    /// The greater of x and y.
     pub fn maximum(&mut self, x: &Value, y: &Value) -> Value {
         let less = self.less(x, y);
         let difference = self.sub(y, x);
@@ -175,7 +175,7 @@ impl Record {
         Value { dtype: x.dtype, ..result }
     }
 
-    /// The elements in the order in which they are looked at.
+    /// A tensor whose data lies in the order in which it is looked at.
     pub fn plain(&mut self, x: &Value) -> Value {
         if is_plain(&x.tracker) { x.clone() } else { self.copy(x) }
     }
@@ -200,7 +200,7 @@ impl Record {
         self.copy(&cut)
     }
 
-    /// A sum of padded tensors, as Luminal's own has it; by halves, so that little is added often.
+    /// A sum of padded tensors, as in Luminal's own. It goes by halves, so that few sums are as large as the result.
     pub fn cat(&mut self, tensors: &[Value], dim: usize) -> Value {
         let [one] = tensors else {
             let (first, second) = tensors.split_at(tensors.len() / 2);
@@ -217,7 +217,7 @@ impl Record {
         self.plain(one)
     }
 
-    /// Along one dimension, which stays with size 1.
+    /// Reduce along one dimension, which stays with size 1.
     fn reduce(&mut self, operator: impl Operator + 'static, x: &Value, dim: usize) -> Value {
         let node = self.0.add_op(operator).input(x.node, 0, x.tracker).finish();
         let mut shape = x.shape.clone();
@@ -238,7 +238,7 @@ impl Record {
         self.scale(&sum, 1.0 / x.shape[dim] as f64)
     }
 
-    /// Of matrices (M, K), (K, N), either of which may be a transposed view.
+    /// The product of matrices (M, K) and (K, N). Either may be a transposed view.
     pub fn matmul(&mut self, x: &Value, y: &Value) -> Value {
         self.join(MatMul2D, x, y, &[x.shape[0], y.shape[1]])
     }
@@ -251,7 +251,7 @@ impl Record {
         self.div(&power, &sum)
     }
 
-    /// Rows to mean square 1.
+    /// Every row, brought to mean square 1.
     pub fn normal(&mut self, x: &Value, dim: usize, eps: f64) -> Value {
         let square = self.mul(x, x);
         let mean = self.mean(&square, dim);

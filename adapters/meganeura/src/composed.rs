@@ -1,10 +1,10 @@
-//! What is composed where Meganeura's own is missing, or wrong.
+//! Operators composed of others, because Meganeura's own are missing or wrong.
 
 use crate::record::{Recorder, size32};
 
 impl Recorder<'_> {
-    /// Maxima at every second place of (outer, length, inner); what is beyond the edge is 0, which is no maximum of
-    /// what a relu made. The first of equal ones gets the gradient, as in `PyTorch`.
+    /// Maxima at every second place of (outer, length, inner), made by a relu. Beyond the edge there is 0, which never
+    /// exceeds what a relu made. The first of equal elements gets the gradient, as in `PyTorch`.
     pub fn halved(&mut self, x: u32, outer: usize, length: usize, inner: usize, kernel: usize, padding: usize) -> u32 {
         let (pairs, half) = (size32(outer * length / 2), length / 2 * inner);
         let flat = self.shaped(x, &[outer * length * inner]);
@@ -36,11 +36,11 @@ impl Recorder<'_> {
         self.graph.add(a, more)
     }
 
-    /// relu(x) - ½ |x| erfc(|x| / √2), which is x · Φ(x); Meganeura's own is the approximation by tanh.
+    /// relu(x) - ½ |x| erfc(|x| / √2), which is x · Φ(x). Meganeura's own is the approximation by tanh.
     ///
-    /// erfc is that of Abramowitz and Stegun, 7.1.26, whose error of 1.5e-7 is that of float32. It is written as
-    /// t (t⁴ + b₃ t³ + b₂ t² + b₁ t + b₀) exp(-½ x² + c) with t = 1 / (|x| + s), s = √2 / p, so that constants are
-    /// added, as rows, and not multiplied.
+    /// erfc is formula 7.1.26 of Abramowitz and Stegun; its error, 1.5e-7, is about that of float32. It is written as
+    /// t (t⁴ + b₃ t³ + b₂ t² + b₁ t + b₀) exp(-½ x² + c) with t = 1 / (|x| + s) and s = √2 / p. So constants are
+    /// added, as rows, and never multiplied.
     pub fn gelu(&mut self, x: u32) -> u32 {
         const A: [f64; 5] = [0.254_829_592, -0.284_496_736, 1.421_413_741, -1.453_152_027, 1.061_405_429];
         let s = 2f64.sqrt() / 0.327_591_1;
@@ -67,7 +67,7 @@ impl Recorder<'_> {
         if !self.trains {
             return made;
         }
-        // So far the derivative is Φ(x); x · φ(x) is added to it, and 0 to the value.
+        // So far the derivative is Φ(x). What follows adds x · φ(x) to it, and 0 to the value.
         let density = self.plus(exponent, -0.5 * std::f64::consts::TAU.ln());
         let density = self.graph.exp(density);
         let slope = self.graph.mul(x, density);
@@ -79,7 +79,7 @@ impl Recorder<'_> {
         self.graph.add(made, nothing)
     }
 
-    /// ½ x (1 + tanh(√(2 / π) (x + 0.044715 x³))): 0.3 gives its own the derivative of x · sigmoid(1.702 x).
+    /// ½ x (1 + tanh(√(2 / π) (x + 0.044715 x³))). Version 0.3 gives its own the derivative of x · sigmoid(1.702 x).
     pub fn gelu_by_tanh(&mut self, x: u32) -> u32 {
         let square = self.graph.mul(x, x);
         let sum = self.plus(square, 1.0 / 0.044_715);
@@ -96,7 +96,7 @@ impl Recorder<'_> {
         self.graph.mul(x, factor)
     }
 
-    /// The same number added to all of a matrix.
+    /// A matrix with one number added to all elements.
     fn plus(&mut self, x: u32, number: f64) -> u32 {
         let columns = self.graph.node(x).ty.shape[1];
         let row = self.filled(number, &[columns]);

@@ -1,10 +1,10 @@
-//! Layers, by Meganeura's fused operators.
+//! Layers: Meganeura's fused operators.
 
 use crate::record::{Recorder, size32};
 use crate::view::View;
 use inferena_worker::{Node, Op, Result, unsupported};
 
-/// A convolution's numbers, of (B, C, H, W) or (B, C, T).
+/// How a convolution walks over (B, C, H, W) or (B, C, T).
 struct Window<'a> {
     stride: &'a [usize],
     padding: &'a [usize],
@@ -83,7 +83,7 @@ impl Recorder<'_> {
         Ok(View::new(made, shape))
     }
 
-    /// Weight and bias of a norm, where it has some.
+    /// A norm's weight and bias; ones and zeros where it has none.
     fn affine(&mut self, x: &[View], size: usize) -> (u32, u32) {
         let mut given = |at: usize, missing: f64| match x.get(at) {
             Some(view) => self.flat(view),
@@ -123,7 +123,7 @@ impl Recorder<'_> {
         self.graph.add_per_channel(image, bias, size32(shape[1]), size32(shape[2..].iter().product()))
     }
 
-    /// Folded into the convolution before it: on the host, or in the graph where there are gradients to go through.
+    /// Batch norm, folded into the convolution before it: on the host, or in the graph where gradients go through it.
     fn batch_norm(&mut self, node: &Node, x: &[View], eps: f64) -> Result<u32> {
         let conv = self.nodes.get(&node.inputs[0]).cloned();
         let Some(Node { op: Op::Convolution { stride, padding, dilation, groups }, inputs, shapes, .. }) = conv else {
@@ -168,7 +168,7 @@ impl Recorder<'_> {
         Ok(self.add_channels(made, bias, shape))
     }
 
-    /// (1, H, S, D) as Meganeura has it: a row of all heads for each position.
+    /// (1, H, S, D) as Meganeura takes it: one row of all heads for each position.
     fn heads(&mut self, x: &View) -> Result<u32> {
         let [1, heads, _, width] = x.shape[..] else {
             return unsupported("Meganeura has no batches of sequences");
@@ -177,19 +177,19 @@ impl Recorder<'_> {
         Ok(self.rows(&View { factor: 1.0, ..rows }, heads * width))
     }
 
-    /// The base of rotary tables (S, D / 2); Meganeura computes them by itself, from position 0.
+    /// The base of rotary tables (S, D / 2). Meganeura computes the tables itself, from position 0.
     fn base(&self, cos: &str, sin: &str) -> Result<f32> {
         let half = self.entry.shape(cos)[1];
         let (cos, sin) = (self.floats(cos)?, self.floats(sin)?);
         let slowest = sin.get(2 * half - 1).map_or(0.0, |one| f64::from(*one).asin());
         let base = match half {
             1 => 1.0,
-            _ if slowest <= 0.0 => 1e4, // position 0 alone is not turned
+            _ if slowest <= 0.0 => 1e4, // there is position 0 alone, which is not turned
             _ => slowest.powf(-(half as f64) / (half as f64 - 1.0)).round(),
         };
         for (at, (cos, sin)) in cos.iter().zip(sin.iter()).enumerate() {
             let angle = (at / half) as f64 * base.powf(-((at % half) as f64) / half as f64);
-            let bound = 1e-6 * (1 + at / half) as f64; // of an angle in float32
+            let bound = 1e-6 * (1 + at / half) as f64; // the error of an angle in float32
             if (angle.cos() - f64::from(*cos)).abs() > bound || (angle.sin() - f64::from(*sin)).abs() > bound {
                 return unsupported("Meganeura's angles are of one base, from position 0");
             }
@@ -209,7 +209,7 @@ impl Recorder<'_> {
         if causal && columns != shape[2] {
             return unsupported("Meganeura's causal attention has as many keys as queries");
         }
-        // Meganeura divides by √D; what a model scales by beside that mostly comes to the same.
+        // Meganeura divides by √D. A model's own scale is mostly the same, and then the factor is 1.
         let factor = query.factor * key.factor * scale * (width as f64).sqrt();
         let mut rows = self.heads(query)?;
         if (factor - 1.0).abs() > 1e-7 {
@@ -218,7 +218,7 @@ impl Recorder<'_> {
         }
         let (keys, mut values) = (self.heads(&key)?, self.heads(&value)?);
         if self.trains && matches!(self.graph.node(values).op, meganeura::graph::Op::Identity) {
-            // 0.3 has the gradient of the values in a buffer that a reshape after it does not know of.
+            // Version 0.3 keeps the gradient of the values in a buffer that a reshape after it does not know.
             let ones = self.filled(1.0, &self.graph.node(values).ty.shape.clone());
             values = self.graph.mul(values, ones);
         }
@@ -251,8 +251,8 @@ impl Recorder<'_> {
             let padding = size32(padding[0]);
             return Ok(self.graph.max_pool_2d(image, batch, channels, height, width, rows, columns, stride, padding));
         }
-        // 0.3 differentiates it as a mean (mended after it, not released), so that the gradients of all that comes
-        // before it would be wrong. Maxima of slices give the right ones without a product of matrices.
+        // Version 0.3 differentiates it as a mean, so that gradients of all that comes before it would be wrong. (That
+        // is mended in its source, but not released.) Maxima of slices have the right gradients.
         let relu = self.nodes.get(&node.inputs[0]).is_some_and(|made| made.operator == "relu");
         let halves = stride == [2, 2] && [2 * shape[2], 2 * shape[3]] == [height, width];
         if !halves || !relu {
@@ -265,7 +265,7 @@ impl Recorder<'_> {
     }
 }
 
-/// (1, H, S, D) of rows of all heads.
+/// (1, H, S, D), of one row of all heads for each position.
 fn by_heads(node: u32, shape: &[usize]) -> View {
     View::new(node, &[shape[0], shape[2], shape[1], shape[3]]).permute(&[0, 2, 1, 3])
 }

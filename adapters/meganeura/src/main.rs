@@ -1,4 +1,4 @@
-//! Meganeura: a Program becomes its graph, which it differentiates and compiles to shaders for Vulkan.
+//! Meganeura: a Program becomes its graph. It differentiates the graph and compiles it to shaders for Vulkan.
 
 mod composed;
 mod layers;
@@ -21,6 +21,7 @@ struct Meganeura {
 
 impl Engine for Meganeura {
     const NAME: &'static str = "meganeura";
+    const OPERATORS: Option<&'static str> = Some(operators::OPERATORS);
 
     fn start(setup: &Setup) -> Result<Self> {
         if setup.device != "vulkan" {
@@ -43,7 +44,7 @@ impl Engine for Meganeura {
         format!("Meganeura on {}, {} {}", device.device_name, device.driver_name, device.driver_info)
     }
 
-    /// Device memory belongs to sessions: `compile` copies them there.
+    /// Device memory belongs to sessions, so `compile` copies parameters there.
     fn load(&mut self, program: &Program, weights: &Tensors) -> Result<()> {
         self.parameters.clear();
         for Spec { name, .. } in &program.parameters {
@@ -71,7 +72,7 @@ impl Engine for Meganeura {
             match (folded.get(&name), self.parameters.get(&name)) {
                 (Some(values), _) => session.set_parameter(&name, values),
                 (None, Some(array)) => session.set_parameter(&name, floats(&name, array)?),
-                (None, None) => {} // what Meganeura derives from others, it fills with them
+                (None, None) => {} // Meganeura derives it from others, and fills it with them
             }
         }
         for (name, feed) in &feeds {
@@ -87,8 +88,8 @@ impl Engine for Meganeura {
     }
 }
 
-/// Steps of one relu. With Mesa 22.3's driver for CPUs, a convolution that is the first dispatch of a process leaves
-/// its result 0 throughout; it is right from the second on.
+/// Run steps of one relu. With Mesa 22.3's driver for CPUs a convolution that is the first dispatch of a process leaves
+/// zeros; from the second dispatch on it is right.
 fn wake(device: &Arc<blade_graphics::Context>) -> Result<()> {
     let mut graph = meganeura::Graph::new();
     let x = graph.input("x", &[64]);
@@ -110,7 +111,7 @@ fn wake(device: &Arc<blade_graphics::Context>) -> Result<()> {
     }
 }
 
-/// A session that has its parameters and inputs. No optimizer is set: a step ends with the gradients.
+/// A session with its parameters and inputs. It has no optimizer, so a step ends with the gradients.
 struct Compiled {
     session: Session,
     trains: bool,
@@ -135,7 +136,7 @@ impl Step for Compiled {
         for (index, (name, shape, truth)) in self.outputs.iter().enumerate() {
             let mut values = vec![0.0; shape.iter().product()];
             if self.trains {
-                values[0] = self.session.read_loss(); // the sum of its parts
+                values[0] = self.session.read_loss(); // it is the sum of its parts
             } else {
                 self.session.read_output_by_index(index, &mut values);
             }

@@ -7,8 +7,23 @@ use meganeura::graph;
 
 const NONE: &str = "Meganeura has no such operator";
 
+pub const OPERATORS: &str = r#"{
+    "abs": {}, "detach": {}, "exp": {}, "gelu": {}, "log": {}, "neg": {}, "logical_not": {}, "relu": {}, "sigmoid": {},
+    "silu": {}, "tanh": {}, "add": {}, "sub": {}, "mul": {}, "div": {}, "logical_and": {},
+    "pow": {"self": ["tensor"], "exponent": [2]},
+    "eq": {}, "ne": {}, "lt": {}, "le": {}, "gt": {}, "ge": {}, "where": {}, "to": {}, "full": {},
+    "mean": {}, "sum": {}, "softmax": {"dim": ["last"]}, "log_softmax": {"dim": ["last"]},
+    "reshape": {}, "expand": {}, "permute": {}, "slice": {}, "cat": {}, "embedding": {},
+    "matmul": {}, "linear": {}, "upsample_nearest2d": {}, "max_pool2d": {"dilation": [1], "ceil_mode": [false]},
+    "conv1d": {"dilation": [1], "groups": [1]}, "conv2d": {"dilation": [1], "groups": [1]},
+    "batch_norm": {}, "group_norm": {}, "layer_norm": {}, "rms_norm": {"weight": ["tensor"]}, "rotary_embedding": {},
+    "scaled_dot_product_attention": {"attn_mask": [null], "rank": [4]},
+    "cross_entropy_loss": {"weight": [null], "label_smoothing": [0.0], "reduction": [1, 2], "rank": [2]},
+    "mse_loss": {"reduction": [1, 2]}
+}"#;
+
 impl Recorder<'_> {
-    /// One operator, of what [`Recorder::operands`] names.
+    /// Record one operator; `x` is what [`Recorder::operands`] names.
     pub fn apply(&mut self, node: &Node, x: &[View]) -> Result<View> {
         let shape = &node.out.shape[..];
         let made = match &node.op {
@@ -26,7 +41,7 @@ impl Recorder<'_> {
                 let zero = self.scalar(0.0)?;
                 self.compare(Compare::Ne, &x[0], &zero, shape)
             }
-            Op::To => return Ok(x[0].clone()), // all is float32
+            Op::To => return Ok(x[0].clone()), // everything is float32
             Op::Full(number) => {
                 let one = self.filled(*number, &[1]);
                 return Ok(View::new(one, &[]).expand(shape));
@@ -176,8 +191,8 @@ impl Recorder<'_> {
         })
     }
 
-    /// A parameter whose gradient nothing else reads: 0.3 fuses the gradient of a sum into what reads it, and
-    /// leaves the parameter's own, which is the same one, unwritten.
+    /// A parameter times 1, so that nothing else reads the parameter's gradient. Version 0.3 fuses the gradient of a
+    /// sum into what reads it; where that is also the parameter's gradient, it is never written.
     fn apart(&mut self, x: u32) -> u32 {
         let mut made = x;
         while matches!(self.graph.node(made).op, graph::Op::Identity) {
@@ -192,7 +207,7 @@ impl Recorder<'_> {
         }
     }
 
-    /// The row that a view repeats.
+    /// The row that a view repeats, if it repeats one.
     fn row(&mut self, view: &View) -> Option<u32> {
         let size = self.size(view.node);
         match view.runs()[..] {
@@ -225,7 +240,7 @@ impl Recorder<'_> {
         }
     }
 
-    /// condition · then + (1 - condition) · otherwise: of finite numbers, a choice.
+    /// condition · then + (1 - condition) · otherwise, which is a choice as long as both are finite.
     fn choose(&mut self, x: &[View], then: Option<f64>, otherwise: Option<f64>, shape: &[usize]) -> Result<u32> {
         let mut given = x[1..].iter();
         let mut side = |recorder: &mut Self, number: Option<f64>| match number {
@@ -253,8 +268,8 @@ impl Recorder<'_> {
         made
     }
 
-    /// Meganeura's has a weight for each class of each row, is the mean over all rows, and is summed where it is read:
-    /// where more is computed from it, it is composed.
+    /// Meganeura's own takes a weight for each class of each row and is the mean over all rows. It is summed only when
+    /// it is read, so it can't be used where the graph goes on from it; there the loss is composed.
     fn cross_entropy(&mut self, node: &Node, x: &View, ignored: i64, mean: bool) -> Result<u32> {
         let classes = self.integers(&node.inputs[1])?;
         let (rows, width) = (x.shape[0], x.shape[1]);

@@ -1,4 +1,5 @@
-//! Records an entry into Meganeura's graph: from its outputs backwards, so that what is fused away is never there.
+//! Records an entry into Meganeura's graph. It goes from the outputs backwards, so that nodes which are fused away are
+//! never recorded.
 
 use crate::view::View;
 use inferena_worker::{Array, Data, Dtype, Entry, Error, Node, Op, Reduce, Result, failed, lacking, unsupported};
@@ -10,7 +11,7 @@ use std::rc::Rc;
 /// Parameters by name, as they were loaded.
 pub type Parameters = HashMap<String, Rc<Array>>;
 
-/// What a session is given before its first step.
+/// An input that a session is given before its first step.
 pub enum Feed {
     Floats(Vec<f32>),
     Rows(Vec<u32>),
@@ -22,7 +23,7 @@ pub struct Recorder<'a> {
     pub trains: bool,
     pub nodes: HashMap<String, Node>,
     pub feeds: Vec<(String, Feed)>,
-    /// Parameters of the graph that are not parameters of the Program: batch norm folded into a convolution.
+    /// Parameters that the graph has and the Program has not: convolutions with a batch norm folded into them.
     pub folded: HashMap<String, Vec<f32>>,
     parameters: &'a Parameters,
     leaves: HashMap<&'a str, &'a Array>,
@@ -74,7 +75,7 @@ impl<'a> Recorder<'a> {
         Ok(view)
     }
 
-    /// The tensors that a node is recorded from; not its own where it is fused with what made them.
+    /// The tensors that a node is recorded from. They are not its own inputs where it is fused with what made those.
     fn operands(&self, node: &Node) -> Vec<String> {
         let of = |at: usize| node.inputs[at].clone();
         match &node.op {
@@ -95,7 +96,7 @@ impl<'a> Recorder<'a> {
         }
     }
 
-    /// Keys before they are repeated for each query that reads them: (B, G, 1, S, D) where that is how they were made.
+    /// Keys before they are repeated for each query that reads them: (B, G, 1, S, D), if they were made that way.
     fn shared(&self, keys: &str) -> String {
         let made = |name: &str, op: &Op| self.nodes.get(name).filter(|node| node.op == *op);
         let repeated = made(keys, &Op::Reshape).and_then(|node| made(&node.inputs[0], &Op::Expand));
@@ -105,7 +106,7 @@ impl<'a> Recorder<'a> {
 
     fn parameter(&mut self, name: &str) -> View {
         let shape = self.parameters[name].shape.clone();
-        // Kernels of convolutions are flat, all else is a row or a matrix.
+        // Kernels of convolutions are flat. All others are rows or matrices.
         let flat = vec![shape.iter().product()];
         let stored = if matches!(shape.len(), 1 | 2) { shape.clone() } else { flat };
         let mut node = self.graph.parameter(name, &stored);
@@ -115,7 +116,7 @@ impl<'a> Recorder<'a> {
         View::new(node, &shape)
     }
 
-    /// Whole numbers and truth values are float32 too: only rows of a table are looked up by integers.
+    /// An input or a constant. Whole numbers and truth values are float32 too; only rows are looked up by integers.
     fn leaf(&mut self, name: &str, array: &Array) -> Result<View> {
         let values: Vec<f32> = match &array.data {
             Data::Float32(values) => values.clone(),
@@ -129,20 +130,20 @@ impl<'a> Recorder<'a> {
         Ok(View::new(node, &array.shape))
     }
 
-    /// An input of the graph.
+    /// Make an input of the graph.
     pub fn feed(&mut self, name: &str, shape: &[usize], values: Vec<f32>) -> u32 {
         self.feeds.push((name.into(), Feed::Floats(values)));
         self.graph.input(name, shape)
     }
 
-    /// Numbers of rows, for Meganeura's embedding: its way to move what it has no operator to move.
+    /// Numbers of rows for Meganeura's embedding, which also moves data that no other operator of it moves.
     pub fn numbers(&mut self, rows: Vec<u32>) -> u32 {
         let (name, count) = (format!("rows {}", self.feeds.len()), rows.len());
         self.feeds.push((name.clone(), Feed::Rows(rows)));
         self.graph.input_u32(&name, &[count])
     }
 
-    /// What was loaded under a name, where no step changes it.
+    /// The tensor that was loaded under a name. No step changes it.
     fn loaded(&self, name: &str) -> Result<&'a Array> {
         let parameters = self.parameters;
         match (parameters.get(name), self.leaves.get(name)) {
@@ -152,7 +153,7 @@ impl<'a> Recorder<'a> {
         }
     }
 
-    /// Numbers that no step changes.
+    /// Floats that no step changes.
     pub fn floats(&self, name: &str) -> Result<Cow<'a, [f32]>> {
         match self.nodes.get(name) {
             Some(Node { op: Op::Full(number), out, .. }) => Ok(vec![*number as f32; out.shape.iter().product()].into()),
@@ -160,7 +161,7 @@ impl<'a> Recorder<'a> {
         }
     }
 
-    /// Class or row numbers, through the reshapes before them.
+    /// Numbers of classes or rows that no step changes, also through reshapes.
     pub fn integers(&self, name: &str) -> Result<Cow<'a, [i64]>> {
         match self.nodes.get(name) {
             Some(Node { op: Op::Reshape, inputs, .. }) => return self.integers(&inputs[0]),
@@ -175,7 +176,7 @@ impl<'a> Recorder<'a> {
         }
     }
 
-    /// The same number over and over.
+    /// A tensor that is one number over and over.
     pub fn filled(&mut self, number: f64, shape: &[usize]) -> u32 {
         let number = number as f32;
         let graph = &mut self.graph;
@@ -191,13 +192,13 @@ impl<'a> Recorder<'a> {
         if self.graph.node(node).ty.shape == shape { node } else { self.graph.reshape(node, shape) }
     }
 
-    /// A node with the view's elements in their order, in one dimension.
+    /// A node of one dimension with the view's elements in their order.
     pub fn flat(&mut self, view: &View) -> u32 {
         let node = self.whole(view);
         self.shaped(node, &[view.size()])
     }
 
-    /// A node with the view's elements in rows of the last dimension.
+    /// A node with the view's elements as rows of the last dimension.
     pub fn matrix(&mut self, view: &View) -> u32 {
         self.rows(view, view.shape.last().copied().unwrap_or(1))
     }
@@ -207,7 +208,7 @@ impl<'a> Recorder<'a> {
         self.shaped(node, &[view.size() / columns, columns])
     }
 
-    /// A node with the view's elements in their order, in the shape that it has.
+    /// A node with the view's elements in their order, in whatever shape the node has.
     fn whole(&mut self, view: &View) -> u32 {
         let node = self.ordered(view);
         if view.factor.to_bits() == 1f64.to_bits() {
@@ -252,7 +253,7 @@ impl<'a> Recorder<'a> {
         }
     }
 
-    /// Over any dimensions; what they leave is rows.
+    /// Reduce over any dimensions. The others become rows.
     pub fn reduce(&mut self, x: &View, kind: Reduce, dims: &[usize]) -> Result<u32> {
         let (reduced, kept): (Vec<usize>, Vec<usize>) =
             (0..x.shape.len()).partition(|dim| dims.is_empty() || dims.contains(dim));

@@ -1,4 +1,4 @@
-//! Strided views: what moves no data is recorded as nothing.
+//! Strided views: an operator that moves no data records nothing.
 
 /// The elements of a node in another order, times a factor.
 #[derive(Clone, Debug)]
@@ -7,12 +7,12 @@ pub struct View {
     pub shape: Vec<usize>,
     pub strides: Vec<usize>,
     pub offset: usize,
-    /// Put off, so that the factor of a query meets that of its attention.
+    /// Not yet applied, so that the factor of a query can meet that of its attention.
     pub factor: f64,
 }
 
 impl View {
-    /// A node's elements in their order.
+    /// All elements of a node in their order.
     pub fn new(node: u32, shape: &[usize]) -> Self {
         let mut strides = vec![1; shape.len()];
         for dim in (1..shape.len()).rev() {
@@ -43,7 +43,7 @@ impl View {
         view
     }
 
-    /// Less a dimension of size 1.
+    /// The view without a dimension of size 1.
     pub fn without(&self, dim: usize) -> Self {
         let mut view = self.clone();
         view.shape.remove(dim);
@@ -51,14 +51,14 @@ impl View {
         view
     }
 
-    /// Dimensions of size 1 repeated, and new ones before them.
+    /// The view with dimensions of size 1 repeated, and new ones before them.
     pub fn expand(&self, shape: &[usize]) -> Self {
         let new = shape.len() - self.shape.len();
         let stride = |dim: usize| if dim < new || self.shape[dim - new] == 1 { 0 } else { self.strides[dim - new] };
         Self { shape: shape.to_vec(), strides: (0..shape.len()).map(stride).collect(), ..self.clone() }
     }
 
-    /// (size, stride) of each run of dimensions that can be walked as one.
+    /// (size, stride) of each run of dimensions that can be walked as one dimension.
     pub fn runs(&self) -> Vec<(usize, usize)> {
         let mut runs: Vec<(usize, usize)> = Vec::new();
         for (size, stride) in self.shape.iter().copied().zip(self.strides.iter().copied()).filter(|(size, _)| *size > 1)
@@ -76,7 +76,7 @@ impl View {
         self.offset == 0 && matches!(self.runs()[..], [] | [(_, 1)]) && self.size() == size
     }
 
-    /// The view as rows of `width` neighbours: where each row of the node, cut in rows of that width, goes.
+    /// The view as rows of neighbours: their width, and the number of each in the node when it is cut in such rows.
     pub fn rows(&self, size: usize) -> (usize, Vec<u32>) {
         let mut runs = self.runs();
         let mut width = match runs.last() {

@@ -1,7 +1,8 @@
-//! rten: the Program as ONNX, that rten's own optimiser fuses, with weights packed when the model is loaded.
+//! rten: the Program as ONNX. rten's own optimiser fuses it, and packs the weights when it loads the model.
 
-use inferena_worker::{Array, Data, Dtype, Engine, Entry, Error, Program, Result, Setup, Step, Tensors};
-use inferena_worker::{failed, unsupported};
+use inferena_worker::{
+    Array, Data, Dtype, Engine, Entry, Error, Exchange, Program, Result, Setup, Step, Tensors, unsupported,
+};
 use rten::{LoadError, LoadErrorKind, Model, ModelOptions, NodeId, RunError, RunErrorKind, RunOptions, ThreadPool};
 use rten::{Value, ValueOrView};
 use rten_gemm::GemmExecutor;
@@ -11,7 +12,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 struct Rten {
-    exchange: Option<PathBuf>,
+    exchange: Exchange,
     weights: PathBuf,
     threads: usize,
     pool: Arc<ThreadPool>,
@@ -19,6 +20,7 @@ struct Rten {
 
 impl Engine for Rten {
     const NAME: &'static str = "rten";
+    const OPERATORS: Option<&'static str> = None; // it runs an exchange file
 
     fn start(setup: &Setup) -> Result<Self> {
         let pool = Arc::new(ThreadPool::with_num_threads(setup.threads));
@@ -30,22 +32,15 @@ impl Engine for Rten {
         format!("rten on CPU, {} kernels, {} threads", kernel.kernel_name(), self.threads)
     }
 
-    /// Compiling reads the weights, and packs them: there is no load apart from it.
+    /// Compiling reads the weights and packs them, so that there is no load apart from it.
     fn load(&mut self, program: &Program, _: &Tensors) -> Result<()> {
         self.weights = program.folder.join("weights.safetensors");
         Ok(())
     }
 
     fn compile(&mut self, entry: &Entry) -> Result<Box<dyn Step>> {
-        let Some(exchange) = &self.exchange else {
-            return failed("rten runs exchange files and none were prepared");
-        };
-        let reason = exchange.join(format!("{}.unsupported", entry.name));
-        if reason.exists() {
-            return unsupported(std::fs::read_to_string(reason)?);
-        }
         let options = ModelOptions::with_all_ops().prepack_weights(true).clone();
-        let file = exchange.join(format!("{}.onnx", entry.name));
+        let file = self.exchange.entry(&entry.name)?.join(format!("{}.onnx", entry.name));
         // SAFETY: the harness writes these files whole before it names them, and nobody changes them after.
         let model = unsafe { options.load_mmap(file) }.or_else(refused)?;
         let mut inputs = Vec::new();
@@ -54,7 +49,7 @@ impl Engine for Rten {
         }
         let weights = Tensors::open(&self.weights)?;
         for name in &entry.parameters {
-            // those of a training step are inputs, which are free to change between steps
+            // A training step has parameters as inputs, which are free to change between steps.
             if let Some(id) = model.find_node(name).filter(|id| model.input_ids().contains(id)) {
                 inputs.push((id, value(weights.get(name)?)?));
             }
@@ -73,7 +68,7 @@ struct Session {
     pool: Arc<ThreadPool>,
     inputs: Vec<(NodeId, Value)>,
     outputs: Vec<NodeId>,
-    /// Of the outputs: name, and what the Program has there.
+    /// The outputs' names, and their dtypes in the Program.
     kinds: Vec<(String, Dtype)>,
     results: Vec<Value>,
 }
@@ -94,7 +89,7 @@ impl Step for Session {
     }
 }
 
-/// What rten holds of an input: it has 32 bits for integers, and integers for booleans.
+/// An input as rten holds it. Its integers have 32 bits, and its booleans are integers.
 fn value(array: Array) -> Result<Value> {
     let shape = &array.shape[..];
     Ok(match array.data {
@@ -108,7 +103,7 @@ fn value(array: Array) -> Result<Value> {
     })
 }
 
-/// The way back.
+/// An output as the Program declares it.
 fn array(value: &Value, dtype: Dtype) -> Result<Array> {
     if let Some(view) = value.as_tensor_view::<f32>() {
         return Ok(Array::float(view.shape(), view.to_vec()));
@@ -123,7 +118,7 @@ fn array(value: &Value, dtype: Dtype) -> Result<Array> {
     Ok(Array { shape: view.shape().to_vec(), data })
 }
 
-/// A model that rten does not load; the operator's name is in its node's, as the preparer gives it.
+/// The answer to a model that rten does not load. The operator's name is part of its node's.
 fn refused<T>(error: LoadError) -> Result<T> {
     if error.kind() != LoadErrorKind::OperatorInvalid {
         return Err(error.into());
@@ -131,7 +126,7 @@ fn refused<T>(error: LoadError) -> Result<T> {
     lacking(error.node().unwrap_or_default(), &error)
 }
 
-/// A step that rten does not take to its end.
+/// The answer to a step that rten does not take to its end.
 fn stopped<T>(error: RunError) -> Result<T> {
     if error.kind() != RunErrorKind::OperatorError || !error.to_string().contains("unsupported") {
         return Err(error.into());
@@ -139,7 +134,7 @@ fn stopped<T>(error: RunError) -> Result<T> {
     lacking(error.node_path().last().copied().flatten().unwrap_or_default(), &error)
 }
 
-/// `NODE/OPERATOR_number` is what the preparer calls a node of ONNX.
+/// The preparer calls a node of ONNX `NODE/OPERATOR_number`.
 fn lacking<T>(name: &str, error: &dyn std::error::Error) -> Result<T> {
     let (node, operator) = name.rsplit_once('/').unwrap_or((name, "operator"));
     let operator = operator.rsplit_once('_').map_or(operator, |(operator, _)| operator);

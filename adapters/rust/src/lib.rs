@@ -1,20 +1,23 @@
 //! What every engine in Rust shares: the worker protocol, the timing loop, and the Program as data.
 //!
-//! `docs/worker-protocol.md` and `docs/program-format.md` specify them. An engine that takes a graph or a file implements
-//! [`Engine`] itself; for one that computes as it goes the crate beside this one, `inferena-walker`, does.
+//! `docs/worker-protocol.md` and `docs/program-format.md` specify them. An engine that takes a graph or a file
+//! implements [`Engine`] itself. For an engine that computes as it goes, the crate beside this one does so:
+//! `inferena-walker`.
 
+mod exchange;
 mod program;
 mod server;
 mod tensors;
 pub mod timing;
 
+pub use exchange::Exchange;
 pub use program::{Binary, Compare, Entry, MEAN, Node, Op, Program, Reduce, Spec, Unary, lacking};
 pub use server::main;
 pub use tensors::{Array, Data, Dtype, Tensors};
 
 use std::path::PathBuf;
 
-/// What goes wrong, by the kinds of the protocol; an engine's own errors become `Failed`.
+/// What can go wrong, by the kinds of the protocol. An engine's own errors become `Failed`.
 #[derive(Debug)]
 pub enum Error {
     /// The engine lacks something; the message says what.
@@ -50,14 +53,17 @@ pub struct Setup {
     pub threads: usize,
     /// An empty folder for caches.
     pub scratch: PathBuf,
-    /// Where the exchange files are, for an engine that takes some.
-    pub exchange: Option<PathBuf>,
+    /// For an engine that runs files which were prepared for it.
+    pub exchange: Exchange,
 }
 
 /// One engine on one device.
 pub trait Engine: Sized + 'static {
     /// Its name in adapter.toml.
     const NAME: &'static str;
+    /// The operators that it has, as the JSON of `operators` in docs/worker-protocol.md: a name maps to its conditions.
+    /// The preparer writes all others with these. `None` asks for the Program as it is.
+    const OPERATORS: Option<&'static str>;
 
     fn start(setup: &Setup) -> Result<Self>;
 
@@ -67,7 +73,7 @@ pub trait Engine: Sized + 'static {
     /// Bring the parameters into the engine's memory.
     fn load(&mut self, program: &Program, weights: &Tensors) -> Result<()>;
 
-    /// Make an entry ready; whatever optimises or generates code is part of it.
+    /// Make an entry ready. Whatever optimises or generates code is part of it.
     fn compile(&mut self, entry: &Entry) -> Result<Box<dyn Step>>;
 }
 
@@ -80,6 +86,6 @@ pub trait Step {
         Ok(())
     }
 
-    /// Results of the last step by name; for `training` and `joint` `loss` and `grad:PARAMETER`.
+    /// Results of the last step by name. Those of `training` and `joint` are `loss` and `grad:PARAMETER`.
     fn outputs(&self) -> Result<Vec<(String, Array)>>;
 }

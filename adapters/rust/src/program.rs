@@ -1,4 +1,4 @@
-//! The Program: a model as data, as docs/program-format.md has it, with typed operators.
+//! The Program: a model as data, as docs/program-format.md describes it, with typed operators.
 
 mod op;
 
@@ -19,7 +19,7 @@ struct Header {
     version: u64,
 }
 
-/// What is common to a model's entries.
+/// The part of the Program that all entries have in common.
 #[derive(Deserialize)]
 pub struct Program {
     #[serde(skip)]
@@ -71,7 +71,7 @@ pub struct Entry {
     pub parameters: Vec<String>,
     #[serde(skip)]
     pub constants: Vec<(String, Array)>,
-    /// Name of a result → name of the tensor that holds it.
+    /// The name of a result → the name of the tensor that holds it.
     pub outputs: BTreeMap<String, String>,
     #[serde(skip)]
     pub trainable: HashSet<String>,
@@ -80,13 +80,13 @@ pub struct Entry {
     nodes: Vec<NodeDocument>,
 }
 
-/// One operator; its tensors stand apart from its other arguments.
+/// One operator. Its tensors stand apart from its other arguments.
 #[derive(Clone, Debug)]
 pub struct Node {
     pub op: Op,
-    /// `ATen`'s name of it.
+    /// Its name in the Program.
     pub operator: String,
-    /// Its tensors in the order that [`Op`] gives.
+    /// The names of its tensors, in the order that [`Op`] gives.
     pub inputs: Vec<String>,
     pub shapes: Vec<Vec<usize>>,
     pub out: Spec,
@@ -113,16 +113,16 @@ impl Entry {
         &self.shapes[tensor]
     }
 
-    /// What a tensor holds.
+    /// A tensor's dtype.
     pub fn dtype(&self, tensor: &str) -> Result<Dtype> {
         let given = self.inputs.iter().chain(&self.constants).find(|(name, _)| name == tensor);
         match self.nodes.iter().flat_map(|node| &node.out).find(|spec| spec.name == tensor) {
             Some(spec) => Dtype::parse(&spec.dtype),
-            None => Ok(given.map_or(Dtype::Float32, |(_, array)| array.dtype())), // parameters are of float32
+            None => Ok(given.map_or(Dtype::Float32, |(_, array)| array.dtype())), // parameters are float32
         }
     }
 
-    /// The operators in the order of their execution; one that is not known is `unsupported` by name and node.
+    /// The operators in the order of their execution. One that is not known is `unsupported`, by name and node.
     pub fn nodes(&self) -> Result<Vec<Node>> {
         self.nodes.iter().map(|node| self.node(node)).collect()
     }
@@ -156,7 +156,7 @@ impl Entry {
     }
 }
 
-/// The answer to an operator that an engine lacks, or to a way of calling it.
+/// The answer to an operator that an engine lacks, or lacks in this form; `why` may be empty.
 pub fn lacking<T>(operator: &str, node: &str, why: &str) -> Result<T> {
     let why = if why.is_empty() { String::new() } else { format!(": {why}") };
     unsupported(format!("unsupported operator aten.{operator}, node {node}{why}"))

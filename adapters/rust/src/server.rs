@@ -2,7 +2,7 @@
 
 use crate::tensors::write;
 use crate::timing::{Clock, Loop, measure};
-use crate::{Engine, Entry, Error, Program, Result, Setup, Step, Tensors, failed};
+use crate::{Engine, Entry, Error, Exchange, Program, Result, Setup, Step, Tensors, failed};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -16,11 +16,11 @@ use std::time::Instant;
 const VERSION: u64 = 1;
 /// Longest line in bytes, its newline included.
 const LIMIT: u64 = 1 << 20;
-/// What `inferena setup` knows of a build: versions, hash of Cargo.lock, compiler.
+/// Versions, the hash of Cargo.lock and the compiler. `inferena setup` gives them to the build.
 const BUILD: Option<&str> = option_env!("INFERENA_BUILD");
-/// How Vulkan, CUDA and wgpu say that a device's memory did not suffice; frameworks panic with it.
+/// Words by which Vulkan, CUDA and wgpu say that a device's memory did not suffice. Frameworks panic with them.
 const NO_ROOM: [&str; 4] = ["OUT_OF_DEVICE_MEMORY", "OUT_OF_HOST_MEMORY", "OUT_OF_MEMORY", "OutOfMemory"];
-/// Walks over deep graphs, such as an autograd's, go down by recursion.
+/// Large, because walks over deep graphs, such as an autograd's, are recursive.
 const STACK: usize = 1 << 28;
 
 /// Serve one engine until the requests end.
@@ -57,7 +57,7 @@ fn serve<E: Engine>() -> Result<()> {
     Ok(())
 }
 
-/// An end of a pipe that the harness opened, closed to what the engine may start.
+/// One end of a pipe that the harness opened. Processes that the engine starts do not inherit it.
 fn pipe(variable: &str) -> Result<File> {
     let Some(number) = std::env::var(variable).ok().and_then(|text| text.parse().ok()) else {
         return failed(format!("{variable} is not set: this program is started by pytest-inferena"));
@@ -107,7 +107,7 @@ struct Server<E: Engine> {
 }
 
 impl<E: Engine> Server<E> {
-    /// The answer to one line; whatever goes wrong is one too, a panic of the engine included.
+    /// The answer to one line. Whatever goes wrong is an answer too, a panic of the engine included.
     fn answer(&mut self, line: &[u8]) -> Value {
         let answer = catch_unwind(AssertUnwindSafe(|| self.handle(line))).unwrap_or_else(|panic| {
             let text = panic.downcast_ref::<&str>().map(ToString::to_string);
@@ -137,9 +137,12 @@ impl<E: Engine> Server<E> {
                 failed(format!("version {protocol} was asked for, this worker speaks {VERSION}"))
             }
             Request::Hello { backend, device, threads, scratch, exchange, .. } => {
+                let exchange = Exchange::new(E::NAME, exchange);
                 let engine = self.engine.insert(E::start(&Setup { backend, device, threads, scratch, exchange })?);
                 let versions: Value = serde_json::from_str(BUILD.unwrap_or("{}"))?;
-                Ok(json!({"protocol": VERSION, "versions": versions, "ran": engine.describe()}))
+                let operators: Value = serde_json::from_str(E::OPERATORS.unwrap_or("null"))?;
+                let ran = engine.describe();
+                Ok(json!({"protocol": VERSION, "versions": versions, "ran": ran, "operators": operators}))
             }
             Request::Load { program, entries } => self.load(&program, entries),
             Request::Compile { entry } => self.compile(entry),
@@ -199,7 +202,7 @@ fn nanoseconds(start: Instant) -> u64 {
     (start.elapsed().as_nanos() as u64).max(1)
 }
 
-/// A step under the timing loop.
+/// A step, as the timing loop sees it.
 struct Running<'a> {
     step: &'a mut dyn Step,
     start: Instant,

@@ -56,7 +56,7 @@ impl Array {
         }
     }
 
-    /// Its elements, where they are float32.
+    /// Its elements. It is an error where they are not float32.
     pub fn floats(self) -> Result<Vec<f32>> {
         match self.data {
             Data::Float32(values) => Ok(values),
@@ -65,7 +65,7 @@ impl Array {
     }
 }
 
-/// A safetensors file; a tensor is read when it is asked for, so that memory holds the engine's copy alone.
+/// A safetensors file. A tensor is read when it is asked for, so that memory holds the engine's copy alone.
 pub struct Tensors {
     map: memmap2::Mmap,
     metadata: Metadata,
@@ -106,7 +106,7 @@ impl Tensors {
     }
 }
 
-/// Write a file of named tensors; one that is there is replaced.
+/// Write a file of named tensors. A file that is there is replaced.
 pub fn write(path: &Path, tensors: &[(String, Array)]) -> Result<()> {
     let bytes: Vec<(Stored, Cow<[u8]>)> = tensors
         .iter()

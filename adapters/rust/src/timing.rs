@@ -1,4 +1,4 @@
-//! The one timing loop, as docs/worker-protocol.md has it; `tests/timing_vectors.json` holds it to that page.
+//! The one timing loop, as docs/worker-protocol.md describes it. `tests/timing_vectors.json` holds it to that page.
 
 use crate::Result;
 use serde::{Deserialize, Serialize};
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 const SECOND: f64 = 1e9;
 const MILLISECOND: f64 = 1e6;
 
-/// When to stop; times in seconds.
+/// When to stop. Times are in seconds.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Loop {
@@ -27,7 +27,7 @@ impl Default for Loop {
 
 #[derive(Debug, Serialize)]
 pub struct Timing {
-    /// Samples: ns of one step, or of the mean step of a batch.
+    /// The samples: ns of one step, or of the mean step of a batch.
     pub ns: Vec<f64>,
     pub steps_per_sample: u64,
     pub warmups: u64,
@@ -35,7 +35,7 @@ pub struct Timing {
     pub cpu_per_wall: f64,
 }
 
-/// What the loop reads the time from; ns.
+/// Where the loop reads the time, in ns.
 pub trait Clock {
     fn now(&mut self) -> u64;
     /// CPU time of the process, all its threads.
@@ -55,7 +55,7 @@ pub fn measure(clock: &mut impl Clock, limits: &Loop) -> Result<Timing> {
         let duration = once(clock, batch)?;
         samples.push(duration / batch as f64);
         if batch > 1 && duration > SECOND {
-            // the step was fast only while it was warmed up: start over with smaller batches; the time goes on
+            // The step was fast only while it was warmed up. Start over with smaller batches; the time goes on.
             warmups += batch * samples.len() as u64;
             batch = (batch - 1).min(batch_of(samples[samples.len() - 1]));
             samples.clear();
@@ -74,7 +74,7 @@ fn once(clock: &mut impl Clock, batch: u64) -> Result<f64> {
     Ok((clock.now() - begin) as f64)
 }
 
-/// At least 3 steps that take 0.2 s, or as many as there are up to one over 2 s.
+/// Run at least 3 steps and at least 0.2 s of them, but stop after one that took over 2 s.
 fn warm_up(clock: &mut impl Clock) -> Result<Vec<f64>> {
     let start = clock.now();
     let mut durations = vec![once(clock, 1)?];
@@ -86,7 +86,7 @@ fn warm_up(clock: &mut impl Clock) -> Result<Vec<f64>> {
     Ok(durations)
 }
 
-/// How many steps of a duration make a sample.
+/// How many steps make a sample, by the duration of one.
 fn batch_of(duration: f64) -> u64 {
     if duration >= MILLISECOND {
         return 1;

@@ -1,4 +1,4 @@
-//! Runs an entry operator by operator, for engines that compute as they go; gradients by the engine's autograd.
+//! Runs an entry operator by operator, for engines that compute as they go. Gradients are by the engine's autograd.
 
 use inferena_worker::{Array, Dtype, Engine, Entry, Error, Node, Op, Program, Result, Setup, Spec, Step, Tensors};
 use inferena_worker::{failed, lacking};
@@ -8,7 +8,10 @@ use std::rc::Rc;
 /// An engine's operator table.
 pub trait Operators: Sized + 'static {
     type Tensor: Clone + 'static;
+    /// As in [`Engine`].
     const NAME: &'static str;
+    /// As in [`Engine`].
+    const OPERATORS: &'static str;
 
     /// Start the engine.
     fn start(setup: &Setup) -> Result<Self>;
@@ -16,24 +19,24 @@ pub trait Operators: Sized + 'static {
     /// What really runs, as the engine tells it.
     fn describe(&self) -> String;
 
-    /// Bring a tensor into the engine's memory; `variable` where its gradient will be asked for.
+    /// Bring a tensor into the engine's memory; `variable` says that its gradient will be asked for.
     fn upload(&self, array: Array, variable: bool) -> Result<Self::Tensor>;
 
-    /// A copy of a weight (out, in) whose order in memory is a faster one to multiply many rows by, where there is such.
+    /// A copy of a weight (out, in), if the engine multiplies many rows faster by another order in memory.
     fn arranged(&self, _: &Self::Tensor) -> Result<Option<Self::Tensor>> {
         Ok(None)
     }
 
-    /// One operator; `trains` where gradients will be asked for. Tensors are moved in at their last use, so that the
-    /// engine may compute in place.
+    /// Compute one operator; `trains` says that gradients will be asked for. A tensor is moved in at its last use, so
+    /// that the engine may compute in place.
     fn apply(&self, node: &Node, tensors: Vec<Self::Tensor>, trains: bool) -> Result<Self::Tensor>;
 
-    /// Gradients of a scalar; None where it does not depend on a tensor.
+    /// Gradients of a scalar. One is None where the scalar does not depend on that tensor.
     fn gradients(&self, loss: &Self::Tensor, of: &[Self::Tensor]) -> Result<Vec<Option<Self::Tensor>>>;
 
     fn download(&self, tensor: &Self::Tensor, dtype: Dtype) -> Result<Array>;
 
-    /// Wait for what was started.
+    /// Wait until everything that was started is done.
     fn synchronize(&self) -> Result<()> {
         Ok(())
     }
@@ -50,6 +53,7 @@ pub struct Walker<O: Operators> {
 
 impl<O: Operators> Engine for Walker<O> {
     const NAME: &'static str = O::NAME;
+    const OPERATORS: Option<&'static str> = Some(O::OPERATORS);
 
     fn start(setup: &Setup) -> Result<Self> {
         let (parameters, trainable, arranged) = (HashMap::new(), HashMap::new(), HashMap::new());
@@ -75,11 +79,11 @@ impl<O: Operators> Engine for Walker<O> {
     }
 }
 
-/// One entry: values by number, parameters and inputs in place.
+/// One entry. Its tensors have numbers; parameters, inputs and constants are in place.
 struct Walk<O: Operators> {
     operators: Rc<O>,
     nodes: Vec<(Node, Vec<usize>, usize)>,
-    /// For each node the values that nobody reads after it.
+    /// For each node the tensors that nobody reads after it.
     last: Vec<Vec<usize>>,
     leaves: Vec<Option<O::Tensor>>,
     outputs: Vec<(String, usize, Dtype)>,
@@ -171,8 +175,8 @@ impl<O: Operators> Walk<O> {
 }
 
 impl<O: Operators> Walker<O> {
-    /// The weight of a node that multiplies many rows by a parameter, as the engine does that soonest; one row is read from
-    /// the parameter as it is.
+    /// The weight of a node that multiplies many rows by a parameter, in the order that the engine prefers. A single
+    /// row is multiplied by the parameter itself.
     fn arranged(&mut self, node: &Node) -> Result<Option<O::Tensor>> {
         let many = node.out.shape.iter().rev().skip(1).product::<usize>() > 1;
         let (Op::Linear, true, Some(weight)) = (&node.op, many, node.inputs.get(1)) else { return Ok(None) };
@@ -184,7 +188,7 @@ impl<O: Operators> Walker<O> {
         Ok(self.arranged.get(weight).cloned())
     }
 
-    /// A parameter whose gradient will be asked for; a copy of its own only where the engine makes one.
+    /// A parameter whose gradient will be asked for.
     fn variable(&mut self, name: &str, plain: &O::Tensor) -> Result<O::Tensor> {
         if let Some(variable) = self.trainable.get(name) {
             return Ok(variable.clone());
@@ -197,7 +201,7 @@ impl<O: Operators> Walker<O> {
 
 impl<O: Operators> Step for Walk<O> {
     fn run(&mut self) -> Result<()> {
-        self.results.clear(); // so that there is room for the new ones where they were
+        self.results.clear(); // new results find room where the old ones were
         let values = self.forward()?;
         for (name, number, dtype) in &self.outputs {
             let value = values[*number].clone().ok_or_else(|| Error::Failed(format!("nothing makes {name}")))?;
@@ -230,7 +234,7 @@ impl<O: Operators> Step for Walk<O> {
             if let (false, Some(leaf)) = (found.iter().any(|(other, _)| *other == name), &self.leaves[*number]) {
                 let shape = self.operators.download(leaf, Dtype::Float32)?.shape;
                 let size = shape.iter().product();
-                found.push((name, Array::float(&shape, vec![0.0; size]))); // the loss does not depend on it
+                found.push((name, Array::float(&shape, vec![0.0; size]))); // because the loss does not depend on it
             }
         }
         Ok(found)

@@ -16,7 +16,7 @@ pub enum Unary {
     Erf,
     Exp,
     Gelu,
-    #[serde(skip)] // `gelu` too, with another argument
+    #[serde(skip)] // it is `gelu` with another argument
     GeluTanh,
     Log,
     Log1p,
@@ -68,13 +68,13 @@ pub enum Reduce {
     Max,
 }
 
-/// The reduction of a loss that is a mean.
+/// The number of a loss's reduction that is the mean.
 pub const MEAN: u8 = 1;
 
-/// The operators, with the order of their tensors; `?` marks those that may be missing, from the end.
+/// The operators. A comment names the tensors of each in their order; those with `?` may be missing.
 ///
-/// From `Reshape` on they are read by their names, which are `ATen`'s, and have of its arguments those that say more than
-/// `Node::out` does.
+/// From `Reshape` on, a variant and its fields are read by their names in the Program. Arguments that `Node::out`
+/// implies are left out.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(rename_all = "snake_case")]
 pub enum Op {
@@ -148,14 +148,15 @@ pub enum Op {
     /// query (B, H, S, D), key, value (B, G, T, D), mask?
     #[serde(rename = "scaled_dot_product_attention")]
     Attention { scale: f64, is_causal: bool },
-    /// x (N, classes), target (N,), over rows whose target is another; the reduction is `MEAN`, or else the sum
+    /// x (N, classes), target (N,): the reduction is [`MEAN`], or else the sum; rows to ignore do not count
     #[serde(rename = "cross_entropy_loss")]
     CrossEntropy { ignore_index: i64, reduction: u8 },
     /// x, target
     MseLoss { reduction: u8 },
 }
 
-/// Names of the tensors among the arguments, which stand in the order of the page; one that may be missing is, where another follows it, `unsupported`.
+/// The names of the tensors among the arguments, in their order. A missing tensor before one that is given is
+/// `unsupported`, because the names alone could not tell which of the two is missing.
 pub(super) fn tensors(arguments: &IndexMap<String, Value>) -> Result<Vec<String>> {
     let (mut found, mut missing) = (Vec::new(), None);
     for (name, value) in arguments {
@@ -171,13 +172,13 @@ pub(super) fn tensors(arguments: &IndexMap<String, Value>) -> Result<Vec<String>
     Ok(found)
 }
 
-/// The kind of a family that has this name.
+/// The member of a family that has this name.
 fn named<T: DeserializeOwned>(name: &str) -> Option<T> {
     let name: StrDeserializer<NameError> = name.into_deserializer();
     T::deserialize(name).ok()
 }
 
-/// A number, or nothing: a tensor, or null; {"float": "inf"} is one, and a flag is 0 or 1.
+/// A number; a flag is 0 or 1. It is None where the argument is a tensor or null.
 fn number(value: Option<&Value>) -> Result<Option<f64>> {
     let value = value.unwrap_or(&Value::Null);
     if let Some(text) = value.get("float").and_then(Value::as_str) {
@@ -187,7 +188,7 @@ fn number(value: Option<&Value>) -> Result<Option<f64>> {
 }
 
 impl Op {
-    /// By `ATen`'s name; None where it is not known.
+    /// An operator by its name in the Program; None where it is not known.
     pub(super) fn read(name: &str, arguments: &IndexMap<String, Value>) -> Result<Option<Self>> {
         let operand = |at| number(arguments.values().nth(at));
         if let Some(kind) = named(name) {
@@ -230,7 +231,7 @@ impl Op {
             Self::Where { then, otherwise } => 1 + usize::from(then.is_none()) + usize::from(otherwise.is_none()),
             Self::Binary(_) | Self::Compare(_) | Self::Gather { .. } | Self::IndexSelect { .. } | Self::Embedding => 2,
             Self::BatchNorm { .. } => 5,
-            _ => 1, // the page has no number for a tensor of the others
+            _ => 1, // no other operator can have a number in place of a tensor
         }
     }
 }
