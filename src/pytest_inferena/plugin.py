@@ -67,13 +67,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
-    """With --pyargs pytest loads the conftest of a package only when it collects, too late to declare markers."""
+def pytest_load_initial_conftests(early_config: pytest.Config, args: list[str]) -> None:
+    """With --pyargs find a checkout's benchmarks, and load conftests before collection, too late for markers."""
     known = early_config.known_args_namespace
     if known.pyargs:
-        from pytest_inferena.collect.selection import folder_of
+        from pytest_inferena.collect.arguments import folder_of, path_of
 
-        known.file_or_dir = [folder_of(argument) for argument in known.file_or_dir]
+        named = {argument: path_of(argument) for argument in known.file_or_dir}
+        args[:] = [named.get(argument, argument) for argument in args]
+        known.file_or_dir = [folder_of(path) for path in named.values()]
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:

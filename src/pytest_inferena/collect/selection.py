@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import difflib
-import importlib.util
 import keyword
 import re
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,16 +17,6 @@ if TYPE_CHECKING:
     from pytest_inferena.collect.registry import Registry
 
 OPERATORS = {"and", "or", "not", "True", "False", "None"}
-
-
-def folder_of(argument: str) -> str:
-    """The folder of an importable package; any other argument of the command line as it is."""
-    name = argument.partition("::")[0]
-    try:
-        spec = importlib.util.find_spec(name) if name.replace(".", "").isidentifier() else None
-    except ImportError:
-        return argument
-    return str(Path(spec.origin).parent) if spec is not None and spec.origin else argument
 
 
 def parameters(registry: Registry) -> list[Any]:
