@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pytest_inferena.session.controller import Session
 
 REGISTRY: pytest.StashKey[Registry] = pytest.StashKey()
+PARAMETERS: pytest.StashKey[list[Any]] = pytest.StashKey()
 SESSION: pytest.StashKey[Session] = pytest.StashKey()
 HARNESS: pytest.StashKey[Harness] = pytest.StashKey()
 
@@ -119,7 +120,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if {"cell", "worker"} & {*metafunc.fixturenames}:
         from pytest_inferena.collect.selection import parameters
 
-        metafunc.parametrize("target", parameters(metafunc.config.stash[REGISTRY]), indirect=True, scope="session")
+        stash = metafunc.config.stash
+        found = stash[PARAMETERS] = stash.get(PARAMETERS, []) or parameters(stash[REGISTRY])
+        metafunc.parametrize("target", found, indirect=True, scope="session")
 
 
 @pytest.hookimpl(trylast=True)
