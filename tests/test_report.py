@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.records import broken, make_record, make_results, sample_results
+from tests.records import broken, make_record, make_results, sample_results, timed
 
 from pytest_inferena.report import (
     FORMATS,
@@ -47,7 +47,7 @@ MARKDOWN = """\
 - Versions: Alpha: alpha 1.2.3, ran alpha cpu; Mu (fast): mu 1.2.3, ran mu cpu; Mu (main): mu 1.2.3, ran mu cpu
 - Hashes: program aaaa1111; weights bbbb2222
 - Flags: resumed (Alpha inference); few (Alpha training)
-- Not installed: Zeta (needs zeta: pip install zeta)
+- Not installed: 1 more engine: inferena doctor
 - Platform: Acme One @ 2.10GHz, 8192 MiB, Acme Linux 1 (Linux 6.8 x86_64), Acme G1, driver 570.1, Python 3.11.9
 - Date: 2026-11-21T12:00:00Z
 - Commit: 1a2b3c4
@@ -60,10 +60,9 @@ MARKDOWN = """\
 - †: the engine ran the baseline's graph of forward and backward; the others differentiate by themselves
 - ~~struck~~: FAIL: the result is wrong, so the figure does not count
 - ✗: it broke
-- —: unsupported or not installed
+- —: unsupported
 - ·: not part of this run
-- no ±: a single sample, as compile times are: nothing says how far the next one lies, so it is never best
-- [n]: see the note of that number below the table
+- no ±: a single sample, as compile times are: the next one may lie anywhere, so it is never best
 """
 
 TERMINAL = """\
@@ -86,33 +85,25 @@ Mu (main)        0.500  *≈100 ±0.5%[4]  (1.00 ±0.0%)[5]            ✗[6]   
 
 Verdict: 5 of 9 cells PASS, 1 CLOSE, 1 FAIL, 1 CRASH, 1 TIMEOUT; worst NRMSE 1
     of limit 1e-5 on output (Mu (main), latency); golden loss 0.1235
-Weights: seeded
 Step: 1 image in one inference step
 Threads: 2
-Versions: Alpha: alpha 1.2.3, ran alpha cpu; Mu (fast): mu 1.2.3, ran mu cpu; Mu
-    (main): mu 1.2.3, ran mu cpu
-Hashes: program aaaa1111; weights bbbb2222
 Flags: resumed (Alpha inference); few (Alpha training)
-Not installed: Zeta (needs zeta: pip install zeta)
+Not installed: 1 more engine: inferena doctor
 
 Platform: Acme One @ 2.10GHz, 8192 MiB, Acme Linux 1 (Linux 6.8 x86_64), Acme
     G1, driver 570.1, Python 3.11.9
-Date: 2026-11-21T12:00:00Z
-Commit: 1a2b3c4
-Command: pytest benchmarks --inferena-report=md:report.md
 
 *figure: best of its column; all of those whose 95 % intervals overlap with the
     best
 ≈: CLOSE: right, but at reduced precision
-†: the engine ran the baseline's graph of forward and backward; the others
-    differentiate by themselves
 (figure): FAIL: the result is wrong, so the figure does not count
 ✗: it broke
-—: unsupported or not installed
+—: unsupported
 ·: not part of this run
-no ±: a single sample, as compile times are: nothing says how far the next one
-    lies, so it is never best
-[n]: see the note of that number below the table
+no ±: a single sample, as compile times are: the next one may lie anywhere, so
+    it is never best
+
+Versions, hashes, footprints, commands: --inferena-report=md, or html:FILE
 """
 
 HOSTILE = "a|b <i>`x`</i>\n# **bold** [l](http://e.org) ~~s~~ _u_ &lt; \x1b[31mred\u202e \\"
@@ -124,8 +115,19 @@ def test_markdown_snapshot() -> None:
 
 
 def test_terminal_snapshot() -> None:
-    """The same results on a terminal of 80 columns."""
+    """The same results on a terminal of 80 columns: the figures, what to make of them, and where the rest is."""
     assert TERMINAL == render(sample_results(), "terminal")
+
+
+def test_a_plain_result_needs_no_legend() -> None:
+    """The terminal explains the marks that it shows, and no others."""
+    text = render(
+        make_results([make_record(**timed(0.1, 0.01)), make_record(framework="mu", **timed(0.5, 0.01))]), "terminal"
+    )
+
+    assert ["*figure", "·"] == re.findall(
+        r"(?m)^(\S+|no ±|\(figure\)): (?=best|≈|CLOSE|FAIL|it broke|unsup|not part|a single|the engine)", text
+    )
 
 
 def _hostile() -> Results:

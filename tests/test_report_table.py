@@ -176,7 +176,7 @@ def test_different_programs_are_pointed_out() -> None:
     names = ("zeta", "alpha", "mu")
     (table,) = tables(make_results([make_record("latency", n, hashes=h) for n, h in zip(names, hashes, strict=True)]))
 
-    assert "program DIFFERS (cells: aaaa in 2, bbbb in 1), so not all figures compare" == _fact(table, "Hashes")
+    assert "program (cells: aaaa in 2, bbbb in 1); not all figures compare" == _fact(table, "Differs")
 
 
 def test_inputs_may_differ_between_metrics() -> None:
@@ -185,6 +185,18 @@ def test_inputs_may_differ_between_metrics() -> None:
     (table,) = tables(make_results(records))
 
     assert "inputs aaaa, bbbb" == _fact(table, "Hashes")
+    assert "Differs" not in dict(table.facts)
+
+
+def test_what_is_not_installed_is_counted() -> None:
+    """One line has the number of engines that are not there at all, and of backends that others lack."""
+    lacking = broken("not_installed", "a remedy")
+    records = [make_record(), make_record(backend="cuda", **lacking), make_record("latency", backend="cuda", **lacking)]
+    others = [make_record(framework=name, backend=back, **lacking) for name in ("zeta", "mu") for back in ("a", "b")]
+    (table,) = tables(make_results([*records, *others]))
+
+    assert "2 more engines, 1 more backend: inferena doctor" == _fact(table, "Not installed")
+    assert ["Alpha (main)"] == [row.framework for row in table.rows]
 
 
 def _fact(table: Table, name: str) -> str:

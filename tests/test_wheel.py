@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import pytest_inferena
 from pytest_inferena.commands.cli import registry
 from pytest_inferena.engines import crates
 
@@ -131,6 +132,18 @@ def test_the_recipes_work_as_they_stand(python: Path, tmp_path: Path, cache: Pat
     (tmp_path / "conftest.py").write_text(register_model + register_adapter)
 
     assert "7 passed, 1 skipped" in (said := run(python, tmp_path, cache, *ALL)), said[-3000:]
+
+
+def test_the_recipes_work_from_a_checkout(tmp_path: Path, cache: Path) -> None:
+    """An editable install, whose benchmarks lie beside `src`, gives the same, by package and by test."""
+    assert ROOT / "src" / "pytest_inferena" == Path(pytest_inferena.__file__).parent
+    follow_the_recipes(tmp_path)
+    _, register_model, _, register_adapter = blocks("python")
+    (tmp_path / "conftest.py").write_text(register_model + register_adapter)
+    one = (".", "--pyargs", "pytest_inferena.benchmarks.test_latency::test_latency[my_net-my_engine-cpu]")
+
+    assert "7 passed, 1 skipped" in (said := run(Path(sys.executable), tmp_path, cache, *ALL)), said[-3000:]
+    assert "1 passed" in (said := run(Path(sys.executable), tmp_path, cache, *one)), said[-3000:]
 
 
 def test_the_recipe_for_an_executable(python: Path, tmp_path: Path, cache: Path) -> None:

@@ -1,4 +1,4 @@
-"""What machine this is, asked of the standard library and the operating system, in a few milliseconds."""
+"""What machine this is: its processor, memory, devices and system, found out in a few milliseconds."""
 
 import os
 import platform
@@ -15,7 +15,7 @@ _NOISE = re.compile(r"\((?:r|tm|c)\)|\b(?:cpu|processor|with)\b|[^a-z0-9.]+", re
 
 
 def describe() -> Platform:
-    """Describe this machine as it stands in every run's header."""
+    """Describe this machine for the header of a run."""
     cpu = _cpu()
     gpus, driver = _nvidia()
     return {
@@ -43,7 +43,7 @@ def thread_budget() -> int:
 
 
 def instruction_sets() -> str:
-    """What code compiled for this very processor depends on; its kind where the system does not list them."""
+    """The processor's instruction sets, on which compiled code depends; its kind where the system lists none."""
     listed = re.search(r"^(?:flags|Features)\s*:.*", _text(Path("/proc/cpuinfo")), re.MULTILINE)
     return listed[0] if listed else f"{platform.machine()} {platform.processor()}"
 
@@ -89,7 +89,7 @@ def _memory_mib() -> int | None:
 
 
 def _nvidia() -> tuple[list[str], str | None]:
-    """List the GPUs' names in the driver's order, and the driver's version; asking /proc costs no process."""
+    """List the GPUs' names in the driver's order, and the driver's version; /proc answers without a process."""
     files = sorted((_NVIDIA / "gpus").glob("*/information"))
     names = [name for file in files if (name := _field(_text(file), "Model"))]
     version = re.search(r"Module(?: for \S+)?\s+(\d[\d.]*)", _text(_NVIDIA / "version"))

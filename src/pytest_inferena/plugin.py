@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pytest_inferena.session.controller import Session
 
 REGISTRY: pytest.StashKey[Registry] = pytest.StashKey()
+PARAMETERS: pytest.StashKey[list[Any]] = pytest.StashKey()
 SESSION: pytest.StashKey[Session] = pytest.StashKey()
 HARNESS: pytest.StashKey[Harness] = pytest.StashKey()
 
@@ -67,13 +68,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
-    """With --pyargs pytest loads the conftest of a package only when it collects, too late to declare markers."""
+def pytest_load_initial_conftests(early_config: pytest.Config, args: list[str]) -> None:
+    """With --pyargs find a checkout's benchmarks, and load conftests before collection, too late for markers."""
     known = early_config.known_args_namespace
     if known.pyargs:
-        from pytest_inferena.collect.selection import folder_of
+        from pytest_inferena.collect.arguments import folder_of, path_of
 
-        known.file_or_dir = [folder_of(argument) for argument in known.file_or_dir]
+        named = {argument: path_of(argument) for argument in known.file_or_dir}
+        args[:] = [named.get(argument, argument) for argument in args]
+        known.file_or_dir = [folder_of(path) for path in named.values()]
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
@@ -117,7 +120,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if {"cell", "worker"} & {*metafunc.fixturenames}:
         from pytest_inferena.collect.selection import parameters
 
-        metafunc.parametrize("target", parameters(metafunc.config.stash[REGISTRY]), indirect=True, scope="session")
+        stash = metafunc.config.stash
+        found = stash[PARAMETERS] = stash.get(PARAMETERS, []) or parameters(stash[REGISTRY])
+        metafunc.parametrize("target", found, indirect=True, scope="session")
 
 
 @pytest.hookimpl(trylast=True)

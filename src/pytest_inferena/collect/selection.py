@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import difflib
-import importlib.util
 import keyword
 import re
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,19 +14,13 @@ from pytest_inferena.collect.target import ASKED_FOR
 from pytest_inferena.engines.framework import METRICS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from collections.abc import Set as AbstractSet
+
     from pytest_inferena.collect.registry import Registry
 
+_METRICS = frozenset(METRICS)
 OPERATORS = {"and", "or", "not", "True", "False", "None"}
-
-
-def folder_of(argument: str) -> str:
-    """The folder of an importable package; any other argument of the command line as it is."""
-    name = argument.partition("::")[0]
-    try:
-        spec = importlib.util.find_spec(name) if name.replace(".", "").isidentifier() else None
-    except ImportError:
-        return argument
-    return str(Path(spec.origin).parent) if spec is not None and spec.origin else argument
 
 
 def parameters(registry: Registry) -> list[Any]:
@@ -89,44 +81,46 @@ def metric_of(item: pytest.Item) -> str:
     Raises:
         pytest.UsageError: it has none, or several.
     """
-    found = _marks(item).intersection(METRICS)
+    return _metric(item, {mark.name for mark in item.iter_markers()})
+
+
+def _metric(item: pytest.Item, marks: AbstractSet[str]) -> str:
+    found = marks & _METRICS
     if len(found) != 1:
         raise pytest.UsageError(f"{item.nodeid}: a cell's test has exactly one marker of {', '.join(METRICS)}")
-    return found.pop()
-
-
-def _marks(item: pytest.Item) -> set[str]:
-    return {mark.name for mark in item.iter_markers()}
+    return next(iter(found))
 
 
 def arrange(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Sort cells by target, compile first, in the places that cells have; deselect what has to be asked for."""
     expression = config.getoption("markexpr", default="")
-    unasked = [name for name in ASKED_FOR if not config.getoption(f"inferena_{name}") and name not in expression]
-    left_out = [item for item in items if unasked and _is_cell(item) and _marks(item).intersection(unasked)]
+    unasked = {name for name in ASKED_FOR if not config.getoption(f"inferena_{name}") and name not in expression}
+    marks = _marks(items)
+    left_out = [item for item, names in marks.items() if names & unasked]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         gone = {*left_out}
         items[:] = [item for item in items if item not in gone]
-    places = [index for index, item in enumerate(items) if _is_cell(item)]
+    places = [index for index, item in enumerate(items) if item in marks]
     order: dict[Any, int] = {}
-    for index in places:
-        order.setdefault(_target(items[index]), len(order))
-
-    ranks: dict[pytest.Item, tuple[int, int]] = {}
+    ranks: dict[pytest.Item, int] = {}
     for item in (items[index] for index in places):
-        metric = metric_of(item)
-        ranks[item] = order[_target(item)], METRICS.index(metric)
-        issue = _target(item).known_issue(metric) if _target(item).framework.known_issues else None
+        target, metric = item.callspec.params["target"], _metric(item, marks[item])  # type: ignore[attr-defined]
+        ranks[item] = order.setdefault(target, len(order)) * len(METRICS) + METRICS.index(metric)
+        issue = target.known_issue(metric) if target.framework.known_issues else None
         if issue is not None:
             item.add_marker(pytest.mark.xfail(strict=True, reason=f"{issue.reason} ({issue.link})"))
     for index, item in zip(places, sorted(ranks, key=ranks.__getitem__), strict=True):
         items[index] = item
 
 
-def _is_cell(item: pytest.Item) -> bool:
-    return "cell" in getattr(item, "fixturenames", ())
-
-
-def _target(item: Any) -> Any:
-    return item.callspec.params["target"]
+def _marks(items: Iterable[pytest.Item]) -> dict[pytest.Item, frozenset[str]]:
+    """The names of the markers of every cell; what a file or a class has is looked up once for all of its tests."""
+    above: dict[Any, set[str]] = {}
+    found = {}
+    for item in items:
+        if "cell" in getattr(item, "fixturenames", ()):
+            if item.parent not in above:
+                above[item.parent] = {mark.name for mark in item.parent.iter_markers()} if item.parent else set()
+            found[item] = frozenset([mark.name for mark in item.own_markers]) | above[item.parent]
+    return found

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_inferena.collect.arguments import BENCHMARKS
 from pytest_inferena.collect.registry import Registry, collect
 from pytest_inferena.engines import crates
 from pytest_inferena.engines.distributions import SetupError
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pytest_inferena.engines.framework import Framework
-
-HERE = Path(__file__).parents[1]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -109,8 +108,8 @@ def registry() -> Registry:
 
 
 def _conftests() -> Iterator[Path]:
-    """benchmarks/conftest.py of the wheel or of the checkout, and the one in the current folder."""
-    found = [HERE / "benchmarks", HERE.parents[1] / "benchmarks", Path.cwd()]
+    """This project's own conftest.py, and the one in the current folder."""
+    found = [BENCHMARKS, Path.cwd()]
     yield from dict.fromkeys(folder / "conftest.py" for folder in found if (folder / "conftest.py").exists())
 
 

@@ -105,7 +105,7 @@ def is_struck(record: Record) -> bool:
 
 
 def is_there(record: Record) -> bool:
-    """Tell whether the engine is installed; one that is not has no row, but a line with the remedy."""
+    """Tell whether the engine is installed; one that is not has no row, and is counted below."""
     return record["outcome"] != "not_installed"
 
 

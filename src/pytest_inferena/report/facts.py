@@ -10,12 +10,15 @@ from pytest_inferena.report.names import engine_of
 from pytest_inferena.results import OUTCOMES, Record, Run
 
 Fact: TypeAlias = tuple[str, str]
+SHARED = ("program", "weights", "inputs")
+"""Kinds of hashes that all engines of a table have to share."""
 
 
 def table_facts(run: Run, records: Sequence[Record], labels: Mapping[Any, str]) -> tuple[Fact, ...]:
     """Gather the facts of one table, as (name, text); what there is nothing of is left out."""
     facts = (
         ("Verdict", _verdict(records, labels)),
+        ("Differs", _differing(records)),
         ("Weights", records[0]["weights"]),
         ("Step", _step(run, records[0])),
         ("Threads", str(records[0]["threads"])),
@@ -23,7 +26,7 @@ def table_facts(run: Run, records: Sequence[Record], labels: Mapping[Any, str]) 
         ("Footprint", _footprints(records, labels)),
         ("Hashes", _hashes(records)),
         ("Flags", _flags(records, labels)),
-        ("Not installed", _missing(records, labels)),
+        ("Not installed", _missing(records)),
     )
     return tuple((name, clean(text)) for name, text in facts if text)
 
@@ -105,25 +108,36 @@ def shown_size(mib: float) -> str:
 
 
 def _hashes(records: Sequence[Record]) -> str:
-    """Shorten what all engines must share; where one metric has two of a kind, the work was not the same."""
+    """Shorten the hashes of what all engines share."""
+    found = {kind: dict.fromkeys(name for _, name in _hashes_of(kind, records)) for kind in SHARED}
+    return "; ".join(f"{kind} {', '.join(names)}" for kind, names in found.items() if names)
+
+
+def _differing(records: Sequence[Record]) -> str:
+    """Warn where cells of one metric had two programs, weights or inputs: the work was not the same."""
     texts = []
-    for kind in ("program", "weights", "inputs"):
-        found: dict[str, Counter[str]] = {}
-        for record in records:
-            if name := record["hashes"].get(kind):
-                found.setdefault(record["metric"], Counter())[name[:8]] += 1
-        names = Counter(name for counts in found.values() for name in counts.elements())
-        if any(len(counts) > 1 for counts in found.values()):
-            cells = ", ".join(f"{name} in {count}" for name, count in names.most_common())
-            texts.append(f"{kind} DIFFERS (cells: {cells}), so not all figures compare")
-        elif names:
-            texts.append(f"{kind} {', '.join(names)}")
-    return "; ".join(texts)
+    for kind in SHARED:
+        cells = _hashes_of(kind, records)
+        if len({*cells}) > len({metric for metric, _ in cells}):
+            counts = Counter(name for _, name in cells).most_common()
+            texts.append(f"{kind} (cells: {', '.join(f'{name} in {count}' for name, count in counts)})")
+    return "; ".join([*texts, "not all figures compare"]) if texts else ""
 
 
-def _missing(records: Iterable[Record], labels: Mapping[Any, str]) -> str:
-    reasons = {labels[engine_of(record)]: record["reason"] for record in records if not is_there(record)}
-    return "; ".join(f"{label} ({reason})" for label, reason in reasons.items())
+def _hashes_of(kind: str, records: Iterable[Record]) -> list[tuple[str, str]]:
+    """(metric, short hash) of every cell that has one."""
+    return [(record["metric"], name[:8]) for record in records if (name := record["hashes"].get(kind))]
+
+
+def _missing(records: Iterable[Record]) -> str:
+    """Count the engines that are not installed, and backends that installed ones lack; the doctor knows each remedy."""
+    known = {record["framework"] for record in records if is_there(record)}
+    missing = {engine_of(record) for record in records if not is_there(record)}
+    engines = {framework for framework, *_ in missing} - known
+    backends = [engine for engine in missing if engine[0] in known]
+    counts = (("engine", len(engines)), ("backend", len(backends)))
+    texts = [f"{count} more {name}{'' if count == 1 else 's'}" for name, count in counts if count]
+    return f"{', '.join(texts)}: inferena doctor" if texts else ""
 
 
 def _flags(records: Sequence[Record], labels: Mapping[Any, str]) -> str:

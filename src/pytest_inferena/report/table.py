@@ -35,13 +35,9 @@ LEGEND = (
     ("†", "the engine ran the baseline's graph of forward and backward; the others differentiate by themselves"),
     ("struck", "FAIL: the result is wrong, so the figure does not count"),
     ("✗", "it broke"),
-    ("—", "unsupported or not installed"),
+    ("—", "unsupported"),
     ("·", "not part of this run"),
-    (
-        "no ±",
-        "a single sample, as compile times are: nothing says how far the next one lies, so it is never best",
-    ),
-    ("[n]", "see the note of that number below the table"),
+    ("no ±", "a single sample, as compile times are: the next one may lie anywhere, so it is never best"),
 )
 
 
@@ -80,6 +76,18 @@ def tables(results: Results) -> list[Table]:
     names = sorted(groups, key=lambda work: order_of(results.run, work))
     labels = labels_of(results)
     return [_table(results.run, dict(zip(WORK, work, strict=True)), groups[work], labels) for work in names]
+
+
+def legend(found: Iterable[Table]) -> list[tuple[str, str]]:
+    """The lines of `LEGEND` whose marks stand in some tables."""
+    rows = [row.cells for table in found for row in table.rows]
+    cells = [cell for row in rows for cell in row]
+    used = {mark for mark, _ in LEGEND if any(mark in cell.text for cell in cells)}
+    used |= {"best"} if any(cell.best for cell in cells) else set()
+    used |= {"struck"} if any(cell.struck for cell in cells) else set()
+    figures = [cell.text for row in rows for cell in row[:-1] if cell.text[:1].isdecimal()]  # the last is the loss
+    used |= {"no ±"} if any("±" not in text for text in figures) else set()
+    return [(mark, text) for mark, text in LEGEND if mark in used]
 
 
 def _table(run: Run, work: Mapping[str, Any], records: Sequence[Record], labels: Mapping[Any, str]) -> Table:

@@ -1,4 +1,4 @@
-"""Results as text for a terminal: nothing cut off, and colours only where they are asked for."""
+"""Results as text for a terminal: what fits a first screen; the other formats have what they came from."""
 
 import textwrap
 from collections.abc import Iterable
@@ -7,14 +7,18 @@ from tabulate import tabulate
 
 from pytest_inferena.report.cells import BROKEN, CLOSE, Cell, clean
 from pytest_inferena.report.facts import Fact, run_facts
-from pytest_inferena.report.table import LEGEND, Table, tables
+from pytest_inferena.report.table import Table, legend, tables
 from pytest_inferena.results import Results
 
 _NARROWEST = 10
+_FACTS = {"Verdict", "Differs", "Step", "Threads", "Flags", "Not installed", "Platform"}
+_REST = "Versions, hashes, footprints, commands: --inferena-report=md, or html:FILE"
 
 
 def render(results: Results, width: int = 80, *, dress: bool = False) -> str:
-    """Render tables, notes and facts; what all tables share, and the legend, stands once at the end.
+    """Render tables, notes and the facts that a reader of figures needs.
+
+    What all tables share stands once at the end, and so does the legend of those marks that were used.
 
     Args:
         results: What to show.
@@ -32,8 +36,7 @@ def render(results: Results, width: int = 80, *, dress: bool = False) -> str:
         blocks.append("No cell was recorded.")
     blocks.append(_facts(run_facts(results.run), width))
     if found:
-        shown = {"best": "*figure", "struck": "(figure)"}
-        blocks.append("\n".join(_wrapped(f"{shown.get(mark, mark)}: ", text, width) for mark, text in LEGEND))
+        blocks += [_legend(found, width), _REST]
     return "\n\n".join(filter(None, blocks)) + "\n"
 
 
@@ -87,7 +90,12 @@ def _dressed(cell: Cell) -> str:
 
 
 def _facts(facts: Iterable[Fact], width: int) -> str:
-    return "\n".join(_wrapped(f"{name}: ", text, width) for name, text in facts)
+    return "\n".join(_wrapped(f"{name}: ", text, width) for name, text in facts if name in _FACTS)
+
+
+def _legend(found: Iterable[Table], width: int) -> str:
+    shown = {"best": "*figure", "struck": "(figure)"}
+    return "\n".join(_wrapped(f"{shown.get(mark, mark)}: ", text, width) for mark, text in legend(found))
 
 
 def _wrapped(start: str, text: str, width: int) -> str:

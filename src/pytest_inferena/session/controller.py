@@ -55,8 +55,9 @@ class Session:
         return self.resumed.get(key)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Know what lies ahead."""
-        self.live.expect(session.items, history(self.folder))
+        """Know what lies ahead, where somebody looks."""
+        if self.live.shows() and not session.config.option.collectonly:
+            self.live.expect(session.items, history(self.folder))
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
         """With --inferena-dry-run say what would run, and run nothing."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_inferena.session.plan import UNKNOWN, cells, seconds
 
@@ -25,6 +25,11 @@ class Live:
         self.ahead: dict[str, tuple[str, float]] = {}
         self.count = 0
         self.last = ""
+
+    def shows(self) -> bool:
+        """Whether there is a line at all: pytest writes to a terminal, and was not told to be quiet."""
+        reporter = self.config.pluginmanager.get_plugin("terminalreporter")
+        return bool(reporter and reporter.isatty and self.config.getoption("verbose") >= 0)
 
     def expect(self, items: list[pytest.Item], walls: Walls) -> None:
         """Take note of the cells that will run."""
@@ -56,7 +61,7 @@ class Live:
         self._below("")
 
     def _below(self, text: str) -> None:
-        reporter = self.config.pluginmanager.get_plugin("terminalreporter")
-        if reporter is not None and reporter.isatty and self.config.getoption("verbose") >= 0:
+        if self.shows():
+            reporter: Any = self.config.pluginmanager.get_plugin("terminalreporter")
             width = reporter._tw.fullwidth - 1  # noqa: SLF001 - the width pytest itself writes to
             reporter.write(f"{ROOM}{BELOW}{ERASE}{text[:width]}{BACK}", flush=True)

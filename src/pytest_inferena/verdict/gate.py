@@ -1,8 +1,8 @@
 """The one verdict: whether an engine's tensors are the model's, or another model's.
 
-The measure of every tensor is NRMSE = RMSE(golden, x) / max(RMS(golden), s), over the whole tensor,
-with s = 1e-4 of the largest RMS of its kind (outputs, the loss, gradients). It is relative, so that zeros
-score 1 at any scale, and s keeps gradients that are zero in exact arithmetic from failing everybody.
+Every tensor is measured whole, by NRMSE = RMSE(golden, x) / max(RMS(golden), s). The kinds of tensors are outputs,
+the loss and gradients; s is 1e-4 of the largest RMS of the tensor's kind. The measure is relative: zeros score 1 at
+any scale. s is there for gradients that are zero in exact arithmetic: without it every engine would fail on them.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ class Verdict:
     """What the gate found; its figures are those of the worst tensor."""
 
     outcome: str  # "pass", "close" or "fail"
-    tensor: str  # the worst: the largest NRMSE in units of its own limit
+    tensor: str  # the worst: its NRMSE is the largest, as a multiple of its own limit
     nrmse: float | None  # None where it could not be computed (missing, wrong shape, not finite)
     limit: float | None  # the largest NRMSE that passes
     reference: float | None  # NRMSE of PyTorch float32 eager
-    index: tuple[int, ...] | None  # where the worst tensor is farthest off; () in a scalar
+    index: tuple[int, ...] | None  # where the worst tensor is farthest off; () for a scalar
     tensors: int  # how many were judged
     loss: float | None  # the engine's, in training
     loss_golden: float | None
@@ -67,7 +67,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class _Finding:
-    """One tensor, measured. `problem` is set where no NRMSE can be given, `detail` says where it is worst."""
+    """One tensor, measured. `problem` says why it has no NRMSE; `detail` says where it is farthest off."""
 
     name: str
     size: int = 0
@@ -99,13 +99,12 @@ class _Weighed:
 
 
 def judge(golden: Tensors, reference: Mapping[str, Any], result: Tensors, dtype: str = "float32") -> Verdict:
-    """Judges every tensor of a result; mappings may read lazily, one tensor of each is held at a time.
+    """Judge every tensor of a result. The mappings may read lazily: one tensor of each is held at a time.
 
     Args:
         golden: what is right: outputs by name, `loss`, `grad:PARAMETER`; None for a gradient that does not exist.
-        reference: for each of them PyTorch float32 eager, as NRMSE against golden (float) or as the tensor.
-        result: what the engine gave; floating-point tensors in `dtype`, others in golden's own, which
-            have to be equal.
+        reference: the same of PyTorch float32 eager: for each tensor its NRMSE against golden, or the tensor itself.
+        result: what the engine computed. Floating-point tensors have `dtype`; others have golden's dtype and values.
         dtype: what the engine was asked to compute in.
 
     Raises:
@@ -141,7 +140,7 @@ def judge(golden: Tensors, reference: Mapping[str, Any], result: Tensors, dtype:
 
 
 def denominators(rms: Mapping[str, float]) -> dict[str, float]:
-    """What each tensor's RMSE is divided by: its golden RMS, or s of its kind where that is more."""
+    """What each tensor's RMSE is divided by: its golden RMS, or s of its kind if that is more."""
     largest: dict[str, float] = {}
     for name, value in rms.items():
         largest[kind(name)] = max(largest.get(kind(name), 0.0), value)
@@ -149,14 +148,14 @@ def denominators(rms: Mapping[str, float]) -> dict[str, float]:
 
 
 def relative(rmse: float, denominator: float) -> float:
-    """NRMSE; infinite where golden, and all of its kind, are zero and the tensor is not."""
+    """NRMSE. It is infinite if golden and all tensors of its kind are zero, and this tensor is not."""
     if denominator:
         return rmse / denominator
     return math.inf if rmse else 0.0
 
 
 def floor(name: str, dtype: str = "float32") -> float:
-    """The NRMSE that always passes, whatever PyTorch's own is."""
+    """The NRMSE that always passes, however small PyTorch's own is."""
     return _FLOORS[dtype][kind(name)]
 
 
@@ -170,7 +169,7 @@ def kind(name: str) -> str:
 def _measure(name: str, right: Array | None, given: Array | None, reference: Mapping[str, Any], dtype: str) -> _Finding:
     if right is None:
         wrong = given is not None and bool(np.any(given))
-        return _Finding(name, problem="should not exist, or be all zeros, and is not" if wrong else "")
+        return _Finding(name, problem="has values other than zero, and should not exist" if wrong else "")
     if given is None:
         return _Finding(name, problem="is missing")
     if given.shape != right.shape:

@@ -19,7 +19,7 @@ CHUNK = 1 << 20  # elements compared at once: 8 MiB in float64
 
 _PLAIN = "F64 f8, F32 f4, F16 f2, I64 i8, I32 i4, I16 i2, I8 i1, U64 u8, U32 u4, U16 u2, U8 u1, BOOL ?"
 _DTYPES = {name: np.dtype(f"<{code}") for name, code in (pair.split() for pair in _PLAIN.split(", "))}
-# NumPy has no such types: the bytes are kept, and the name is, so that the gate can say what came.
+# NumPy lacks these types. Their bytes and names are kept, so that the gate can say what it was given.
 _DTYPES |= {
     code: np.dtype(f"V{width}", metadata={"name": name})
     for code, width, name in [
@@ -31,13 +31,13 @@ _DTYPES |= {
 
 
 class GoldenFile(Mapping[str, Array | None]):
-    """The tensors of a safetensors file as NumPy arrays, each read anew when it is asked for.
+    """The tensors of a safetensors file as NumPy arrays. Each is read again whenever it is asked for.
 
-    Nothing is mapped or kept, so that the process holds no more than the tensors its caller holds.
+    Nothing is mapped or cached, so the process holds only the tensors that its caller holds.
 
     Args:
         path: the safetensors file.
-        none: further names, whose value is None (gradients that do not exist).
+        none: further names; their value is None (gradients that do not exist).
 
     Raises:
         ValueError: it is no safetensors file, is cut off, or has a dtype unknown here.
@@ -86,16 +86,16 @@ class GoldenFile(Mapping[str, Array | None]):
 
 @dataclass(frozen=True)
 class Distance:
-    """How far a tensor lies from its golden twin, over all elements, in float64."""
+    """How far a tensor lies from its golden twin, over all elements, computed in float64."""
 
-    rms: float  # root mean square of golden; NaN or infinite where golden is
-    rmse: float  # root mean square of the difference; infinite where the other tensor is not finite
-    worst: int | None  # flat index of the largest difference or of the first value that is not finite
-    finite: bool  # whether every value of the other tensor is
+    rms: float  # root mean square of golden; NaN or infinite if golden is
+    rmse: float  # root mean square of the difference; infinite if the other tensor is not finite
+    worst: int | None  # flat index of the largest difference, or of the first value that is not finite
+    finite: bool  # whether every value of the other tensor is finite
 
 
 def distance(golden: Array, other: Array) -> Distance:
-    """Compares two tensors of one shape in pieces of 2**20 elements.
+    """Compare two tensors of one shape, in pieces of 2**20 elements.
 
     Args:
         golden: real numbers, any shape, empty allowed.

@@ -1,6 +1,6 @@
-"""A Program as a torch module: for engines built on PyTorch, and the reference for all others.
+"""A Program as a torch module: for engines built on PyTorch, and as the reference for all others.
 
-The only module of this package that needs torch; nothing else here imports it.
+This is the only module of the package that needs torch, and no other module here imports it.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ SPELLED: Mapping[str, Callable[..., Any]] = {
     "rms_norm": torch.nn.functional.rms_norm,
     "linear": torch.nn.functional.linear,
 }
-"""Operators whose arguments are not ATen's in ATen's order; every other is looked up there."""
+"""Operators whose arguments differ from ATen's, in kind or order. All others are looked up in ATen."""
 
 
 def operator(node: Node, spelled: Mapping[str, Callable[..., Any]] = SPELLED) -> Callable[..., Any]:
@@ -87,7 +87,7 @@ def to_module(
     Args:
         entry: its constants are read from its folder.
         parameters: by name; the module holds these very objects.
-        spelled: functions of operators, in place of ATen's; they take everything by position.
+        spelled: functions that replace ATen's operators; they take all arguments by position.
 
     Returns:
         a module that takes the inputs in the entry's order and returns a tuple in the order of `outputs`.
@@ -117,7 +117,7 @@ def to_module(
 
 
 def _keywords(function: Any) -> set[str]:
-    """What ATen takes by name only; the functions in `SPELLED` take everything by position."""
+    """The arguments that ATen takes by name only. The functions in `SPELLED` take all by position."""
     if not isinstance(function, torch._ops.OpOverloadPacket):
         return set()
     schemas = [getattr(function, overload)._schema for overload in function.overloads()]

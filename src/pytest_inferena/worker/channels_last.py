@@ -1,28 +1,28 @@
-"""A layout pass for engines whose images are (B, H, W, C): an Entry rewritten so that few permutes are left.
+"""A layout pass for engines whose images are (B, H, W, C): it rewrites an Entry so that few permutes are left.
 
 What an adapter does with it:
 
-1. `made = channels_last(entry)` in `Adapter.compile`, and `made.entry` in place of the entry from there on. Its
-   constants (`made.entry.arrays("constants")`) have been transposed where they had to be.
+1. It calls `made = channels_last(entry)` in `Adapter.compile`, and uses `made.entry` instead of the entry from then
+   on. The constants (`made.entry.arrays("constants")`) are transposed already where they have to be.
 2. Parameters named in `made.permuted` go into the engine as `made.permute(name, array)`, once: convolutions then read
    their weights as they lie. `made.restore(name, gradient)` is a view of such a parameter's gradient as the Program has
    it, for `Step.outputs()` of an engine that differentiates itself. Outputs of a `joint` entry lie so already.
-3. The operator table has the operators of `ANCHORS` under `NAME_channels_last`, for images (B, H, W, C) or (B, T, C) in
-   and out, with all other arguments as docs/program-format.md has them: sizes, strides and paddings are still
-   (height, width), norms' weights are still (C,). Weights of convolutions are (O, H, W, I / groups), transposed ones
-   (I, H, W, O / groups), which is the order of MLX; `channels_last(entry, kernels_last)` makes them (H, W, I / groups,
-   O), which is that of MAX and XLA. Results of `max_pool2d_with_indices` are still numbers in H · W.
-   `batch_norm` and `group_norm` also occur under their own names, where no image lies so. An engine that has one of
-   these operators for (B, C, H, W) alone leaves it out of `anchors`.
-4. All other operators mean what they always mean, on other shapes and dimensions. `made.entry.specs` has every
-   tensor's new shape. Inputs and outputs of the entry keep their shapes.
+3. The operator table has the operators of `ANCHORS` under `NAME_channels_last`. Their images are (B, H, W, C) or
+   (B, T, C), in and out. All other arguments are as docs/program-format.md has them: sizes, strides and paddings are
+   still (height, width), weights of norms are still (C,), results of `max_pool2d_with_indices` are still numbers in
+   H · W. Weights of convolutions are (O, H, W, I / groups), transposed ones (I, H, W, O / groups): MLX's order.
+   `channels_last(entry, kernels_last)` makes them (H, W, I / groups, O), which is the order of MAX and XLA.
+   `batch_norm` and `group_norm` also occur under their own names, for values that are no such images. An engine that
+   has one of these operators for (B, C, H, W) only leaves it out of `anchors`.
+4. All other operators mean what they always mean, on other shapes and dimensions. `made.entry.specs` has the new
+   shape of every tensor. Inputs and outputs of the entry keep their shapes.
 
-It is right for all entries, `training` and `joint` too: only where tensors lie changes, never what is computed.
+The pass is right for all entries, also `training` and `joint`: it changes where tensors lie, never what is computed.
 
-How it works: a value is a tensor and the permutation that it lies in. A `permute` costs nothing, it changes the
-second; elementwise operators, `cat`, `slice`, reductions and reshapes that keep batch and channels go on in
-(B, …, C) where an operand lies so; everything else asks for the order that the Program has. Whoever asks for an
-order in which a value does not lie yet gets a `permute`, or a `reshape` where only dimensions of size 1 move.
+How it works: a value is a tensor together with the permutation that it lies in. A `permute` only changes the
+permutation, and costs nothing. Elementwise operators, `cat`, `slice`, reductions, and reshapes that keep batch and
+channels stay in (B, …, C) where an operand lies so. Every other operator asks for the Program's order. An order that
+a value does not have yet is made by a `permute`, or by a `reshape` where only dimensions of size 1 move.
 """
 
 from __future__ import annotations
@@ -79,14 +79,14 @@ class ChannelsLast:
 
     entry: Entry
     permuted: Mapping[str, Dims]
-    """Parameter → the permutation from the Program's order to the one it is read in; others lie as they are."""
+    """Parameter → the permutation from the Program's order to the one it is read in. Other parameters stay."""
 
     def permute(self, name: str, array: Any) -> Any:
-        """A parameter, anything with `transpose` that takes a tuple, as the entry reads it."""
+        """A parameter as the entry reads it; `array` is anything whose `transpose` takes a tuple."""
         return array.transpose(self.permuted[name]) if name in self.permuted else array
 
     def restore(self, name: str, array: Any) -> Any:
-        """The inverse, for a parameter's gradient."""
+        """The inverse of `permute`, for a parameter's gradient."""
         if name not in self.permuted:
             return array
         dims = self.permuted[name]
@@ -123,10 +123,10 @@ class _Rewriter:
     kernels: Callable[[int], Dims]
     anchors: frozenset[str]
     settled: Mapping[str, Dims]
-    """Parameters and constants that lie in an order of their own from the beginning."""
+    """Parameters and constants that are stored in another order than the Program's."""
     nodes: list[Node] = field(default_factory=list)
     lies: dict[str, dict[Dims, str]] = field(default_factory=dict)
-    """Value → the orders that it is there in, and the tensors that hold it so."""
+    """Value → the orders in which it exists, each with the tensor that holds it."""
     specs: dict[str, TensorSpec] = field(default_factory=dict)
     asked: dict[str, set[Dims]] = field(default_factory=dict)
     logical: dict[str, TensorSpec] = field(default_factory=dict)
@@ -171,7 +171,7 @@ class _Rewriter:
         return next(iter(self.lies[value.name])) == last(self.rank(value.name))
 
     def want(self, value: str, dims: Dims) -> str:
-        """The tensor that holds a value in some order, made if there is none yet."""
+        """The tensor that holds a value in some order; it is made if there is none yet."""
         self.asked.setdefault(value, set()).add(dims)
         if dims not in self.lies[value]:
             have, name = next(iter(self.lies[value].items()))

@@ -1,6 +1,6 @@
-"""The one timing loop: every engine's steps are warmed up, timed and counted here.
+"""The one timing loop: it warms up, times and counts every engine's steps.
 
-docs/worker-protocol.md specifies it, tests/timing_vectors.json holds every language's loop to it.
+docs/worker-protocol.md specifies it; tests/timing_vectors.json holds the loops of all languages to that.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ SECOND = 1_000_000_000
 BATCH = SECOND // 1000
 """Steps shorter than this are timed in batches of about this length, in ns."""
 LONGEST_BATCH = 1000
-"""Steps; a step that reports less than a µs counts as one of a µs."""
+"""The most steps in a batch: a step of less than 1 µs counts as 1 µs."""
 OVERRUN = SECOND
-"""A batch that takes longer, in ns, is no noise: the step was fast only while it was warmed up."""
+"""In ns. A batch that takes longer is not noise: the step was fast only during warm-up."""
 
 
 @dataclass(frozen=True)
 class Loop:
-    """How long to measure; the defaults are the method page's."""
+    """How long to measure. The defaults are those of docs/worker-protocol.md."""
 
     min_rounds: int = 10
     max_rounds: int = 100
-    """Samples after which to stop; `min_rounds` where that is more."""
+    """Stop after so many samples, or after `min_rounds` where that is more."""
     max_time: float = 10.0
     """Seconds after which `min_rounds` samples are enough."""
     give_up: float = 30.0
     """Seconds after which `few` samples are enough."""
     few: int = 3
     precision: float = 0.01
-    """How far the ends of the median's 95 % interval may lie from it, relative to it, to stop."""
+    """Stop when both ends of the median's 95 % interval lie within this share of the median."""
     warmup: bool = True
 
     @classmethod
@@ -59,7 +59,7 @@ class Timing:
     """Steps before the first sample."""
     few: bool
     cpu_per_wall: float
-    """CPU seconds of the process, all its threads, per wall second while timing: the threads that really worked."""
+    """CPU seconds of all threads of the process per wall second while timing: how many threads really worked."""
 
 
 def measure(step: Step, loop: Loop, clock: Callable[[], int] = time.monotonic_ns) -> Timing:
@@ -77,7 +77,7 @@ def measure(step: Step, loop: Loop, clock: Callable[[], int] = time.monotonic_ns
     while True:
         duration = _once(step, batch, clock)
         samples.append(duration / batch)
-        if batch > 1 and duration > OVERRUN:  # start over with smaller ones; the time goes on
+        if batch > 1 and duration > OVERRUN:  # start over with smaller batches, on the same clock
             warmups += batch * len(samples)
             batch, samples = min(batch - 1, _batch(samples[-1])), []
         elif _enough(samples, (clock() - start) / SECOND, loop):
@@ -87,7 +87,7 @@ def measure(step: Step, loop: Loop, clock: Callable[[], int] = time.monotonic_ns
 
 
 def _once(step: Step, batch: int, clock: Callable[[], int]) -> int:
-    """Nanoseconds of a batch of steps, synchronised once at its end."""
+    """Nanoseconds of a batch of steps, with one synchronisation at its end."""
     begin = clock()
     for _ in range(batch):
         step()
@@ -96,9 +96,9 @@ def _once(step: Step, batch: int, clock: Callable[[], int]) -> int:
 
 
 def _warm_up(step: Step, clock: Callable[[], int]) -> list[int]:
-    """Nanoseconds of at least 3 steps that take 0.2 s, or of as many as there are up to one over 2 s.
+    """Nanoseconds of each warm-up step: at least 3 steps and 0.2 s, ended early by a step of over 2 s.
 
-    No step begins after the method's cap of 5 s: the first two take at most 4 s, later ones end it at 0.2 s.
+    So no step begins after 5 s: the first two take at most 4 s, and later ones begin within 0.2 s only.
     """
     start = clock()
     durations = [_once(step, 1, clock)]
@@ -122,7 +122,7 @@ def _enough(samples: list[float], elapsed: float, loop: Loop) -> bool:
 
 
 def _precise(samples: list[float], precision: float) -> bool:
-    """Whether the median's 95 % interval is within ± precision of it; below 6 samples there is none."""
+    """Whether the median's 95 % interval lies within ± precision of it. Fewer than 6 samples have no interval."""
     low, high = median_interval(samples)
     median = statistics.median(samples)
     return len(samples) >= COVERED and max(high - median, median - low) <= precision * median

@@ -1,6 +1,6 @@
-"""What sizes of pools and resizings come to, as PyTorch counts: for operator tables whose engine counts otherwise.
+"""Sizes of pools and resizings as PyTorch counts them, for operator tables whose engine counts in another way.
 
-All is done along one dimension, from sizes alone; engines get plain integers and constants.
+Each function works along one dimension and from sizes alone, and returns plain integers or constants.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ import numpy as np
 def overhang(  # noqa: PLR0913 - a pool has as many numbers
     size: int, kernel: int, stride: int, padding: int, dilation: int = 1, *, ceil_mode: bool = False
 ) -> int:
-    """How many cells behind the right padding the last window reads; negative where it ends before them.
+    """How many cells beyond the right padding the last window reads; negative where it ends before them.
 
-    With `ceil_mode` a window more is made where cells are left over, if it begins inside of the input or of its
-    left padding (https://docs.pytorch.org/docs/stable/generated/torch.nn.MaxPool2d.html).
+    With `ceil_mode`, cells that are left over get one more window, if that begins inside the input or its left
+    padding (https://docs.pytorch.org/docs/stable/generated/torch.nn.MaxPool2d.html).
     """
     span = dilation * (kernel - 1) + 1
     room = size + 2 * padding - span
@@ -27,7 +27,7 @@ def overhang(  # noqa: PLR0913 - a pool has as many numbers
 def counts(  # noqa: PLR0913 - the same
     size: int, kernel: int, stride: int, padding: int, *, ceil_mode: bool, count_include_pad: bool
 ) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
-    """How many cells of each window a mean divides by: those of the input, and of the padding where it counts."""
+    """By how many cells the mean of each window divides: those of the input, and of the padding where it counts."""
     extra = overhang(size, kernel, stride, padding, ceil_mode=ceil_mode)
     windows = (size + 2 * padding + extra - kernel) // stride + 1
     starts = np.arange(windows) * stride - padding

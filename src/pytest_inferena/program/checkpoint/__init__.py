@@ -1,8 +1,8 @@
-"""Architectures recognised in a Program, for engines that take a checkpoint and know the architecture by heart.
+"""Recognises architectures in a Program, for engines that take a checkpoint and have the architecture built in.
 
-Such an engine computes what its own code says, whatever the Program is, so nothing is assumed: every
-operator, its wiring and its constants are compared with what the architecture has, and a difference is
-`Unsupported` with the node and what is different about it.
+Such an engine computes what its own code says, whatever the Program is. So nothing is assumed: every operator, its
+wiring and its constants are compared with the architecture's. A difference raises `Unsupported`, which names the node
+and what is different about it.
 """
 
 from pytest_inferena.program.checkpoint.llama import Llama, llama

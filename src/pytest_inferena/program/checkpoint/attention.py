@@ -1,4 +1,4 @@
-"""Attention as it stands in a Program: heads that are split, perhaps repeated, and merged again."""
+"""Attention as a Program has it: heads are split, perhaps repeated, and merged again."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ def merged(m: Match, tensor: str, *, causal: bool) -> Attention:
 
 
 def linear(m: Match, attention: Node, tensor: str, heads: int) -> tuple[Node, int, float]:
-    """The `linear` (B, T, G · D) that is split into the heads of a tensor (B, H, T, D); G; a factor it got.
+    """The `linear` (B, T, G · D) that is split into the heads of a tensor (B, H, T, D); G; the factor it is scaled by.
 
-    Where G is smaller than H each is repeated.
+    Where G is smaller than H, each head is repeated.
     """
     name, places, factor = m.layout(tensor)
     node = m.node(name, "linear")
@@ -57,5 +57,5 @@ def linear(m: Match, attention: Node, tensor: str, heads: int) -> tuple[Node, in
 
 
 def repeats(heads: Indices, places: Indices) -> bool:
-    """Whether places (B, H, T, D) are those of heads (B, G, T, D), each as often as there is room for."""
+    """Whether places (B, H, T, D) are those of heads (B, G, T, D), with each head repeated H / G times."""
     return np.array_equal(np.repeat(heads, places.shape[1] // heads.shape[1], axis=1), places)

@@ -1,4 +1,4 @@
-"""A decoder as LlamaForCausalLM is: RMSNorm, rotary attention with grouped heads, and a gated SiLU network."""
+"""A decoder like LlamaForCausalLM: RMSNorm, rotary attention with grouped heads, and a gated SiLU network."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pytest_inferena.worker import Entry, Node
 
 DIGITS = 5
-"""To so many the base of rotary tables in float32 is known."""
+"""So many digits of its base can be read from a rotary table in float32."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Llama:
-    """Sizes and weights' names of a Llama; the head may be the embedding."""
+    """Sizes of a Llama and the names of its weights; the head may be the embedding."""
 
     vocabulary: int
     width: int
@@ -45,7 +45,7 @@ class Llama:
     head_width: int
     epsilon: float
     rope_base: float | None
-    """None where the entry has one position only, which is not rotated."""
+    """None if the entry has one position only: it is not rotated."""
     embedding: str
     layers: tuple[Layer, ...]
     norm: str
@@ -62,7 +62,7 @@ def llama(entry: Entry) -> Llama:
 
 
 class _Matcher(Match):
-    """What is the same in all layers is noted when it is met first, and compared from then on."""
+    """Notes what all layers share when it is met first, and compares it from then on."""
 
     def __init__(self, entry: Entry) -> None:
         super().__init__(entry, "Llama")
@@ -139,7 +139,7 @@ class _Matcher(Match):
         return weights, sources[0]
 
     def rotated(self, tensor: str, attention: Node) -> str:
-        """What is rotated, before its heads are repeated."""
+        """The tensor that is rotated, before its heads are repeated."""
         name, places, factor = self.layout(tensor)
         node = self.node(name, "rotary_embedding")
         is_so = factor == 1 and repeats(numbered(self.shape(name)), places)
@@ -153,7 +153,7 @@ class _Matcher(Match):
 
 
 def rope_base(cos: np.ndarray[Any, Any], sin: np.ndarray[Any, Any]) -> float | None:
-    """The base of rotary tables (S, D / 2) of positions from 0 on; None if there is only that; 0 if they are not."""
+    """The base of rotary tables (S, D / 2) of positions 0, 1, …; None if 0 is the only one; 0 if they are no tables."""
     positions, half = cos.shape
     steps = np.arange(half)
     guess = 1.0

@@ -1,4 +1,4 @@
-"""Walking an entry from its result back to its inputs, as an architecture says that it has to be."""
+"""Walks an entry from its result back to its inputs, and compares it with what an architecture has."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Affine:
 
 
 class Match:
-    """An entry that is said to be of an architecture; what is not so raises Unsupported."""
+    """An entry that should be of an architecture. Whatever differs raises Unsupported."""
 
     def __init__(self, entry: Entry, architecture: str) -> None:
         self.entry, self.architecture = entry, architecture
@@ -48,7 +48,7 @@ class Match:
         return Unsupported(f"not a {self.architecture}: {reason}")
 
     def hold(self, fact: object, node: Node, otherwise: str) -> None:
-        """Refuse a node of which something is not so; `otherwise` is what it does instead."""
+        """Refuse a node unless a fact holds; `otherwise` says what the node does instead."""
         if not fact:
             raise self.refusal(f"node {node.name} (aten.{node.operator}) {otherwise}")
 
@@ -57,7 +57,7 @@ class Match:
         return self.entry.specs[tensor].shape
 
     def node(self, tensor: str, operator: str) -> Node:
-        """The node that makes a tensor, which has to be of an operator."""
+        """The node that makes a tensor; its operator has to be this one."""
         if (node := self.made.get(tensor)) is None:
             raise self.refusal(f"{tensor} stands where aten.{operator} is expected")
         self.hold(node.operator == operator, node, f"stands where aten.{operator} is expected")
@@ -77,12 +77,12 @@ class Match:
         return name
 
     def affine(self, node: Node) -> Affine:
-        """A node's weight, and its bias where it has one, or a bias argument at all."""
+        """A node's weight, and its bias if it has one."""
         bias = None if node.arguments.get("bias") is None else self.parameter(node, "bias")
         return Affine(self.parameter(node, "weight"), bias)
 
     def either(self, tensor: str, operator: str, operand: str) -> tuple[str, str]:
-        """Of a sum or a product, first the tensor that the operator `operand` makes, then the other one."""
+        """The operands of a sum or product: first the one that the operator `operand` makes, then the other."""
         node = self.node(tensor, operator)
         names = [self.ref(node, "self"), self.ref(node, "other")]
         made = [name in self.made and self.made[name].operator == operand for name in names]
@@ -90,7 +90,7 @@ class Match:
         return names[made.index(True)], names[made.index(False)]
 
     def layout(self, tensor: str) -> tuple[str, Indices, float]:
-        """What a tensor is a rearrangement of, the place there of each of its elements, and a factor they got."""
+        """The tensor that this one rearranges, the place of each element there, and the factor it is scaled by."""
         chain, factor = [], 1.0
         while (node := self.made.get(tensor)) is not None and (node.operator in MOVES or _scales(node)):
             if node.operator in MOVES:
@@ -105,7 +105,7 @@ class Match:
 
 
 def numbered(shape: tuple[int, ...]) -> Indices:
-    """A tensor whose elements are their places in it."""
+    """A tensor of this shape whose elements, from 0 on, are their own places."""
     return np.arange(np.prod(shape, dtype=int)).reshape(shape)
 
 

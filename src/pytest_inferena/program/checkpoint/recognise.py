@@ -1,4 +1,4 @@
-"""One checkpoint for the entries of a Program."""
+"""Finds one checkpoint that all entries of a Program can be run with."""
 
 from __future__ import annotations
 
@@ -17,11 +17,15 @@ ENTRIES = ("inference", "latency")
 
 
 def recognise(program: Program, *architectures: Callable[[Entry], Any]) -> tuple[Any, dict[str, str]]:
-    """What a Program is, of the architectures that an engine knows.
+    """Recognise a Program as one of the architectures that an engine knows.
+
+    Args:
+        program: its entries `inference` and `latency` are read.
+        architectures: functions such as `llama`, in the order in which they are tried.
 
     Returns:
-        what the first of them that fits returned, None where none does; and for every entry that cannot be
-        run with that checkpoint, the reason.
+        what the first architecture that fits returned, or None; and the reason for every entry that cannot be run
+        with that checkpoint.
     """
     found: dict[str, Any] = {}
     reasons: dict[str, str] = {}
@@ -36,7 +40,7 @@ def recognise(program: Program, *architectures: Callable[[Entry], Any]) -> tuple
         else:
             reasons[name] = "; ".join(refusals)
     bases = [model.rope_base for model in found.values() if isinstance(model, Llama) and model.rope_base]
-    if len(set(bases)) == 1:  # an entry of one position does not show it
+    if len(set(bases)) == 1:  # an entry of one position does not show its base
         found = {name: dataclasses.replace(model, rope_base=bases[0]) for name, model in found.items()}
     whole = next(iter(found.values()), None)
     others = [name for name, model in found.items() if model != whole]

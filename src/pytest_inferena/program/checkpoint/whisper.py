@@ -1,4 +1,4 @@
-"""An encoder and a decoder as WhisperForConditionalGeneration has them."""
+"""An encoder and a decoder like those of WhisperForConditionalGeneration."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pytest_inferena.worker import Entry
 
 STRIDES = (1, 2)
-"""Of the two convolutions over the spectrogram."""
+"""The strides of the two convolutions over the spectrogram."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Attention:
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer; that of an encoder has no cross-attention."""
+    """One layer; an encoder's has no cross-attention."""
 
     attention: Attention
     cross: Attention | None
@@ -49,7 +49,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Stack:
-    """A stack of layers and what stands before and after it."""
+    """A stack of layers, with the positions before it and the norm after it."""
 
     positions: str
     layers: tuple[Layer, ...]
@@ -59,7 +59,7 @@ class Stack:
 
 @dataclass(frozen=True)
 class Whisper:
-    """Weights' names of a Whisper; the head may be the embedding."""
+    """The names of a Whisper's weights; the head may be the embedding."""
 
     features: str
     """The input with the spectrogram."""
@@ -83,7 +83,7 @@ def whisper(entry: Entry) -> Whisper:
 
 
 class _Matcher(Match):
-    """What is the same everywhere is noted when it is met first, and compared from then on."""
+    """Notes what all layers share when it is met first, and compares it from then on."""
 
     def __init__(self, entry: Entry) -> None:
         super().__init__(entry, "Whisper")
@@ -157,7 +157,7 @@ class _Matcher(Match):
         return Layer(attention, cross, norm, self.affine(up), self.affine(down)), heads | {count}, x
 
     def attention(self, tensor: str, *, cross: bool, causal: bool = False) -> tuple[Attention, int, str]:
-        """The attention beside which a tensor is made, its number of heads, and what it is applied to."""
+        """The attention whose result is added to make a tensor, its number of heads, and what it is applied to."""
         branch, x = self.either(tensor, "add", "linear")
         output = self.node(branch, "linear")
         a = merged(self, self.ref(output, "input"), causal=causal)
@@ -178,7 +178,7 @@ class _Matcher(Match):
         return Attention(norm, query, key, value, self.affine(output)), a.heads, x
 
     def activation(self, tensor: str) -> str:
-        """What GELU makes a tensor of."""
+        """The tensor that GELU is applied to."""
         node = self.node(tensor, "gelu")
         self.hold(node.arguments["approximate"] == "none", node, "is approximate")
         return self.ref(node, "self")
@@ -193,7 +193,7 @@ class _Matcher(Match):
         return Norm(self.parameter(node, "weight"), self.parameter(node, "bias")), self.ref(node, "input")
 
     def positions(self, tensor: str) -> tuple[str, str]:
-        """The table of positions of which the first rows are added, and what they are added to."""
+        """The table of positions whose first rows are added, and what they are added to."""
         node = self.node(tensor, "add")
         for name, x in (list(node.inputs()), list(node.inputs())[::-1]):
             table = self.made.get(name)

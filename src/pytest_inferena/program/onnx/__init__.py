@@ -1,8 +1,8 @@
 """A Program as ONNX: one operator table for every engine that reads ONNX.
 
-Nothing is traced and nothing optimised: every operator of the Program becomes a few ONNX nodes, and the
-engine's own optimiser does the rest. ONNX's large operators (Attention, RMSNormalization, …) are used as
-far as the engine has them; the others are spelled by small ones.
+Nothing is traced and nothing is optimised. Every operator of the Program becomes a few ONNX nodes, and the
+engine's own optimiser does the rest. An adapter says which of ONNX's large operators its engine has (Attention,
+RMSNormalization, …); the others are written with small ones.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ __all__ = ["FUSED", "OPERATORS", "OPSET", "link", "to_onnx", "write_entries"]
 OPSET = 23
 """Has Attention, RMSNormalization and RotaryEmbedding."""
 FUSED = frozenset({"Attention", "Gelu", "LayerNormalization", "RMSNormalization", "RotaryEmbedding"})
-"""ONNX operators that are written as such; GroupNormalization and, from opset 24, Swish can be asked for too."""
+"""Large ONNX operators that are used by default; GroupNormalization and, from opset 24, Swish can be added."""
 
 OPERATORS = {
     **elementwise.OPERATORS,
@@ -51,23 +51,23 @@ def to_onnx(
 ) -> Path:
     """Write an entry as `folder/ENTRY.onnx`.
 
-    The graph's inputs are the entry's (then the parameters, where they are inputs), its outputs the
-    entry's by their names. Initializers that are parameters or constants of the Program are external
-    data in `weights.safetensors` and `ENTRY.constants.safetensors`: hand the engine the Program's folder
-    for them, or `link` the files beside the model.
+    The graph has the inputs of the entry, then the parameters where they are inputs, and the entry's outputs
+    by their names. Parameters and constants of the Program that become initializers are external data: they stay
+    in `weights.safetensors` and `ENTRY.constants.safetensors`. Give the engine the Program's folder for them, or
+    `link` the files beside the model.
 
     Args:
         entry: what to write.
         program: whose entry it is.
         folder: where to write it.
         opset: version of ONNX's operators.
-        fused: names of ONNX operators that may be used although smaller ones would do.
-        parameters_are_inputs: whether the parameters are inputs of the graph, so that they may change
-            from step to step, or initializers, which an engine may fold, pack and fuse; by default
-            they are inputs of `training` and `joint`.
+        fused: names of the large ONNX operators that may be used.
+        parameters_are_inputs: whether the parameters are inputs of the graph, which may change from step to step,
+            or initializers, which an engine may fold, pack and fuse. By default they are inputs of `training` and
+            `joint`, and initializers of other entries.
 
     Raises:
-        Unsupported: an operator is not in the table; the message names it, its node and the model.
+        Unsupported: the table lacks an operator; the message names the operator, its node and the model.
     """
     as_inputs = entry.name in {"training", "joint"} if parameters_are_inputs is None else parameters_are_inputs
     graph = _graph(entry, program, fused, as_inputs=as_inputs)
@@ -81,7 +81,7 @@ def to_onnx(
 
 
 def write_entries(program: Program, folder: Path, *, linked: bool = False, **options: Any) -> None:
-    """Write ENTRY.onnx of every entry an engine can run, or ENTRY.unsupported with the reason why there is none.
+    """Write ENTRY.onnx for every entry that engines run, or ENTRY.unsupported with the reason why there is none.
 
     Args:
         program: whose entries they are.

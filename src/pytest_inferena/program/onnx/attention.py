@@ -1,4 +1,4 @@
-"""Scaled dot product attention, as ONNX's own operator or by products."""
+"""Scaled dot product attention, as ONNX's own operator or as products."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def attention(
 
 
 def _bias(b: Builder, mask: Any, is_causal: bool, length: int, keys: int) -> str:
-    """What is added to the scores; "" if nothing."""
+    """The tensor that is added to the scores; "" if there is none."""
     least = float(np.finfo(b.out.dtype).min)
     if is_causal:
         return b.constant(np.where(np.tri(length, keys, dtype=bool), 0, least), b.out.dtype)

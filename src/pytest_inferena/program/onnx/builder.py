@@ -1,4 +1,4 @@
-"""An ONNX graph while it is written: names, constants, shapes of a Program's entry."""
+"""An ONNX graph while it is being written: its names and constants, and the shapes of the Program's entry."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ DTYPES = {
 }  # fmt: skip
 FLOATING = frozenset({"float16", "bfloat16", "float32", "float64"})
 STRETCHES = frozenset({"full", "expand"})
-"""Operators that repeat; whoever broadcasts reads what they repeat instead."""
+"""Operators that only repeat a value. An operator that broadcasts reads the value itself instead."""
 
 
 @dataclass
 class Builder:
     """Collects ONNX nodes while the operator table walks an entry.
 
-    Rules take the node's arguments as they stand in the Program, call `op` and return the name of the
-    result (a tuple of names where the node has several outputs).
+    A rule of the table takes the arguments of a node as the Program has them. It calls `op` and returns the name of
+    the result, or a tuple of names if the node has several outputs.
     """
 
     entry: Entry
@@ -56,9 +56,9 @@ class Builder:
         return self.node.outputs[0]
 
     def op(self, kind: str, *inputs: str, outputs: int = 1, **attributes: Any) -> Any:
-        """Append an ONNX node; the name of its output, or a list of names if `outputs` is not 1.
+        """Append an ONNX node and return the name of its output, or a list of names if `outputs` is not 1.
 
-        An empty name stands for an optional input or output that is absent.
+        An empty name among the inputs stands for an optional one that is absent.
         """
         first = len(self.nodes)
         names = [
@@ -68,7 +68,7 @@ class Builder:
         return names[0] if outputs == 1 else names
 
     def constant(self, value: Any, dtype: str) -> str:
-        """The name of an initializer that holds the array, a list or a number; equal ones are one."""
+        """The name of an initializer with this array, list or number; equal values share one."""
         array = np.asarray(value, dtype)
         key = (dtype, array.shape, hashlib.sha256(array.tobytes()).digest())
         if key not in self._interned:
@@ -78,7 +78,7 @@ class Builder:
         return self._interned[key]
 
     def ints(self, values: Iterable[int]) -> str:
-        """A list of integers, as ONNX wants shapes and axes."""
+        """A list of integers as an initializer, which is how ONNX takes shapes and axes."""
         return self.constant(np.array([*values]), "int64")
 
     def shape(self, value: Any) -> tuple[int, ...]:
@@ -90,12 +90,12 @@ class Builder:
         return self.entry.specs[value.name].dtype
 
     def made_by(self, value: Any, operator: str) -> dict[str, Any] | None:
-        """The arguments of the Program's node behind a tensor, if it is this operator."""
+        """The arguments of the node that makes a tensor, if its operator is this one."""
         node = self.makers.get(value.name) if isinstance(value, Ref) else None
         return node.arguments if node is not None and node.operator == operator else None
 
     def tensor(self, value: Any) -> str:
-        """The ONNX name of a Program's tensor; empty for None, an absent optional input."""
+        """The ONNX name of a tensor of the Program; empty for None, an optional input that is absent."""
         if value is None:
             return ""
         name: str = value.name
@@ -104,7 +104,7 @@ class Builder:
         return self._names.get(name, name)
 
     def wait(self, node: Node) -> None:
-        """Keep a node that only repeats until somebody needs it as it is."""
+        """Hold back a node that only repeats. It is written once somebody needs its whole result."""
         self._waiting[node.name] = node
 
     def bind(self, name: str, onnx_name: str) -> None:
@@ -119,7 +119,7 @@ class Builder:
         return name if self.dtype(value) == dtype else str(self.op("Cast", name, to=DTYPES[dtype]))
 
     def broadcast(self, values: Sequence[Any], dtypes: Sequence[str]) -> list[str]:
-        """Operands of an operator that broadcasts, each in its dtype, unrepeated where that leaves the shape alone."""
+        """The operands of an operator that broadcasts, each in its dtype, without repetition that it does anyway."""
         chosen = list(values)
         for index, value in enumerate(values):
             source = self._source(value)
@@ -129,7 +129,7 @@ class Builder:
         return [self.cast(value, dtype) for value, dtype in zip(chosen, dtypes, strict=True)]
 
     def finish(self) -> None:
-        """Give the results the entry's names for them, and drop what nobody reads."""
+        """Name the results as the entry names them, and drop the nodes that nobody reads."""
         named = {self.tensor(Ref(tensor)): name for name, tensor in self.entry.outputs.items()}
         made = {name for node in self.nodes for name in node.output}
         named = {name: result for name, result in named.items() if name in made}
@@ -148,14 +148,14 @@ class Builder:
         self.nodes = kept[::-1]
 
     def _source(self, value: Any) -> Any:
-        """What a tensor repeats: a smaller tensor or a number; else the tensor itself."""
+        """The smaller tensor or the number that a tensor repeats; the tensor itself if it repeats none."""
         if (full := self.made_by(value, "full")) is not None:
             return full["fill_value"]
         expand = self.made_by(value, "expand")
         return value if expand is None else self._source(expand["self"])
 
     def _stretch(self, node: Node) -> str:
-        """Write the repetition after all."""
+        """Write a node that was held back."""
         shape, dtype = node.outputs[0].shape, node.outputs[0].dtype
         if node.operator == "expand":
             return str(self.op("Expand", self.tensor(node.arguments["self"]), self.ints(shape)))

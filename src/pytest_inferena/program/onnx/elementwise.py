@@ -40,7 +40,7 @@ def comparison(kind: str, *, negated: bool = False) -> Rule:
 
 
 def logical(kind: str, bitwise: str = "") -> Rule:
-    """And, Or, Xor, Not: of booleans, or bit by bit."""
+    """And, Or, Xor or Not, of booleans or bit by bit."""
 
     def rule(b: Builder, *values: Any) -> Any:
         on_bits = bitwise and b.out.dtype != "bool"
@@ -51,7 +51,7 @@ def logical(kind: str, bitwise: str = "") -> Rule:
 
 
 def common(b: Builder, *values: Any) -> str:
-    """The dtype of a comparison: the tensors' own, a float if a number does not fit."""
+    """The dtype of a comparison: that of the tensors, or float32 if integers are compared with a float."""
     dtypes = {b.dtype(value) for value in values if isinstance(value, Ref)}
     dtype = np.result_type(*dtypes).name
     numbers = [value for value in values if not isinstance(value, Ref)]
@@ -59,7 +59,7 @@ def common(b: Builder, *values: Any) -> str:
 
 
 def power(b: Builder, x: Any, exponent: Any) -> Any:
-    """Squares are products."""
+    """A power; a square is a product."""
     if exponent == 2:
         name = b.cast(x, b.out.dtype)
         return b.op("Mul", name, name)
@@ -72,7 +72,7 @@ def rsqrt(b: Builder, x: Any) -> Any:
 
 
 def log1p(b: Builder, x: Any) -> Any:
-    """Log(1 + x), right for small x as well: log(u) · x / (u - 1) with u = 1 + x, which corrects u's rounding."""
+    """Log(1 + x), also for small x: log(u) · x / (u - 1) with u = 1 + x, which corrects the rounding of u."""
     name, one = b.tensor(x), b.constant(1, b.out.dtype)
     u = b.op("Add", name, one)
     log, left = b.op("Log", u), b.op("Sub", u, one)
@@ -82,7 +82,7 @@ def log1p(b: Builder, x: Any) -> Any:
 
 
 def floor_divide(b: Builder, x: Any, y: Any) -> Any:
-    """Rounded down; ONNX's quotient of integers is cut off towards zero."""
+    """A quotient rounded down. ONNX rounds quotients of integers towards zero."""
     x, y = b.broadcast((x, y), (b.out.dtype, b.out.dtype))
     if b.out.dtype in FLOATING:
         return b.op("Floor", b.op("Div", x, y))
@@ -96,7 +96,7 @@ def silu(b: Builder, x: Any) -> Any:
 
 
 def gelu(b: Builder, x: Any, approximate: str) -> Any:
-    """Multiply by Φ(x), exact or by tanh."""
+    """X · Φ(x), with Φ exact or by tanh."""
     name = b.tensor(x)
     if "Gelu" in b.fused:
         return b.op("Gelu", name, approximate=approximate)
@@ -114,7 +114,7 @@ def gelu(b: Builder, x: Any, approximate: str) -> Any:
 
 
 def clamp(b: Builder, x: Any, low: Any, high: Any) -> Any:
-    """Between two numbers, either of which may be None."""
+    """Limited to the range between two numbers, either of which may be None."""
     low, high = (None if limit is None else b.cast(limit, b.out.dtype) for limit in (low, high))
     return b.op("Clip", b.cast(x, b.out.dtype), *((low or "", high) if high else (low,)))
 

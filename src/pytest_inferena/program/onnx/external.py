@@ -1,4 +1,4 @@
-"""Tensors of a safetensors file as ONNX external data: the file lies on disk once, ONNX points into it."""
+"""Tensors of a safetensors file as ONNX external data: the file is on disk once, and ONNX points into it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def external(file: Path, specs: Iterable[TensorSpec]) -> list[TensorProto]:
-    """Initializers whose data are the bytes of a safetensors file, found by its name in its folder.
+    """Initializers whose data are bytes of a safetensors file. ONNX names the file without its folder.
 
     Raises:
         KeyError: the file has no tensor of that name.
@@ -36,16 +36,16 @@ def external(file: Path, specs: Iterable[TensorSpec]) -> list[TensorProto]:
 
 
 def link(source: Path, folder: Path) -> None:
-    """A hard link of a file in another folder; engines that open a path refuse data outside its folder.
+    """Make a hard link of a file in another folder. Engines refuse data that lies outside the model's own folder.
 
-    Both folders have to lie on one file system, as the folders of the cache do.
+    Both folders have to be on one file system, as the folders of the cache are.
     """
     if not (folder / source.name).exists():
         os.link(source, folder / source.name)
 
 
 def _header(file: Path) -> tuple[dict[str, Any], int]:
-    """Where the tensors lie, and where the data begin; the format's first 8 bytes are the header's length."""
+    """The places of the tensors, and where the data begin. The first 8 bytes of a file are the header's length."""
     with file.open("rb") as stream:
         length = int.from_bytes(stream.read(8), "little")
         header: dict[str, Any] = json.loads(stream.read(length))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def linear(b: Builder, x: Any, weight: Any, bias: Any) -> Any:
-    """Weights (out, in); Gemm reads them as they lie and adds the bias on its way."""
+    """Weights are (out, in). Gemm reads them as they are and adds the bias too."""
     rows = int(np.prod(b.shape(x)[:-1]))
     name, width = b.tensor(x), b.shape(x)[-1]
     if len(b.shape(x)) != 2:
@@ -30,7 +30,7 @@ def linear(b: Builder, x: Any, weight: Any, bias: Any) -> Any:
 
 
 def matmul(b: Builder, x: Any, y: Any) -> Any:
-    """Of matrices; a transposed operand of two dimensions is read as it lies."""
+    """Of matrices. A matrix that was transposed before is read untransposed, by Gemm."""
     if len(b.shape(x)) == len(b.shape(y)) == 2:
         transposed = [b.made_by(value, "permute") for value in (x, y)]
         names = [b.tensor(made["self"] if made else value) for made, value in zip(transposed, (x, y), strict=True)]
@@ -69,7 +69,7 @@ def batch_norm(b: Builder, x: Any, weight: Any, bias: Any, mean: Any, var: Any, 
 
 
 def _or(b: Builder, value: Any, number: float, shape: tuple[int, ...]) -> str:
-    """A tensor, or one number over and over where it is absent."""
+    """A tensor; where it is absent, a tensor of one number."""
     return b.tensor(value) if value else b.constant(np.full(shape, number), b.out.dtype)
 
 
@@ -85,7 +85,7 @@ def layer_norm(b: Builder, x: Any, shape: list[int], weight: Any, bias: Any, eps
 
 
 def native_layer_norm(b: Builder, x: Any, shape: list[int], weight: Any, bias: Any, eps: float) -> Any:
-    """Also the mean, and the reciprocal of the deviation."""
+    """The norm, the mean, and the reciprocal of the deviation."""
     axis, name, axes = -len(shape), b.tensor(x), b.ints(range(-len(shape), 0))
     if "LayerNormalization" in b.fused:
         operands = [_or(b, weight, 1, tuple(shape))] + ([b.tensor(bias)] if bias else [])

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     Rule = Callable[..., Any]
 
 END = np.iinfo(np.int64).max
-"""Where a slice that goes on to the end stops, either way."""
+"""Where a slice that goes to the end stops; its negative, where a slice that goes backwards does."""
 
 
 def reshape(b: Builder, x: Any, shape: list[int]) -> Any:
@@ -47,7 +47,7 @@ def flip(b: Builder, x: Any, dims: list[int]) -> Any:
 
 
 def roll(b: Builder, x: Any, shifts: list[int], dims: list[int]) -> Any:
-    """What falls off one end comes in at the other."""
+    """Shifted along dimensions; what falls off one end comes in at the other."""
     name = b.tensor(x)
     for shift, dim in zip(shifts, dims, strict=True):
         size = b.shape(x)[dim]
@@ -69,7 +69,7 @@ def any_(b: Builder, x: Any, dim: int | None = None, keepdim: bool = False) -> A
 
 
 def var_mean(b: Builder, x: Any, dims: list[int], correction: int | None, keepdim: bool) -> Any:
-    """Variance and mean; every sum in it over centred values."""
+    """Variance and mean. The variance is a mean of centred squares."""
     name, axes = b.tensor(x), b.ints(dims)
     mean = b.op("ReduceMean", name, axes, keepdims=1)
     centred = b.op("Sub", name, mean)
@@ -82,7 +82,7 @@ def var_mean(b: Builder, x: Any, dims: list[int], correction: int | None, keepdi
 
 
 def index(b: Builder, x: Any, indices: list[Any]) -> Any:
-    """Advanced indexing by one tensor, by tensors that vary along one dimension each, or by leading ones."""
+    """Advanced indexing: by one tensor, by tensors that each vary along one dimension, or in leading dimensions."""
     given = {dim: tensor for dim, tensor in enumerate(indices) if tensor is not None}
     if len(given) == 1:
         ((dim, tensor),) = given.items()
@@ -96,7 +96,7 @@ def index(b: Builder, x: Any, indices: list[Any]) -> Any:
 
 
 def _is_grid(b: Builder, x: Any, given: dict[int, Any]) -> bool:
-    """Whether the result is the grid of the given rows, columns, … in place."""
+    """Whether the result is the grid of the given rows, columns and so on, with its dimensions in their places."""
     shapes = [b.shape(tensor) for tensor in given.values()]
     rank = max(map(len, shapes))
     padded = [(1,) * (rank - len(shape)) + shape for shape in shapes]
@@ -108,7 +108,7 @@ def _is_grid(b: Builder, x: Any, given: dict[int, Any]) -> bool:
 
 
 def places(b: Builder, indices: list[Any]) -> str:
-    """Index tensors of the first dimensions as ScatterND and GatherND take them, (…, dimensions)."""
+    """The index tensors of the first dimensions as one tensor (…, dimensions), which ScatterND and GatherND take."""
     given = [tensor for tensor in indices if tensor is not None]
     if indices[: len(given)] != given:
         raise Unsupported("indices that skip a dimension")

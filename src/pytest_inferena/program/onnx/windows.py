@@ -29,7 +29,7 @@ def max_pool2d(
 def max_pool2d_with_indices(
     b: Builder, x: Any, kernel: list[int], stride: list[int], padding: list[int], dilation: list[int], ceil_mode: bool
 ) -> Any:
-    """Also where the maximum lies in its image; ONNX counts through the whole tensor."""
+    """The maxima, and the place of each in its image. ONNX counts places through the whole tensor."""
     window = _window(kernel, stride, padding, dilation, ceil_mode)
     values, at = b.op("MaxPool", b.tensor(x), outputs=2, **window)
     return values, b.op("Mod", at, b.constant(math.prod(b.shape(x)[2:]), "int64"))
@@ -60,7 +60,7 @@ def avg_pool2d(
     b: Builder, x: Any, kernel: list[int], stride: list[int], padding: list[int], ceil_mode: bool,
     count_include_pad: bool, divisor_override: int | None,
 ) -> Any:  # fmt: skip
-    """(B, C, H, W). ONNX divides by the window's size; where PyTorch divides by another number, that is mended."""
+    """(B, C, H, W). ONNX divides by the window's size; a product corrects it where PyTorch divides otherwise."""
     stride = stride or kernel
     lines = list(zip(b.shape(x)[2:], kernel, stride, padding, strict=True))
     ends = [max(overhang(*line, ceil_mode=ceil_mode), 0) if ceil_mode else 0 for line in lines]
@@ -74,7 +74,7 @@ def avg_pool2d(
 
 
 def adaptive_avg_pool(b: Builder, x: Any, output_size: list[int]) -> Any:
-    """(B, C, …) to (B, C, *output_size), where the sizes do not divide: a product with the mean's matrix."""
+    """(B, C, …) to (B, C, *output_size) where the sizes do not divide: products with matrices that take means."""
     name, sizes = b.tensor(x), b.shape(x)[2:]
     columns = b.constant(shares(sizes[-1], output_size[-1]).T, b.out.dtype)
     name = b.op("MatMul", name, columns)
@@ -84,8 +84,8 @@ def adaptive_avg_pool(b: Builder, x: Any, output_size: list[int]) -> Any:
 
 
 def pad(b: Builder, x: Any, sides: list[int], mode: str, value: float | None) -> Any:
-    """By what lies inside: the last dimension's sides come first."""
-    del value  # constant padding is spelled by cat
+    """Padding with values of the image. `sides` begins with the two of the last dimension."""
+    del value  # the Program writes constant padding as cat
     begins, ends = ([0] * len(b.out.shape) for _ in range(2))
     for index in range(0, len(sides), 2):
         begins[-1 - index // 2], ends[-1 - index // 2] = sides[index : index + 2]
