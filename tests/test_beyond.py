@@ -22,9 +22,9 @@ EXTREME = torch.tensor([0.0, 1e-30, -1e-30, 1e-3, -1e-3, 20.0, -20.0])
 class Net(nn.Module):
     """A function with something to differentiate by."""
 
-    def __init__(self, function: Callable[[Tensor], Tensor], width: int = 8) -> None:
+    def __init__(self, function: Callable[[Tensor], Tensor], shape: tuple[int, ...] = (3, 8, 8)) -> None:
         super().__init__()
-        self.function, self.weight = function, nn.Parameter(torch.ones(width))
+        self.function, self.weight = function, nn.Parameter(torch.ones(shape))
 
     def forward(self, x: Tensor) -> Tensor:
         """Of the input times one, whose gradient is zero for no function that has one."""
@@ -95,8 +95,8 @@ def test_functions_at_zero_and_far_from_it(name: str) -> None:
     """They are themselves near zero, where a difference of large numbers would lose them, and finite far away."""
     function = getattr(torch, name)
     x = EXTREME.clone().requires_grad_()
-    entry = captured(Net(function, 7), {"x": EXTREME}, trains=True)
-    expected, actual = function(x), run(entry, Net(function, 7), {"x": x})["output"]
+    entry = captured(Net(function, (7,)), {"x": EXTREME}, trains=True)
+    expected, actual = function(x), run(entry, Net(function, (7,)), {"x": x})["output"]
     slopes = [torch.autograd.grad(result.sum(), x)[0] for result in (expected, actual)]
 
     torch.testing.assert_close(actual, expected, rtol=3e-6, atol=1e-36)
