@@ -8,7 +8,7 @@ import torch
 
 from pytest_inferena.prepare.entries import write_entry
 from pytest_inferena.program.expand import expand
-from pytest_inferena.program.onnx.external import link
+from pytest_inferena.store.disk import link
 from pytest_inferena.worker.format import Program
 
 if TYPE_CHECKING:

@@ -1,9 +1,14 @@
-"""A full disk: how it is told, in whichever process it shows."""
+"""Files on disk: a full disk, told in whichever process it shows, and files that lie in two folders."""
 
 from __future__ import annotations
 
 import errno
+import os
 import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 FULL = 28
 """The preparer's exit status where the disk is full: there may be no room for a message."""
@@ -18,3 +23,12 @@ def is_full(error: BaseException) -> bool:
     codes = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
     named = re.search(r"os error (\d+)", str(error))
     return getattr(error, "errno", None) in codes or (named is not None and int(named[1]) in codes)
+
+
+def link(source: Path, folder: Path) -> None:
+    """Make a hard link of a file in another folder. Engines refuse data that lies outside the model's own folder.
+
+    Both folders have to be on one file system, as the folders of the cache are.
+    """
+    if not (folder / source.name).exists():
+        os.link(source, folder / source.name)

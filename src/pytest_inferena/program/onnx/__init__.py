@@ -14,7 +14,8 @@ from onnx import OperatorSetIdProto, helper
 
 from pytest_inferena.program.onnx import attention, elementwise, layers, shapes, windows
 from pytest_inferena.program.onnx.builder import DTYPES, STRETCHES, Builder
-from pytest_inferena.program.onnx.external import external, link
+from pytest_inferena.program.onnx.external import external
+from pytest_inferena.store.disk import link
 from pytest_inferena.worker import Unsupported, refuse
 
 if TYPE_CHECKING:

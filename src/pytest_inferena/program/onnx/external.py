@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from typing import TYPE_CHECKING, Any
 
 from onnx import TensorProto
@@ -33,15 +32,6 @@ def external(file: Path, specs: Iterable[TensorSpec]) -> list[TensorProto]:
             tensor.external_data.add(key=key, value=str(value))
         tensors.append(tensor)
     return tensors
-
-
-def link(source: Path, folder: Path) -> None:
-    """Make a hard link of a file in another folder. Engines refuse data that lies outside the model's own folder.
-
-    Both folders have to be on one file system, as the folders of the cache are.
-    """
-    if not (folder / source.name).exists():
-        os.link(source, folder / source.name)
 
 
 def _header(file: Path) -> tuple[dict[str, Any], int]:
