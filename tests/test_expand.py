@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,9 +10,10 @@ import torch
 from tests.operator_cases import CASES
 from tests.programs import entry_of
 from tests.small_entries import differentiable, forward, training
-from tests.test_program_page import SECOND
+from tests.test_program_page import FIRST, PAGE, SECOND
 
-from pytest_inferena.program.expand import EXPANSIONS, expand
+from pytest_inferena.program.expand import EXPANSIONS, expand, graph_of, written
+from pytest_inferena.program.operators import OPERATORS
 from pytest_inferena.worker.aten import to_module
 from pytest_inferena.worker.capabilities import has
 
@@ -44,6 +46,20 @@ def _without(operator: str) -> Operators:
     """An engine that lacks one operator, or has of it what the smallest has."""
     own = {operator: SMALLEST[operator]} if operator in SMALLEST else {}
     return {name: {} for name, _ in CASES.values() if name != operator} | own
+
+
+def one_level(operator: str) -> set[str]:
+    """The operators that one is written with, over all its cases."""
+    found: set[str] = set()
+    for name, (called, _) in CASES.items():
+        if called == operator in EXPANSIONS:
+            _, entry, _ = forward({name: CASES[name]})
+            graph = graph_of(entry)
+            (node,), graph.nodes = graph.nodes, []
+            if written(graph, node):
+                graph.prune()
+                found |= {node.operator for node in graph.nodes}
+    return found - {operator}
 
 
 def _close(expected: dict[str, Tensor], actual: dict[str, Tensor | None]) -> dict[str, float]:
@@ -96,3 +112,17 @@ def test_gradient_of_expansion(name: str) -> None:
     actual = {f"{name}:{key}": value for key, value in zip(trained, found, strict=True)}
 
     assert {} == _close(expected, actual | {"loss": loss.detach()})
+
+
+@pytest.mark.parametrize("operator", sorted({operator for operator, _ in CASES.values()}))
+def test_the_page_says_what_an_operator_is_written_with(operator: str) -> None:
+    """So that somebody who writes an engine sees what is left; an empty column is the first tier."""
+    row = next(line for line in PAGE.splitlines() if line.startswith(f"| `{operator}` |"))
+
+    assert set(re.findall(r"`(\w+)`", row.split("|")[-2])) == one_level(operator)
+
+
+def test_the_closed_set_is_that_of_the_page() -> None:
+    """What the capture takes for known is what the page describes, with its arguments."""
+    assert {name: " ".join(arguments) for name, arguments in (FIRST | SECOND).items()} == OPERATORS
+    assert EXPANSIONS.keys() < OPERATORS.keys()

@@ -7,6 +7,7 @@ table. What an engine has stays as it is, so that it uses its own norm, attentio
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pytest_inferena.program.expand import layers, moves, pointwise, windows
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from pytest_inferena.worker.capabilities import Operators
     from pytest_inferena.worker.format import Entry, Node
 
-__all__ = ["EXPANSIONS", "expand", "graph_of"]
+__all__ = ["EXPANSIONS", "expand", "graph_of", "written"]
 
 EXPANSIONS: Mapping[str, Callable[..., Any]] = {
     **pointwise.EXPANSIONS,
@@ -66,17 +67,23 @@ def graph_of(entry: Entry) -> Graph:
 
 def _write(graph: Graph, node: Node, operators: Operators, expanded: Counter[str]) -> None:
     """Append a node as it is, or what it becomes."""
-    arguments = {name: graph.resolve(value) for name, value in node.arguments.items()}
-    rule = None if has(operators, node, graph.specs) else EXPANSIONS.get(node.operator)
-    place = len(graph.nodes)
-    results = rule(*(tensors(graph, node.outputs[0], value) for value in arguments.values())) if rule else None
+    node = replace(node, arguments={name: graph.resolve(value) for name, value in node.arguments.items()})
+    if not has(operators, node, graph.specs) and written(graph, node):
+        expanded[node.operator] += 1
+    else:
+        graph.emit(node.operator, node.arguments, *node.outputs)
+
+
+def written(graph: Graph, node: Node) -> bool:
+    """Append what a node is written with, and have its outputs stand for that; False where it has no expansion."""
+    rule, place = EXPANSIONS.get(node.operator), len(graph.nodes)
+    results = rule(*(tensors(graph, node.outputs[0], value) for value in node.arguments.values())) if rule else None
     if results is None:
         del graph.nodes[place:]  # what a rule had begun
-        graph.emit(node.operator, arguments, *node.outputs)
-        return
-    expanded[node.operator] += 1
+        return False
     for spec, result in zip(node.outputs, results if isinstance(results, tuple) else (results,), strict=True):
         if (result.shape, result.dtype) != (spec.shape, spec.dtype):
             made = f"{result.dtype}{list(result.shape)}"
             raise ValueError(f"the expansion of {node.operator}, node {node.name}, makes {made}, not {spec}")
         graph.aliases[spec.name] = result.name
+    return True
