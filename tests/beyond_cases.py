@@ -52,6 +52,8 @@ FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
 WHOLE: dict[str, Callable[[Tensor], Tensor]] = {
     "amin": lambda x: x.amin(1),
     "avg_pool3d": lambda x: F.avg_pool3d(x[:, None], 2),
+    "avg_pool2d": lambda x: F.avg_pool2d(x, 3, 2, 1),
+    "avg_pool2d-inside": lambda x: F.avg_pool2d(x, (3, 2), 2, (1, 0), ceil_mode=True, count_include_pad=False),
     "bicubic": lambda x: F.interpolate(x, size=(5, 11), mode="bicubic"),
     "bilinear": lambda x: F.interpolate(x, scale_factor=2.0, mode="bilinear"),
     "bilinear-aligned": lambda x: F.interpolate(x, size=(5, 11), mode="bilinear", align_corners=True),

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 from tests.beyond_cases import FUNCTIONS, IMAGE, MODULES, STEPS, WHOLE
-from tests.programs import captured, run
+from tests.programs import Loss, captured, entry_of, golden, run
 from torch import Tensor, nn
 
+from pytest_inferena.program.capture import capture, parameter_names
+from pytest_inferena.program.joint import joint
 from pytest_inferena.program.operators import OPERATORS
 
 if TYPE_CHECKING:
@@ -88,6 +90,26 @@ def test_modules(name: str) -> None:
     make, x = MODULES[name]
 
     assert [] == differs(First(make()), x)
+
+
+@pytest.mark.parametrize("name", [*MODULES, *WHOLE])
+@pytest.mark.filterwarnings("default")
+def test_joint(name: str) -> None:
+    """The graph of forward and backward is of the closed set too, and its gradients are autograd's."""
+    torch.manual_seed(0)
+    make, x = MODULES.get(name, (lambda: Net(WHOLE[name]), IMAGE))
+    module = First(make()).eval()
+    loss, names = Loss(module), parameter_names(module)
+    training = entry_of(capture(loss, {"x": x}, ("loss",), names, trains=True), "training")
+    parameters = dict(module.named_parameters())
+    entry = entry_of(joint(training, parameters, {"x": x}), "joint")
+    expected, actual = golden(module, {"x": x}), run(entry, module, {"x": x})
+    limit = 1e-4 * max(float(value.abs().max()) for value in expected.values())
+    off = {key: float((right - actual[key]).detach().abs().max()) for key, right in expected.items() if key in actual}
+
+    assert set() == entry.operators() - OPERATORS.keys()
+    assert expected.keys() == actual.keys()
+    assert {} == {key: far for key, far in off.items() if not far <= limit}
 
 
 @pytest.mark.parametrize("name", ["asinh", "atan", "expm1", "sinh", "tan"])

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from pytest_inferena.program.graph import NotExportable
-
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -22,15 +20,18 @@ def convolution_backward(
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:  # fmt: skip
     """Of the input, the weight and the bias, as far as `mask` asks for them."""
     del bias_sizes, output_padding
-    if transposed:
-        raise NotExportable("the gradient of a transposed convolution")
-    grad_x = _of_input(grad, x, weight, stride, padding, dilation, groups) if mask[0] else None
-    grad_weight = _of_weight(grad, x, weight, stride, padding, dilation, groups) if mask[1] else None
+    if transposed:  # the gradient of a convolution's input: its own is the convolution, with both in each other's place
+        straight = (stride, padding, dilation, False, [0] * len(stride), groups)
+        grad_x = aten.convolution(grad, weight, None, *straight) if mask[0] else None
+        grad_weight = _of_weight(x, grad, weight, stride, padding, dilation, groups) if mask[1] else None
+    else:
+        grad_x = of_input(grad, x, weight, stride, padding, dilation, groups) if mask[0] else None
+        grad_weight = _of_weight(grad, x, weight, stride, padding, dilation, groups) if mask[1] else None
     grad_bias = grad.sum([0, *range(2, grad.ndim)]) if mask[2] else None
     return grad_x, grad_weight, grad_bias
 
 
-def _of_input(
+def of_input(
     grad: Tensor, x: Tensor, weight: Tensor, stride: list[int], padding: list[int], dilation: list[int], groups: int
 ) -> Tensor:
     """A transposed convolution: engines read the weight as it lies; turning it around would copy it every step."""
@@ -40,7 +41,10 @@ def _of_input(
         x.shape[2 + i] - ((grad.shape[2 + i] - 1) * stride[i] - 2 * padding[i] + reach[i] + 1)
         for i in range(len(kernel))
     ]
-    return aten.convolution(grad, weight, None, stride, padding, dilation, True, left, groups)
+    found = aten.convolution(grad, weight, None, stride, padding, dilation, True, [max(0, n) for n in left], groups)
+    for at, missing in enumerate(left, 2):
+        found = aten.slice(found, at, 0, x.shape[at]) if missing < 0 else found  # a window reached over the edge
+    return found
 
 
 def _of_weight(
@@ -87,6 +91,7 @@ def _shifted(told: Tensor, seen: Tensor, kernel: Sequence[int], dilation: Sequen
     is then a shift of the whole image: what runs over into the next line meets a zero.
     """
     reach = dilation[-1] * (kernel[-1] - 1)
+    seen = aten.slice(seen, -1, 0, told.shape[-1] + reach)  # a transposed convolution's image may have more
     told = aten.constant_pad_nd(told, [0, reach])
     length, taps = told[0].numel() - reach, []
     for tap in _taps(kernel[:-1]):

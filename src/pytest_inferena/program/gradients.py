@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch._decomp import core_aten_decompositions, get_decompositions
 
-from pytest_inferena.program.convolution import convolution_backward
+from pytest_inferena.program.convolution import convolution_backward, of_input
 from pytest_inferena.program.graph import NotExportable
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def decompositions(*, safe_softmax: bool) -> dict[Any, Callable[..., Any]]:
         ]
     )  # fmt: skip
     table |= {
+        aten.avg_pool2d_backward.default: _avg_pool2d_backward,
         aten.convolution_backward.default: convolution_backward,
         aten.embedding_dense_backward.default: _embedding_backward,
         aten.max_pool2d_with_indices_backward.default: _max_pool2d_backward,
@@ -88,6 +90,23 @@ def _max_pool2d_backward(
     zeros = torch.zeros(batch, channels, height * width, dtype=grad.dtype)
     flat = (tensor.reshape(batch, channels, -1) for tensor in (indices, grad))
     return zeros.scatter_add(2, *flat).reshape(x.shape)
+
+
+def _avg_pool2d_backward(
+    grad: Tensor, x: Tensor, kernel_size: list[int], stride: list[int], padding: list[int], ceil_mode: bool,
+    count_include_pad: bool, divisor_override: int | None,
+) -> Tensor:  # fmt: skip
+    """Every cell gets its share from each window that sees it: a transposed convolution with ones."""
+    kernel, pads = (([*value] * 2)[:2] for value in (kernel_size, padding))
+    steps = ([*stride] * 2)[:2] or kernel
+    if ceil_mode and count_include_pad and not divisor_override:
+        raise NotExportable("the gradient of avg_pool2d with ceil_mode and count_include_pad")
+    divisor: Any = divisor_override or math.prod(kernel)
+    if not count_include_pad and not divisor_override:  # how many cells of each window lie inside
+        inside = torch.ones(1, 1, *x.shape[2:], dtype=grad.dtype)
+        divisor = aten.avg_pool2d(inside, kernel, steps, pads, ceil_mode, True, 1)
+    ones = torch.ones(x.shape[1], 1, *kernel, dtype=grad.dtype)
+    return of_input(grad / divisor, x, ones, steps, pads, [1, 1], x.shape[1])
 
 
 def _upsample_nearest2d_backward(
