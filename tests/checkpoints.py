@@ -13,7 +13,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, WhisperConfig, WhisperFo
 from pytest_inferena.prepare.entries import write_entry
 from pytest_inferena.program.capture import capture, parameter_names
 from pytest_inferena.worker import Program, Setup, TensorSpec
-from pytest_inferena.worker.server import load_adapter
+from pytest_inferena.worker.loading import load_adapter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

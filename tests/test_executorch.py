@@ -13,7 +13,7 @@ from tests.conformance import ROOT
 
 from pytest_inferena.worker import Entry, Program, Setup, Unsupported
 from pytest_inferena.worker.format import Node, Ref, TensorSpec
-from pytest_inferena.worker.server import load_adapter
+from pytest_inferena.worker.loading import load_adapter
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -16,7 +16,7 @@ from pytest_inferena.engines.framework import Framework
 from pytest_inferena.processes.client import Launch, Worker, WorkerFailed
 from pytest_inferena.worker import Entry, Program, Setup, Unsupported
 from pytest_inferena.worker.format import Node, Ref, TensorSpec
-from pytest_inferena.worker.server import load_adapter
+from pytest_inferena.worker.loading import load_adapter
 
 if TYPE_CHECKING:
     from pathlib import Path

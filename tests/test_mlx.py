@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pytest_inferena.worker import Setup, Unsupported
-from pytest_inferena.worker.server import load_adapter
+from pytest_inferena.worker.loading import load_adapter
 
 mlx = pytest.importorskip("mlx.core", reason="mlx not installed: inferena setup mlx")
 FILE = Path(__file__).parents[1] / "adapters" / "mlx" / "adapter.py"
@@ -19,7 +19,7 @@ PRODUCT = """
 import sys
 from pathlib import Path
 from pytest_inferena.worker import Setup
-from pytest_inferena.worker.server import load_adapter
+from pytest_inferena.worker.loading import load_adapter
 made = load_adapter("mlx", Path(sys.argv[1])).Adapter(Setup("cpu", "cpu", 1, Path()))
 import mlx.core as mx
 mx.eval(mx.ones((64, 64)) @ mx.ones((64, 64)))

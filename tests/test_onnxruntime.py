@@ -12,7 +12,8 @@ from tests.conformance import ROOT
 
 from pytest_inferena.worker import Entry, Program, Setup, Unsupported
 from pytest_inferena.worker.format import Node, Ref, TensorSpec
-from pytest_inferena.worker.server import Server, load_adapter
+from pytest_inferena.worker.loading import load_adapter
+from pytest_inferena.worker.server import Server
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -17,7 +17,7 @@ from pytest_inferena.program.onnx import OPERATORS
 from pytest_inferena.program.onnx.builder import STRETCHES
 from pytest_inferena.worker import Entry, Program, Setup, Unsupported
 from pytest_inferena.worker.format import Ref
-from pytest_inferena.worker.server import load_adapter
+from pytest_inferena.worker.loading import load_adapter
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -20,10 +22,11 @@ from pytest_inferena.processes.client import WorkerFailed
 from pytest_inferena.processes.parts import Folder
 from pytest_inferena.processes.preparer import Prepared, Preparer
 from pytest_inferena.processes.workload import Workload
+from pytest_inferena.store import origins
 
 SOURCE = Path(__file__).parent / "project" / "mlp.py"
 FAKE = f"""#!{sys.executable}
-import json, os, signal, sys, time
+import hashlib, json, os, signal, sys, time
 from pathlib import Path
 here, request = Path(__file__).parent, json.loads(Path(sys.argv[-1]).read_text())
 folder, part = Path(request["folder"]), request["part"]
@@ -37,7 +40,12 @@ for file in {{"base": ["program.json", "weights.safetensors"], "joint": ["joint.
 if part == "exchange":
     (folder / request["part_folder"]).mkdir()
     answer(request["part_folder"] + "/model.onnx", "onnx")
-facts = {{"sources": [request["source"]], "weights": "seeded", "golden": {{}}, "expanded": {{}}}}
+def content(file):
+    return hashlib.sha256(Path(file).read_bytes()).hexdigest()
+made_from = {{request["source"]: content(request["source"])}}
+if part == "exchange":
+    made_from["{{adapter}}/adapter.py"] = content(request["adapter"])
+facts = {{"sources": made_from, "versions": {{}}, "weights": "seeded", "golden": {{}}, "expanded": {{}}}}
 fault = (here / "fault").read_text() if (here / "fault").exists() else "pass"
 exec(fault)
 answer("facts.json", facts)
@@ -45,6 +53,7 @@ answer("facts.json", facts)
 RACER = """
 import sys
 from types import SimpleNamespace
+from typing import Any
 from tests.test_prepare import ask
 from pytest_inferena.processes import preparer as prepare
 prepare.sys = SimpleNamespace(executable=sys.argv[1])
@@ -77,15 +86,17 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def target(source: Path = SOURCE, training: str = "autograd", *, exchange: bool = False) -> Target:
+def target(
+    source: Path = SOURCE, training: str = "autograd", *, exchange: bool = False, folder: Path = SOURCE.parent / "fake"
+) -> Target:
     """An engine of a kind with the model."""
-    framework = Framework("fake", "Fake", "python", SOURCE.parent / "fake", training=training, exchange=exchange)
+    framework = Framework("fake", "Fake", "python", folder, training=training, exchange=exchange)
     return Target(Model.from_file(source), framework, Backend("cpu", "cpu"))
 
 
-def ask(preparer: Preparer, training: str = "autograd", *, exchange: bool = False) -> Prepared:
+def ask(preparer: Preparer, training: str = "autograd", **fields: Any) -> Prepared:
     """All parts of the model for an engine."""
-    engine = target(training=training, exchange=exchange)
+    engine = target(training=training, **fields)
     return preparer.prepare(Workload(engine.model, "tiny", "seeded"), engine)
 
 
@@ -194,13 +205,41 @@ def test_model_without_joint_graph_still_runs(fake: Path) -> None:
     assert {"joint": "prepare: no trace"} == ask(Preparer(1, 60), "joint").absent
 
 
-def test_another_adapter_is_another_exchange(fake: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its files are made anew where the adapter or a distribution changed."""
-    ask(Preparer(1, 60), exchange=True)
-    monkeypatch.setattr(prepare, "digest", lambda _: "changed")
-    ask(Preparer(1, 60), exchange=True)
+def test_another_adapter_is_another_exchange(fake: Path) -> None:
+    """Its files are made anew where the adapter changed; a copy of it in another folder has the same."""
+    one, two = (shutil.copytree(SOURCE.parent / "fake", fake / name / "fake") for name in ("one", "two"))
+    first = ask(Preparer(1, 60), exchange=True, folder=one)
+    same = ask(Preparer(1, 60), exchange=True, folder=two)
+    (two / "adapter.py").write_text("# changed")
+    other = ask(Preparer(1, 60), exchange=True, folder=two)
 
     assert ["base", "exchange", "exchange"] == runs(fake)
+    assert first.exchange == same.exchange == ask(Preparer(1, 60), exchange=True, folder=one).exchange
+    assert first.exchange != other.exchange
+
+
+def test_another_state_of_this_package_prepares_again(fake: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a module that the preparer imported has made counts no more when the module has changed."""
+    monkeypatch.setattr(origins, "PACKAGE", fake / "package")
+    module = fake / "package" / "graph.py"
+    module.parent.mkdir()
+    module.write_text("before")
+    (fake / "fault").write_text(f'made_from["{{package}}/graph.py"] = content({str(module)!r})')
+    first, again = ask(Preparer(1, 60)), ask(Preparer(1, 60))
+    module.write_text("after")
+    changed = ask(Preparer(1, 60))
+
+    assert ["base", "base"] == runs(fake)
+    assert first.folder == again.folder != changed.folder
+
+
+def test_what_changes_while_it_is_prepared(fake: Path) -> None:
+    """What was made from a file that is another by now is no part; the message says to run again."""
+    (fake / "fault").write_text(f"made_from[{str(fake / 'helper.py')!r}] = 'of another content'")
+    (fake / "helper.py").touch()
+    outcome, message = refused(Preparer(1, 60))
+
+    assert ("error", True) == (outcome, message.endswith("changed while it was written; run again"))
 
 
 def _start(script: str, *arguments: str) -> subprocess.Popen[str]:
@@ -238,8 +277,8 @@ def test_imported_sources_decide_too(tmp_path: Path, monkeypatch: pytest.MonkeyP
     program = Path(_start(REAL, str(model), "0").communicate(timeout=120)[0].strip())
     workload = Workload(Model.from_file(model), "tiny", "seeded")
     sources = json.loads((program / "base.manifest.json").read_text())["sources"]
-    fresh = Folder(workload).manifest("base")
+    fresh = Folder(workload).part("base")
     helper.write_text("WIDTH = 5\n")
 
-    assert {str(helper), str(model)} == set(sources)
-    assert (True, None) == (fresh is not None, Folder(workload).manifest("base"))
+    assert {str(helper), str(model)} == {name for name in sources if not name.startswith("{package}")}
+    assert (True, None) == (fresh is not None, Folder(workload).part("base"))

@@ -11,7 +11,7 @@ from safetensors.numpy import load_file
 from tests.conformance import PYTHON_WORKER, Client, Engine, engines, prepare
 
 from pytest_inferena.processes.client import WorkerFailed
-from pytest_inferena.worker.server import load_adapter
+from pytest_inferena.worker.loading import load_adapter
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,7 +41,7 @@ class Step:
 SPYING = """
 import sys
 from pathlib import Path
-from pytest_inferena.worker.server import load_adapter
+from pytest_inferena.worker.loading import load_adapter
 real = load_adapter("real", Path({file!r}))
 
 class Adapter(real.Adapter):

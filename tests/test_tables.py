@@ -26,7 +26,7 @@ from pytest_inferena.engines.framework import Framework
 from pytest_inferena.program.expand import expand
 from pytest_inferena.worker import Program, Setup, Unsupported
 from pytest_inferena.worker.channels_last import ANCHORS
-from pytest_inferena.worker.server import load_adapter
+from pytest_inferena.worker.loading import load_adapter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -22,7 +22,6 @@ ALLOWED = {
     "program/onnx": BASELINE | {"onnx"},  # an exchange format of many engines
     "prepare": BASELINE,
     "worker/aten.py": BASELINE,
-    "processes/workload.py": {"torch", "gguf"},  # their versions decide what is prepared
     "verdict/gate.py": {"pytorch"},  # messages that show the baseline's figures
     "engines/description.py": {"torch"},  # adapter.toml's field needs_torch
 }

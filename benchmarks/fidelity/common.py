@@ -20,7 +20,8 @@ from pytest_inferena.commands.cli import registry
 from pytest_inferena.machine import thread_budget
 from pytest_inferena.processes.preparer import Prepared, Preparer
 from pytest_inferena.processes.workload import Workload
-from pytest_inferena.worker.server import Weights, load_adapter
+from pytest_inferena.worker.loading import load_adapter
+from pytest_inferena.worker.server import Weights
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -17,7 +17,8 @@ from iree import runtime
 
 from pytest_inferena import Program, Setup
 from pytest_inferena.machine import thread_budget
-from pytest_inferena.worker.server import Weights, load_adapter
+from pytest_inferena.worker.loading import load_adapter
+from pytest_inferena.worker.server import Weights
 from pytest_inferena.worker.timing import Loop, measure
 
 MODELS = ("smollm2", "resnet50")

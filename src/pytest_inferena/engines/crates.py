@@ -180,7 +180,13 @@ def wheel(folder: Path, name: str, title: str, output: Path) -> Path:
 
 @functools.cache
 def _key(folder: Path, feature: str) -> str:
-    parts = [hashes.digest(packages(folder)), feature, platform.machine(), platform.system()]
+    """Of all that cargo is given, and of nothing else that lies in the folder, such as what writes exchange files."""
+    given = {
+        f"{package.name}/{file.relative_to(package)}": hashes.sha256(file)
+        for package in packages(folder)
+        for file in _sources(package)
+    }
+    parts = [sorted(given.items()), feature, platform.machine(), platform.system()]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 

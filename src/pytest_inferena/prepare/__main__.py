@@ -22,7 +22,6 @@ from safetensors.torch import save_file
 from pytest_inferena.collect.model import Model
 from pytest_inferena.prepare.case import load_case
 from pytest_inferena.prepare.entries import entries, write_entry
-from pytest_inferena.prepare.expanded import write_expanded
 from pytest_inferena.prepare.imported import Imported
 from pytest_inferena.prepare.reference import ENTRIES, write_golden
 from pytest_inferena.prepare.weights import WeightsUnavailable, resolve_weights
@@ -30,7 +29,6 @@ from pytest_inferena.program.graph import NotExportable
 from pytest_inferena.program.joint import joint
 from pytest_inferena.store.disk import FULL, is_full
 from pytest_inferena.worker.format import Program, TensorSpec, Unsupported
-from pytest_inferena.worker.server import load_adapter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -105,6 +103,9 @@ def joint_entry(folder: Path, request: Mapping[str, Any]) -> dict[str, Any]:
 
 def exchange(folder: Path, request: Mapping[str, Any]) -> dict[str, Any]:
     """An engine's own files, made by its adapter."""
+    from pytest_inferena.prepare.expanded import write_expanded
+    from pytest_inferena.worker.loading import load_adapter
+
     kind = load_adapter(request["framework"], Path(request["adapter"])).Adapter
     program, target = Program.read(Path(request["program"])), folder / request["part_folder"]
     target.mkdir()
@@ -117,6 +118,8 @@ def exchange(folder: Path, request: Mapping[str, Any]) -> dict[str, Any]:
 
 def expand(folder: Path, request: Mapping[str, Any]) -> dict[str, Any]:
     """The Program for an engine that lacks some of its operators."""
+    from pytest_inferena.prepare.expanded import write_expanded
+
     program, target = Program.read(Path(request["program"])), folder / request["part_folder"]
     return {"expanded": write_expanded(program, request["operators"], request["entries"], target)}
 

@@ -25,23 +25,21 @@ class Imported:
 
     def __init__(self, adapter: Path | None) -> None:
         self.adapter = adapter
-        self.sources: dict[str, str] = {}
-        self.packages: set[str] = set()
-        self.seen: set[str] = set()
+        self._seen: set[str] = set()
+        self._sources: dict[str, str] = {}
+        self._distributions: set[str] = set()
         self.look()
 
     def look(self) -> None:
         """Take in the modules that were imported since the last look."""
-        new = sys.modules.keys() - self.seen
-        self.seen |= new
-        for name, file in _files(new):
-            if file.is_relative_to(PACKAGE) or (self.adapter and file.is_relative_to(self.adapter)):
-                self._keep(file)
-            elif any(file.is_relative_to(place) for place in _installed()):
-                self.packages.add(name.partition(".")[0])
-                if name.partition(".")[0] not in _distributions():
-                    self._keep(file)
-            elif not any(file.is_relative_to(place) for place in _standard()):
+        new = sys.modules.keys() - self._seen
+        self._seen |= new
+        for file in _files(new):
+            own = file.is_relative_to(PACKAGE) or (self.adapter is not None and file.is_relative_to(self.adapter))
+            place = next((place for place in _installed() if file.is_relative_to(place)), None)
+            if place and not own and (found := _distributions().get(file.relative_to(place).parts[0].split(".")[0])):
+                self._distributions.update(found)
+            elif own or place or not any(file.is_relative_to(library) for library in _standard()):
                 self._keep(file)
 
     def origins(self, others: Iterable[str] = ()) -> Origins:
@@ -51,22 +49,22 @@ class Imported:
             others: distributions that were read and perhaps not imported.
         """
         self.look()
-        named = {found for name in self.packages for found in _distributions().get(name, ())}
-        versions = {name: found for name in sorted({*named, *others, PYTHON}) if (found := version(name)) is not None}
-        return Origins(dict(sorted(self.sources.items())), versions)
+        named = sorted({*self._distributions, *others, PYTHON})
+        versions = {name: found for name in named if (found := version(name)) is not None}
+        return Origins(dict(sorted(self._sources.items())), versions)
 
     def _keep(self, file: Path) -> None:
         name = name_of(file, self.adapter)
-        if name not in self.sources and (content := content_of(file)) is not None:
-            self.sources[name] = content
+        if name not in self._sources and (content := content_of(file)) is not None:
+            self._sources[name] = content
 
 
-def _files(modules: Iterable[str]) -> Iterator[tuple[str, Path]]:
-    """Modules with a file: built-in ones have none, and torch names some that do not exist."""
+def _files(modules: Iterable[str]) -> Iterator[Path]:
+    """The files of modules: built-in ones have none, and torch names some that do not exist."""
     for name in modules:
         file = getattr(sys.modules[name], "__file__", None)
         if isinstance(file, str) and Path(file).is_absolute() and Path(file).is_file():
-            yield name, Path(file).resolve()
+            yield Path(file).resolve()
 
 
 @functools.cache

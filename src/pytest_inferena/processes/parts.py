@@ -34,6 +34,8 @@ BASE = "base"
 IN_PROGRAM = frozenset({BASE, "joint"})
 """Parts whose files lie in the Program's own folder: what `joint` is made by makes `base`, too."""
 SUFFIX = ".manifest.json"
+DIGEST = "[0-9a-f]" * 16
+"""What follows a folder's name, as a pattern."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,8 @@ class Folder:
         if name == BASE:
             return sorted(self.path.glob(f"*/{BASE}{SUFFIX}"))
         base = self.part(BASE, whole=whole)
-        return sorted([*base.program.glob(name + SUFFIX), *base.program.glob(f"{name}-*{SUFFIX}")]) if base else []
+        pattern = name if name in IN_PROGRAM else f"{name}-{DIGEST}"
+        return sorted(base.program.glob(pattern + SUFFIX)) if base else []
 
     def _read(self, file: Path, name: str, adapter: Path | None, *, whole: bool) -> tuple[Part | None, list[Path]]:
         """A part by its manifest, None where it is old; and what of it is damaged."""

@@ -1,1 +1,1 @@
-"""What is kept on disk between runs: the cache's place, content hashes, kernels."""
+"""What is kept on disk between runs: the cache's place, what parts were made from, kernels."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.machinery
 import importlib.metadata
-import importlib.util
 import os
 import sys
 import time
@@ -15,11 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_inferena.worker.adapter import Adapter, Setup, Step
 from pytest_inferena.worker.format import Entry, Program, Unsupported
+from pytest_inferena.worker.loading import load_adapter
 from pytest_inferena.worker.protocol import VERSION, ProtocolError, encode, parse
 from pytest_inferena.worker.timing import Loop, measure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+__all__ = ["Server", "Weights", "load_adapter", "main"]  # adapters of older versions load files beside them from here
 
 
 def main(arguments: list[str]) -> int:
@@ -184,24 +185,3 @@ class Server:
 
 def _names(things: Mapping[str, Any]) -> str:
     return ", ".join(things) or "none"
-
-
-def load_adapter(framework: str, file: Path) -> Any:
-    """Import an adapter by path, anew, as the module `adapter` of a package that is its folder.
-
-    The package is called `pytest_inferena_adapter_FRAMEWORK`, so that the adapter finds the files beside it by
-    `from . import windows`. Its folder is not on sys.path: it would hide the engine whose name it has.
-    """
-    name = f"pytest_inferena_adapter_{framework.replace('.', '_')}"
-    for known in [module for module in sys.modules if module == name or module.startswith(f"{name}.")]:
-        del sys.modules[known]
-    place = importlib.machinery.ModuleSpec(name, None, is_package=True)
-    place.submodule_search_locations = [str(file.parent)]
-    sys.modules[name] = importlib.util.module_from_spec(place)
-    spec = importlib.util.spec_from_file_location(f"{name}.adapter", file)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{file} is no Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
