@@ -1,8 +1,6 @@
 """The one verdict: whether an engine's tensors are the model's, or another model's.
 
-Every tensor is measured whole, by NRMSE = RMSE(golden, x) / max(RMS(golden), s). The kinds of tensors are outputs,
-the loss and gradients; s is 1e-4 of the largest RMS of the tensor's kind. The measure is relative: zeros score 1 at
-any scale. s is there for gradients that are zero in exact arithmetic: without it every engine would fail on them.
+Every tensor is measured as `scale` says. Its limit follows from how far PyTorch in float32 is off.
 """
 
 from __future__ import annotations
@@ -16,13 +14,12 @@ import numpy as np
 
 from pytest_inferena.cell import Outcome
 from pytest_inferena.results import VerdictFigures
+from pytest_inferena.verdict.scale import FLOORS, denominators, kind, relative
 from pytest_inferena.verdict.tensors import Array, Distance, distance
 
 Tensors: TypeAlias = Mapping[str, Array | None]
 
-SMALLEST = 1e-4  # s, as a share of the largest RMS of the kind
 CLOSE = 1e-2  # the same model at reduced precision lies below
-_FLOORS = {"float32": {"output": 1e-5, "loss": 1e-5, "grad": 1e-4}}
 _BEST_FIRST = [outcome for outcome in Outcome if outcome.judged]
 
 
@@ -98,9 +95,9 @@ def judge(golden: Tensors, reference: Mapping[str, Any], result: Tensors, dtype:
     Raises:
         ValueError: `dtype` is not calibrated, golden is empty or not finite, or the reference is unusable.
     """
-    floors = _FLOORS.get(dtype)
+    floors = FLOORS.get(dtype)
     if floors is None:
-        raise ValueError(f"The gate is not calibrated for {dtype}: ask for one of {', '.join(_FLOORS)}.")
+        raise ValueError(f"The gate is not calibrated for {dtype}: ask for one of {', '.join(FLOORS)}.")
     if not golden:
         raise ValueError("There is nothing to judge: golden has no tensors.")
     known, given = list(golden), set(result)
@@ -125,33 +122,6 @@ def judge(golden: Tensors, reference: Mapping[str, Any], result: Tensors, dtype:
         loss_golden=_scalar(golden["loss"]) if "loss" in known else None,
         message=_message(worst, missed, len(weighed)),
     )
-
-
-def denominators(rms: Mapping[str, float]) -> dict[str, float]:
-    """What each tensor's RMSE is divided by: its golden RMS, or s of its kind if that is more."""
-    largest: dict[str, float] = {}
-    for name, value in rms.items():
-        largest[kind(name)] = max(largest.get(kind(name), 0.0), value)
-    return {name: max(value, SMALLEST * largest[kind(name)]) for name, value in rms.items()}
-
-
-def relative(rmse: float, denominator: float) -> float:
-    """NRMSE. It is infinite if golden and all tensors of its kind are zero, and this tensor is not."""
-    if denominator:
-        return rmse / denominator
-    return math.inf if rmse else 0.0
-
-
-def floor(name: str, dtype: str = "float32") -> float:
-    """The NRMSE that always passes, however small PyTorch's own is."""
-    return _FLOORS[dtype][kind(name)]
-
-
-def kind(name: str) -> str:
-    """The kind of a tensor: "output", "loss" or "grad"."""
-    if name.startswith("grad:"):
-        return "grad"
-    return "loss" if name == "loss" else "output"
 
 
 def _measure(name: str, right: Array | None, given: Array | None, reference: Mapping[str, Any], dtype: str) -> _Finding:
