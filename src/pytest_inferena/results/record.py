@@ -136,8 +136,9 @@ class Record(Cell, frozen=True, kw_only=True):
     hashes: dict[str, str | None] = {}
     """SHA-256 of program, weights, inputs and adapter; hexadecimal, null where there was none."""
     extra: dict[str, Any] = {}
-    """Further figures: compile_s of other entries (seconds), cpu_per_wall (CPU seconds per second), warmups (steps),
-    steps_per_sample (steps)."""
+    """Further figures: entry that ran, compile_s of it (seconds), cpu_per_wall (CPU seconds per second), warmups
+    (steps), steps_per_sample (steps), footprint_mib (MiB), expanded (how many of each operator that the engine lacks),
+    workload (name of what was prepared)."""
     started: str = ""
     """When the cell began. ISO 8601, UTC."""
     wall: Number = 0

@@ -235,10 +235,13 @@ def greet(
     Raises:
         WorkerFailed: it cannot.
     """
-    return worker.ask(
+    reply = worker.ask(
         "hello", deadline, protocol=VERSION, backend=backend.name, device=backend.device, threads=threads,
         scratch=str(worker.folder / "scratch"), exchange=str(exchange) if exchange else None,
     )  # fmt: skip
+    if not isinstance(revision := reply.get("revision"), str | None):
+        raise WorkerFailed(Outcome.ERROR, f"hello: broke the protocol: 'revision' is no string: {revision!r:.80}")
+    return reply
 
 
 def _flags(reply: Mapping[str, Any], threads: int) -> list[str]:
