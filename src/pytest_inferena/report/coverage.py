@@ -7,9 +7,9 @@ from typing import Any
 from msgspec.structs import asdict, replace
 from tabulate import tabulate
 
-from pytest_inferena.cell import METRICS, Engine, Outcome
+from pytest_inferena.cell import DEFAULTS, METRICS, Engine, Outcome
 from pytest_inferena.report.markdown import escape
-from pytest_inferena.report.names import grouped, labels_of, place
+from pytest_inferena.report.names import grouped, labels_of, place, title_of
 from pytest_inferena.report.texts import ABSENT, BROKEN, CLOSE, MISSING, PUBLISHED, clean, note_text
 from pytest_inferena.results import Record, Results, Titles
 
@@ -56,16 +56,16 @@ def render(results: Results) -> str:
     """Render a page in Markdown: a grid of engines and models with a mark for each metric, counts, reasons."""
     labels, run = labels_of(results), results.run
     known = [*run.titles.models]
-    models = {record.model: _title(results, record) for record in results.records}
-    models = dict(sorted(models.items(), key=lambda item: place(known, item[0])))
+    models = {_title(results, record): record.model for record in results.records}
+    titles = sorted(models, key=lambda title: place(known, models[title]))
     engines = grouped(results.records, lambda record: record.engine)
     order = [*run.titles.frameworks]
     names = sorted(engines, key=lambda engine: (place(order, engine.framework), labels[engine]))
     rows = []
     for name in names:
-        by_model = grouped(engines[name], lambda record: record.model)
-        rows.append([escape(labels[name]), *(_marks(by_model.get(model, [])) for model in models)])
-    heads = ["Engine", *(escape(clean(title)) for title in models.values())]
+        columns = grouped(engines[name], lambda record: _title(results, record))
+        rows.append([escape(labels[name]), *(_marks(columns.get(title, [])) for title in titles)])
+    heads = ["Engine", *map(escape, titles)]
     title = f"# Coverage on {escape(clean(run.platform.cpu))}"
     if not results.records:
         return f"{title}\n\nNo cell was recorded.\n"
@@ -79,7 +79,9 @@ def render(results: Results) -> str:
 
 
 def _title(results: Results, record: Record) -> str:
-    return results.run.titles.models.get(record.model, record.model)
+    """Name the model and its dimensions; of several sizes or weights one stands for all."""
+    one = {name: DEFAULTS[name] for name in ("size", "weights")}
+    return title_of(results.run, record.work._replace(threads=results.run.threads, **one))
 
 
 def _marks(records: Iterable[Record]) -> str:
