@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_inferena import results
+from pytest_inferena.cell import METRICS
 
 if TYPE_CHECKING:
     import pytest
 
 HERE = Path(__file__).parent
 MODEL = HERE / "project" / "mlp.py"
-METRICS = ("compile", "inference", "latency", "training")
 CONFTEST = '''\
 """Registers a model and an engine."""
 
@@ -82,7 +82,7 @@ class Project:
 
     def records(self) -> dict[str, dict[str, Any]]:
         """The newest journal's records by metric; several models or engines by `model-framework-metric`."""
-        found: list[Any] = list(results.read(self.journals()[-1]).records)
+        found = [results.plain(record) for record in results.read(self.journals()[-1]).records]
         several = len({record["metric"] for record in found}) < len(found)
         keys = ("model", "framework", "metric") if several else ("metric",)
         return {"-".join(record[key] for key in keys): record for record in found}

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from pytest_inferena.results import Record, Results, Run, complete_record, complete_run
+from pytest_inferena.results import Record, Results, Run, typed
 
 RUN: dict[str, Any] = {
     "id": "20261121-120000-1a2b",
@@ -31,7 +31,7 @@ RUN: dict[str, Any] = {
 
 def make_run(**changes: Any) -> Run:
     """Make a header; the changes replace fields."""
-    return complete_run({**RUN, **changes})
+    return typed(Run, {**RUN, **changes})
 
 
 def make_record(metric: str = "inference", framework: str = "alpha", **changes: Any) -> Record:
@@ -55,7 +55,7 @@ def make_record(metric: str = "inference", framework: str = "alpha", **changes: 
         "wall": 3.5,
         "command": "pytest benchmarks -k unet",
     }
-    return complete_record({**fields, **changes})
+    return typed(Record, {**fields, **changes})
 
 
 def make_verdict(**changes: Any) -> dict[str, Any]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.projects import METRICS, MODEL, Project
+from tests.projects import MODEL, Project
 
+from pytest_inferena.cell import METRICS
 from pytest_inferena.machine import thread_budget
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from packaging.requirements import Requirement
-from tests.records import make_record, make_results, sample_results
+from tests.records import RUN, make_record, make_results, sample_results
 
 from pytest_inferena import results
 from pytest_inferena.commands import cli
@@ -191,8 +191,8 @@ def test_coverage_takes_the_latest(tmp_path: Path) -> None:
 
 def test_coverage_names_every_processor() -> None:
     """Runs of several machines may be joined; the page says which they were."""
-    found = [make_results([make_record("latency")]), make_results([make_record("training")])]
-    found[1].run["platform"]["cpu"] = "Other One"
+    other = {**RUN["platform"], "cpu": "Other One"}
+    found = [make_results([make_record("latency")]), make_results([make_record("training")], platform=other)]
 
     assert render(coverage.combined(found), "coverage").startswith("# Coverage on Acme One @ 2.10GHz, Other One\n")
 

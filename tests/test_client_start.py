@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.workers import open_files
 
+from pytest_inferena.engines.framework import Backend
 from pytest_inferena.processes.client import INHERITED, THREADS, Launch, Worker, WorkerFailed
+from pytest_inferena.session.bench import greet
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,6 +34,13 @@ def test_command_that_cannot_start_is_an_error(tmp_path: Path, name: str, mode: 
 
     assert ("error", f"cannot start {command}: {reason}") == (caught.value.outcome, str(caught.value))
     assert before == open_files()
+
+
+def test_a_revision_that_is_none_is_an_error(start: Callable[..., Worker]) -> None:
+    """What a worker says of itself stands in the record, so what cannot stand there is refused at once."""
+    worker = start("answer(ok=True, protocol=1, versions={}, ran='Engine', revision=5)")
+    with pytest.raises(WorkerFailed, match="hello: broke the protocol: 'revision' is no string: 5"):
+        greet(worker, Backend("cpu", "cpu"), 1, 30)
 
 
 def test_command_is_found_from_the_parents_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,6 @@ from tests.records import RUN, broken, make_record, make_results, timed
 from pytest_inferena.commands import cli
 from pytest_inferena.report import render
 from pytest_inferena.report.compare import compare
-from pytest_inferena.results import Results
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,7 +21,7 @@ SLOW = timed(0.260, 0.002)
 def kinds(old: dict[str, Any] | None, new: dict[str, Any] | None, **run: Any) -> list[str]:
     """What became of one cell; None is a run without it."""
     sides = [make_results([] if fields is None else [make_record(**fields)]) for fields in (old, new)]
-    changed = Results({**sides[1].run, **run}, sides[1].records)  # type: ignore[typeddict-item]
+    changed = make_results(sides[1].records, **run)
     return [change.kind for change in compare(sides[0], changed, 0.05)]
 
 

@@ -11,7 +11,7 @@ import pytest
 from tests.conformance import KNOWN, QUICK, Client, Engine, client, engines, prepare, remade, with_unknown_operator
 from tests.test_program_page import FIRST, SECOND
 
-from pytest_inferena.engines.framework import METRICS
+from pytest_inferena.cell import METRICS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
-from tests.projects import METRICS, Project
+
+from pytest_inferena.cell import METRICS
+
+if TYPE_CHECKING:
+    from tests.projects import Project
 
 DIES = [
     ("load", "signal", "crash", "load: killed by SIGSEGV"),

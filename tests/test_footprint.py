@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec import structs
 from tests.records import make_record, make_results
 
 from pytest_inferena.engines import footprint
@@ -70,7 +71,9 @@ def test_an_executable(tmp_path: Path) -> None:
 def test_tables_show_it() -> None:
     """In the lines below a table, the smallest first; what a file holds in its place shows nothing."""
     sizes = {"alpha": 5.04, "beta": 4600, "gamma": "huge", "delta": float("nan")}
-    records = [make_record(framework=name, extra={"footprint_mib": size}) for name, size in sizes.items()]
+    records = [
+        structs.replace(make_record(framework=name), extra={"footprint_mib": size}) for name, size in sizes.items()
+    ]
     page = render(make_results(records), "md")
 
     assert "alpha 5.04 MiB; beta 4.49 GiB" in page.lower().replace("mib", "MiB").replace("gib", "GiB")

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from tests.noise import normal, off
 
-from pytest_inferena.verdict.gate import CLOSE, SMALLEST, judge
+from pytest_inferena.verdict.gate import CLOSE, judge
+from pytest_inferena.verdict.scale import SMALLEST
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from tests.noise import normal
 
+from pytest_inferena.results import plain
 from pytest_inferena.verdict.gate import judge
 
 
@@ -80,7 +81,7 @@ def test_golden_of_zeros_wants_zeros(given: float) -> None:
     verdict = judge({"o": np.zeros(20, np.float32)}, {"o": 0.0}, {"o": np.full(20, given, np.float32)})
 
     assert ("fail" if given else "pass") == verdict.outcome
-    assert json.loads(json.dumps(verdict.to_record(), allow_nan=False))
+    assert json.loads(json.dumps(plain(verdict.figures()), allow_nan=False))
 
 
 def test_empty_tensor_passes() -> None:
@@ -98,7 +99,7 @@ def test_scalar_has_an_empty_index() -> None:
 
     assert ((), [], 3.0, 2.0) == (
         verdict.index,
-        verdict.to_record()["index"],
+        plain(verdict.figures())["index"],
         verdict.loss,
         verdict.loss_golden,
     )

@@ -38,16 +38,17 @@ def file(tmp_path: Path) -> Path:
 def test_rows_become_cells(file: Path) -> None:
     """A run for each platform, times in seconds, what the original calls different as FAIL."""
     first, second = read_arena(file, [OURS])
-    cells = {(record["framework"], record["metric"]): record for record in first.records}
+    cells = {(record.framework, record.metric): record for record in first.records}
+    published = cells["onnxruntime", "inference"]
 
-    assert ("abc123", "2026-07-21T00:00:00Z") == (first.run["commit"], first.run["date"])
-    assert (0.012, "published") == tuple(cells["onnxruntime", "inference"][key] for key in ("median", "outcome"))
+    assert ("abc123", "2026-07-21T00:00:00Z") == (first.run.commit, first.run.date)
+    assert (0.012, "published") == (published.median, published.outcome)
     assert ("onnxruntime", "training") not in cells
-    assert ("fail", "error") == (cells["burn", "inference"]["outcome"], cells["jax", "latency"]["outcome"])
-    assert {"unsupported"} == {record["outcome"] for record in second.records}
-    assert "Our ResNet" == first.run["titles"]["models"]["resnet50"]
-    assert "resnet_50" == read_arena(file, [])[0].records[0]["model"], "a model that is none of ours keeps its name"
-    assert ("gpu", "cpu") == (first.records[0]["device"], second.records[0]["device"])
+    assert ("fail", "error") == (cells["burn", "inference"].outcome, cells["jax", "latency"].outcome)
+    assert {"unsupported"} == {record.outcome for record in second.records}
+    assert "Our ResNet" == first.run.titles.models["resnet50"]
+    assert "resnet_50" == read_arena(file, [])[0].records[0].model, "a model that is none of ours keeps its name"
+    assert ("gpu", "cpu") == (first.records[0].device, second.records[0].device)
 
 
 def test_a_published_figure_is_marked_and_never_best(file: Path) -> None:

@@ -6,10 +6,13 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.projects import METRICS, Project
+
+from pytest_inferena.cell import METRICS
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.projects import Project
 
 
 def benchmarks(file: Path) -> dict[str, dict[str, Any]]:

@@ -56,7 +56,7 @@ def test_conflicts_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     runs = merged(tmp_path, make_results([FIRST]), make_results([other, SECOND]))
 
     assert [(FIRST, SECOND), (other,)] == [results.records for results in runs]
-    assert "two records of unet-alpha-main-cpu-inference; both are kept" in capsys.readouterr().err
+    assert "two records of unet-alpha-main-inference; both are kept" in capsys.readouterr().err
 
 
 def test_two_headers(tmp_path: Path) -> None:

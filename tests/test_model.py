@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.projects import METRICS, MODEL, Project
+from tests.projects import MODEL, Project
 
 from pytest_inferena import machine as platform
+from pytest_inferena.cell import METRICS
 from pytest_inferena.collect.model import Model
 from pytest_inferena.prepare.case import Case, load_case
 from pytest_inferena.prepare.entries import entries

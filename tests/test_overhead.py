@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from pytest_inferena.cell import METRICS
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
 MODELS, ENGINES, BACKENDS = 100, 15, 2
 """Each engine has as many backends: with four metrics 12,000 cells."""
-METRICS = ("compile", "inference", "latency", "training")
 CONFTEST = '''\
 """Registers many models and engines."""
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pytest_inferena import machine
-from pytest_inferena.results.schema import complete_run, fault
+from pytest_inferena.results import Platform, plain, typed
 
 GPU = "Model: \t\t NVIDIA H100 80GB HBM3\nIRQ:   \t\t 42\n"
 VERSION = "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  570.124.06  Release Build\nGCC version: 12\n"
@@ -18,9 +18,9 @@ VERSION = "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  570.124.06  
 
 def test_this_machine_fits_the_schema() -> None:
     """What is found here can stand in a run's header."""
-    run = complete_run({"id": "x", "date": "now", "threads": 1, "platform": machine.describe()})
+    found = machine.describe()
 
-    assert fault("run", run) is None
+    assert found == typed(Platform, plain(found))
 
 
 def test_describing_is_quick(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,7 +56,7 @@ def test_gpus_are_read_from_proc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(shutil, "which", lambda _: pytest.fail("asked for a program"))
     found = machine.describe()
 
-    assert (["cpu", *["NVIDIA H100 80GB HBM3"] * 2], "570.124.06") == (found["devices"], found["driver"])
+    assert (("cpu", *["NVIDIA H100 80GB HBM3"] * 2), "570.124.06") == (found.devices, found.driver)
 
 
 def test_gpus_are_asked_of_the_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,7 +68,7 @@ def test_gpus_are_asked_of_the_program(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     found = machine.describe()
 
-    assert (["cpu", "NVIDIA RTX 5080"], "575.1") == (found["devices"], found["driver"])
+    assert (("cpu", "NVIDIA RTX 5080"), "575.1") == (found.devices, found.driver)
 
 
 def test_broken_program_means_no_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,7 +79,7 @@ def test_broken_program_means_no_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(machine, "_NVIDIA", tmp_path / "missing")
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
 
-    assert ["cpu"] == machine.describe()["devices"]
+    assert ("cpu",) == machine.describe().devices
 
 
 def test_threads_are_those_that_may_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,4 +136,4 @@ def test_cpu_has_a_name_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where /proc/cpuinfo names no model, as on many ARM machines, the architecture stands in."""
     monkeypatch.setattr(machine, "_text", lambda _: "")
 
-    assert re.fullmatch(r"[a-z0-9.-]+-\d+c", machine.describe()["id"])
+    assert re.fullmatch(r"[a-z0-9.-]+-\d+c", machine.describe().id)

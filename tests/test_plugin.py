@@ -8,10 +8,13 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.projects import METRICS, Project
+
+from pytest_inferena.cell import METRICS
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.projects import Project
 
 IDS = [f"test_{metric}.py::test_{metric}[mlp-fake-numeric]" for metric in METRICS]
 SPY = '''\

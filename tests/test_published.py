@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from pytest_inferena import results
+from pytest_inferena.cell import Outcome
 from pytest_inferena.report import html, models, render
 from pytest_inferena.report.coverage import combined
 
@@ -36,8 +37,8 @@ def test_pages_are_what_the_result_files_give(file: Path) -> None:
 def test_published_cells_are_right(file: Path) -> None:
     """No figure of a wrong result is published as one, and every cell without a figure has its reason."""
     records = results.read(file).records
-    silent = [r for r in records if r["outcome"] != "pass" and not r["reason"]]
-    bare = [r for r in records if r["outcome"] in {"pass", "close"} and not r["samples"]]
+    silent = [r for r in records if r.outcome is not Outcome.PASS and not r.reason]
+    bare = [r for r in records if r.outcome.right and not r.samples]
 
     assert ([], []) == (silent, bare)
 

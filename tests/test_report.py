@@ -163,13 +163,13 @@ def test_hostile_text_is_harmless_everywhere(name: str) -> None:
 def test_terminal_fits_80_columns_and_loses_nothing(title: str) -> None:
     """Long names wrap, and where that is no help the table becomes a list with every figure."""
     results = sample_results()
-    results.run["titles"]["frameworks"]["mu"] = title
+    results.run.titles.frameworks["mu"] = title
     text = render(results, "terminal")
 
     assert max(map(len, text.splitlines())) <= 80
     for row in (row for table in tables(results) for row in table.rows):
-        for cell in row.cells:
-            assert cell.text.replace(" %", "%").replace("≈ ", "≈") in text
+        for shown in row.texts:
+            assert shown.text.replace(" %", "%").replace("≈ ", "≈") in text
     assert title.split(maxsplit=1)[0][:10] in text
 
 

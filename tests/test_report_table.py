@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from tests.records import broken, make_record, make_results, make_verdict, timed
 
-from pytest_inferena.report.cells import Cell, figure, number, scientific
 from pytest_inferena.report.table import Table, tables
+from pytest_inferena.report.texts import Text, figure, number, scientific
 from pytest_inferena.results import Record
 
 
@@ -58,7 +58,7 @@ def test_figure_has_its_unit_and_spread(metric: str, changes: dict[str, Any], ex
 def _bests(*records: Record) -> list[str]:
     """Name the frameworks whose inference is marked as best."""
     (table,) = tables(make_results(records))
-    return [row.framework for row in table.rows if row.cells[1].best]
+    return [row.framework for row in table.rows if row.texts[1].best]
 
 
 A, B, C = timed(0.100, 0.002), timed(0.103, 0.002), timed(0.106, 0.002)
@@ -149,7 +149,7 @@ def test_metrics_of_others_get_a_column() -> None:
     (table,) = tables(make_results([make_record("compile_warm"), make_record()]))
 
     assert "Compile warm (s)" == table.columns[6]
-    assert Cell("0.232 ±0.9 %") == table.rows[0].cells[4]
+    assert Text("0.232 ±0.9 %") == table.rows[0].texts[4]
 
 
 def test_wrong_training_strikes_its_loss() -> None:
@@ -157,7 +157,7 @@ def test_wrong_training_strikes_its_loss() -> None:
     verdict = make_verdict(outcome="fail", loss=9.5, loss_golden=10.0, message="grad:w is zero")
     (table,) = tables(make_results([make_record("training", outcome="fail", verdict=verdict)]))
 
-    assert Cell("9.5000", struck=True, note=1) == table.rows[0].cells[-1]
+    assert Text("9.5000", struck=True, note=1) == table.rows[0].texts[-1]
     assert ("Alpha, training: FAIL: grad:w is zero (NRMSE 2.1e-7 of limit 1e-5 on output)",) == table.notes
 
 

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from tests.records import make_record, make_results, make_run, make_verdict, sample_results
 
+from pytest_inferena.cell import KEY
 from pytest_inferena.report import render
-from pytest_inferena.results import KEY, Journal, ResultsError, key_of, latest, read
-from pytest_inferena.results import schema as results_schema
+from pytest_inferena.results import Journal, Record, ResultsError, latest, plain, read, typed
 
 RUN = make_run()
 
@@ -38,7 +39,7 @@ def test_first_line_is_the_header(path: Path) -> None:
     """The layout of a journal is the documented one: a header, then one record a line."""
     lines = [json.loads(line) for line in path.read_text().splitlines()]
 
-    assert [{"schema": 1, "run": RUN}, make_record("inference"), make_record("latency")] == lines
+    assert [{"schema": 1, "run": plain(RUN)}, plain(make_record("inference")), plain(make_record("latency"))] == lines
 
 
 def test_every_record_is_synced(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,7 +65,7 @@ def test_key_is_in_the_order_of_its_names() -> None:
     """The key has the eleven parts that identify a cell."""
     expected = ("unet", "mu", "main", "cpu", "latency", "full", "float32", 2, 4, None, "tuned")
 
-    assert expected == key_of(make_record("latency", "mu", batch=4, variant="tuned"))
+    assert expected == make_record("latency", "mu", batch=4, variant="tuned").key
     assert len(expected) == len(KEY)
 
 
@@ -86,7 +87,7 @@ def test_a_torn_journal_can_be_gone_on_with(path: Path, cut: bytes) -> None:
         journal.append(make_record("training"))
     found = read(path)
 
-    assert ["inference", "latency", "training"] == [record["metric"] for record in found.records]
+    assert ["inference", "latency", "training"] == [record.metric for record in found.records]
     assert () == found.warnings
 
 
@@ -126,7 +127,7 @@ def test_full_disk_keeps_what_was_written(path: Path, monkeypatch: pytest.Monkey
         journal.append(make_record("compile"))
 
     assert before == after
-    assert ["inference", "latency", "compile"] == [record["metric"] for record in read(path).records]
+    assert ["inference", "latency", "compile"] == [record.metric for record in read(path).records]
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
@@ -157,7 +158,7 @@ def test_a_bad_record_is_never_written(path: Path, changes: dict[str, Any], mess
     """What could not be read back is refused, and names record and field."""
     before = path.read_bytes()
     with Journal(path, RUN) as journal, pytest.raises(ResultsError, match=f"record unet-alpha-.*{message}"):
-        journal.append(make_record(**changes))
+        journal.append(replace(make_record(), **changes))
 
     assert before == path.read_bytes()
 
@@ -183,7 +184,7 @@ def test_a_bad_record_is_never_written(path: Path, changes: dict[str, Any], mess
 def test_wrong_field_is_one_clear_error(path: Path, field: str, value: object, message: str) -> None:
     """A wrong type or value names the file, the record's number and the field."""
     lines = path.read_text().splitlines()
-    lines[2] = json.dumps({**make_record("latency"), field: value})
+    lines[2] = json.dumps({**plain(make_record("latency")), field: value})
     path.write_text("\n".join(lines))
     with pytest.raises(ResultsError) as caught:
         read(path)
@@ -212,7 +213,7 @@ def test_wrong_field_is_one_clear_error(path: Path, field: str, value: object, m
 )
 def test_what_is_no_result_file_is_one_clear_error(path: Path, content: str, message: str) -> None:
     """Foreign, future and damaged files are told apart."""
-    path.write_text(content.replace("%s", json.dumps(RUN)))
+    path.write_text(content.replace("%s", json.dumps(plain(RUN))))
     with pytest.raises(ResultsError, match=re.escape(f"{path}: {message}" if "neither" not in message else message)):
         read(path)
 
@@ -237,14 +238,14 @@ def test_sparse_records_get_defaults_and_foreign_fields_stay(tmp_path: Path) -> 
     path = tmp_path / "results.json"
     document = {
         "schema": 1,
-        "run": RUN,
+        "run": plain(RUN),
         "records": [{**key, "outcome": "pass", "verdict": {"outcome": "pass"}, "x": 1}],
     }
     path.write_text(json.dumps(document, indent=2))
-    record = dict(read(path).records[0])
+    record = read(path).records[0]
 
-    assert ("vanilla", [], None, 1) == (record["variant"], record["samples"], record["batch"], record["x"])
-    assert results_schema.fault("record", record) is None
+    assert ("vanilla", (), None, {"x": 1}) == (record.variant, record.samples, record.batch, record.others)
+    assert record == typed(Record, plain(record))
 
 
 def test_latest_is_the_newest_accepted(path: Path) -> None:
@@ -256,10 +257,10 @@ def test_latest_is_the_newest_accepted(path: Path) -> None:
         elif name != "run":
             Journal(file, make_run(id=name)).close()
         os.utime(file, (1000 - age, 1000 - age))
-    found = latest(path.parent, lambda run: run["id"] != "foreign")
+    found = latest(path.parent, lambda run: run.id != "foreign")
 
     assert found is not None
-    assert "new" == found.run["id"]
+    assert "new" == found.run.id
     assert "passed over" in found.warnings[0]
     assert "broken.jsonl" in found.warnings[0]
 

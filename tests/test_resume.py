@@ -8,7 +8,9 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.projects import METRICS, MODEL, Project
+from tests.projects import MODEL, Project
+
+from pytest_inferena.cell import METRICS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

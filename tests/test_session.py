@@ -8,9 +8,14 @@ import pty
 import re
 import subprocess
 import sys
+from typing import TYPE_CHECKING
 
 import pytest
-from tests.projects import METRICS, Project
+
+from pytest_inferena.cell import METRICS
+
+if TYPE_CHECKING:
+    from tests.projects import Project
 
 FULL = '''\
 """After the first record the disk takes less and less of what is written, and in the end nothing."""

@@ -18,15 +18,15 @@ def describe() -> Platform:
     """Describe this machine for the header of a run."""
     cpu = _cpu()
     gpus, driver = _nvidia()
-    return {
-        "id": machine_id(cpu, os.cpu_count() or 1),
-        "cpu": cpu,
-        "os": _system(),
-        "memory_mib": _memory_mib(),
-        "devices": ["cpu", *gpus],
-        "driver": driver,
-        "python": platform.python_version(),
-    }
+    return Platform(
+        id=machine_id(cpu, os.cpu_count() or 1),
+        cpu=cpu,
+        os=_system(),
+        memory_mib=_memory_mib(),
+        devices=("cpu", *gpus),
+        driver=driver,
+        python=platform.python_version(),
+    )
 
 
 def machine_id(cpu: str, cores: int) -> str:

@@ -195,7 +195,8 @@ def cell(request: pytest.FixtureRequest, worker: Bench, benchmark: Any) -> Itera
     from pytest_inferena.collect.selection import metric_of
     from pytest_inferena.session.celltest import CellTest
 
-    metric = metric_of(request.node)
-    yield CellTest(request.node, worker, metric, request.config.stash[SESSION].finished(worker.target, metric))
+    session = request.config.stash[SESSION]
+    cell = session.settings.cell(worker.target, metric_of(request.node))
+    yield CellTest(request.node, worker, cell, session.finished(cell))
     if benchmark is not None and benchmark.stats is None:
         benchmark.skipped = True  # a cell without figures is no unused fixture

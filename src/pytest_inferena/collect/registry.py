@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_inferena.cell import METRICS
 from pytest_inferena.collect.model import Model
 from pytest_inferena.collect.target import ASKED_FOR, Target
-from pytest_inferena.engines.framework import METRICS, Framework, RegistryError
+from pytest_inferena.engines.framework import Framework, RegistryError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_inferena.cell import METRICS
 from pytest_inferena.collect.target import ASKED_FOR
-from pytest_inferena.engines.framework import METRICS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_inferena.cell import Cell
 from pytest_inferena.machine import thread_budget
 from pytest_inferena.report import ReportError, ReportTarget, parse_report_option
 from pytest_inferena.worker.timing import Loop
@@ -29,6 +30,8 @@ DEADLINES = {
     "outputs": 60.0,
 }
 TINY_COMPILE = 180.0
+WEIGHTS = ("seeded", "package", "hub")
+"""What --inferena-weights can say, beside a path."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,6 @@ class Settings:
     size: str
     weights: str
     threads: int
-    dtype: str
     dry_run: bool
     resume: bool
     results: Path | None
@@ -62,26 +64,20 @@ class Settings:
             default = TINY_COMPILE
         return self.timeouts.get(request, own.get(request, default))
 
-    def blank(self, target: Target, metric: str) -> dict[str, Any]:
-        """A record with its key and nothing measured yet."""
-        weights = self.weights if self.weights in {"seeded", "package", "hub"} else f"path: {Path(self.weights).name}"
-        return {
-            "model": target.model.name, "framework": target.framework.name, "backend": target.backend.name,
-            "device": target.backend.device, "metric": metric, "size": self.size, "dtype": self.dtype,
-            "threads": self.threads, "batch": None, "seq": None, "variant": target.backend.variant,
-            "weights": weights, "outcome": "error", "flags": [], "reason": "",
-            "median": None, "interval": None, "unit": "s", "samples": [], "verdict": None, "ran": "",
-            "versions": {}, "revision": None, "hashes": {}, "extra": {},
-            "started": "", "wall": 0.0, "command": "", "log": "",
-        }  # fmt: skip
+    def cell(self, target: Target, metric: str) -> Cell:
+        """A target's cell of a metric, as this session measures it."""
+        weights = self.weights if self.weights in WEIGHTS else f"path: {Path(self.weights).name}"
+        return Cell(
+            model=target.model.name, framework=target.framework.name, backend=target.backend.name,
+            device=target.backend.device, metric=metric, size=self.size, dtype=target.dtype, threads=self.threads,
+            batch=target.batch, seq=target.seq, variant=target.backend.variant, weights=weights,
+        )  # fmt: skip
 
-    def reproduce(self, nodeid: str) -> str:
-        """The command that runs one cell alone; its id as it is from the current folder."""
-        options = [f"--inferena-{name}={value}" for name, value in (
-            ("size", self.size), ("weights", self.weights), ("threads", str(self.threads))
-        ) if value not in {"full", "seeded", str(thread_budget())}]  # fmt: skip
+    def reproduce(self, cell: Cell, nodeid: str) -> str:
+        """The command that runs one cell alone, from the current folder."""
         path, colons, test = nodeid.partition("::")
-        return shlex.join(["pytest", os.path.normpath(Path(self.root, path)) + colons + test, *options])
+        here = os.path.normpath(Path(self.root, path)) + colons + test
+        return cell.again(here, self.weights, thread_budget())
 
     @classmethod
     def from_config(cls, config: pytest.Config) -> Settings:
@@ -91,7 +87,7 @@ class Settings:
             pytest.UsageError: a value is wrong; the message says which are right.
         """
         weights = config.getoption("inferena_weights")
-        if weights not in {"seeded", "package", "hub"} and not Path(weights).exists():
+        if weights not in WEIGHTS and not Path(weights).exists():
             raise pytest.UsageError(
                 f"--inferena-weights={weights}: no such file or folder; seeded, package, hub, or a path to safetensors"
             )
@@ -102,9 +98,8 @@ class Settings:
             raise pytest.UsageError(f"--inferena-report: {error}") from error
         return cls(
             size=config.getoption("inferena_size"),
-            weights=weights if weights in {"seeded", "package", "hub"} else str(Path(weights).resolve()),
+            weights=weights if weights in WEIGHTS else str(Path(weights).resolve()),
             threads=_threads(config.getoption("inferena_threads")),
-            dtype="float32",
             dry_run=config.getoption("inferena_dry_run"),
             resume=config.getoption("inferena_resume"),
             results=Path(results) if results else None,

@@ -1,11 +1,11 @@
-"""Cells: model × framework × backend × metric, their ids, markers, and whether they can run."""
+"""Targets: what one worker serves, its id and markers, and which cells it has."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_inferena.engines.framework import METRICS
+from pytest_inferena.cell import DEFAULTS, ENTRIES, METRICS, id_of
 
 if TYPE_CHECKING:
     from pytest_inferena.collect.model import Model
@@ -25,14 +25,16 @@ class Target:
     model: Model
     framework: Framework
     backend: Backend
+    dtype: str = DEFAULTS["dtype"]
+    batch: int | None = None
+    seq: int | None = None
+    """None is the model's own, as with `batch`. The registry makes no others, for nothing prepares them yet."""
 
     @property
     def id(self) -> str:
-        """`smollm2-onnxruntime-cpu`; the device follows where it is not in the backend's name and not the CPU."""
-        parts = [self.model.name, self.framework.name, self.backend.name]
-        if self.backend.device not in {"cpu", self.backend.name}:
-            parts.append(self.backend.device)
-        return "-".join(parts)
+        """The id of its cells, which the metric is no part of."""
+        names = self.model.name, self.framework.name, self.backend.name, self.backend.device
+        return id_of(names, self.dtype, self.batch, self.seq)
 
     def marks(self) -> list[str]:
         """Names of the markers: model, framework, backend, device, language."""
@@ -43,10 +45,9 @@ class Target:
         return list(dict.fromkeys([*names, *asked]))
 
     def entry(self, metric: str) -> str:
-        """The entry of the Program that a metric runs."""
-        if metric == "training":
-            return "joint" if self.framework.training == "joint" else "training"
-        return "latency" if metric == "latency" else "inference"
+        """The entry of the Program that a metric runs here: training is `joint` where the engine has no autograd."""
+        is_joint = metric == "training" and self.framework.training == "joint"
+        return "joint" if is_joint else ENTRIES[metric]
 
     def entries(self) -> list[str]:
         """All entries this target may run."""

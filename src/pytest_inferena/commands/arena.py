@@ -10,15 +10,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from pytest_inferena.cell import METRICS, Outcome
 from pytest_inferena.collect.model import Model
-from pytest_inferena.results import METRICS, Record, Results, ResultsError, complete_record, complete_run
+from pytest_inferena.results import Record, Results, ResultsError, Run, typed
 
-OUTCOMES = {"matching": "published", "different": "fail", "failed": "error", "unsupported": "unsupported"}
-REASONS = {
-    "published": "published by Inference Arena; nothing of it was verified here",
-    "fail": "Inference Arena itself says that the loss is different",
-    "error": "Inference Arena says that it failed there",
-    "unsupported": "Inference Arena says that it is not supported there",
+STATUS = {
+    "matching": (Outcome.PUBLISHED, "published by Inference Arena; nothing of it was verified here"),
+    "different": (Outcome.FAIL, "Inference Arena itself says that the loss is different"),
+    "failed": (Outcome.ERROR, "Inference Arena says that it failed there"),
+    "unsupported": (Outcome.UNSUPPORTED, "Inference Arena says that it is not supported there"),
 }
 FIELDS = {"compile": "compile_s", "inference": "inference_ms", "latency": "latency_ms", "training": "training_ms"}
 
@@ -64,30 +64,31 @@ def _run(platform: str, origin: Mapping[str, Any], rows: list[Any], known: Mappi
     models |= {other: known[other].name for other in models.keys() & known.keys()}
     titles = {name: known[other].title if other in known else other for other, name in models.items()}
     frameworks = {_name(row["framework"], ""): str(row["framework"]) for row in rows}
-    run = complete_run(
+    run = typed(
+        Run,
         {
             **origin,
             "id": f"inference-arena-{machine}-{hashlib.sha256(origin['command'].encode()).hexdigest()[:8]}",
             "threads": 1,
             "platform": {"id": machine, "cpu": platform, "devices": ["cpu", platform][: 1 if device == "cpu" else 2]},
             "titles": {"models": titles, "frameworks": frameworks},
-        }
+        },
     )
     return Results(run, tuple(record for row in rows for record in _records(row, models[row["model"]], device)))
 
 
 def _records(row: Mapping[str, Any], model: str, device: str) -> Iterator[Record]:
     """A record for each metric; those of a wrong or missing row without a figure too, with its reason."""
-    outcome = OUTCOMES[row["status"]]
+    outcome, reason = STATUS[row["status"]]
     for metric in METRICS:
         value = row[FIELDS[metric]]
-        if value is None and outcome in {"published", "fail"}:
+        if value is None and not outcome.absent and not outcome.broke:
             continue  # it says nothing of why
         seconds = None if value is None else float(value) / (1 if metric == "compile" else 1000)
-        yield complete_record({
+        yield typed(Record, {
             "model": model, "framework": _name(row["framework"], ""),
             "backend": _name(row["backend"] or "published"), "device": device, "metric": metric, "threads": 1,
-            "outcome": outcome, "reason": REASONS[outcome], "median": seconds,
+            "outcome": outcome, "reason": reason, "median": seconds,
             "samples": [] if seconds is None else [seconds], "ran": str(row["backend"] or ""),
             "versions": {str(row["framework"]): str(row["version"])} if row["version"] else {},
             "revision": row["revision"],

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_inferena import machine
 from pytest_inferena.collect.settings import DEADLINES
 from pytest_inferena.processes.client import WorkerFailed
+from pytest_inferena.results import plain
 from pytest_inferena.session.bench import greet, start
 from pytest_inferena.store import cache
 
@@ -23,7 +24,7 @@ def examine(registry: Registry) -> dict[str, Any]:
     folder = cache.root()
     folder.mkdir(parents=True, exist_ok=True)
     return {
-        "platform": machine.describe(),
+        "platform": plain(machine.describe()),
         "threads": machine.thread_budget(),
         "cache": {
             "folder": str(folder),

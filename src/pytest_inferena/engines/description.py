@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from packaging.requirements import InvalidRequirement, Requirement
 
+from pytest_inferena.cell import METRICS
 from pytest_inferena.engines.fields import FieldError, build
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
     from packaging.specifiers import SpecifierSet
 
-METRICS = ("compile", "inference", "latency", "training")
 PHASES = ("hello", "load", "compile", "measure", "outputs")
 """Requests to a worker; each has its deadline."""
 NAME = re.compile(r"[a-z0-9_.]+")

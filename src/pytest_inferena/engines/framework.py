@@ -7,14 +7,14 @@ import sys
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from pytest_inferena.engines.description import METRICS, Backend, Description, KnownIssue, RegistryError
+from pytest_inferena.engines.description import Backend, Description, KnownIssue, RegistryError
 from pytest_inferena.engines.kinds import Kind, kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-__all__ = ["METRICS", "Backend", "Framework", "KnownIssue", "RegistryError"]
+__all__ = ["Backend", "Framework", "KnownIssue", "RegistryError"]
 
 MIB = 1 << 20
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from safetensors.numpy import save_file
 
-from pytest_inferena.verdict.gate import denominators, floor, relative
+from pytest_inferena.verdict.scale import denominators, floor, relative
 from pytest_inferena.verdict.tensors import distance
 
 if TYPE_CHECKING:

@@ -193,7 +193,7 @@ def exchange_of(framework: Framework) -> str:
     return f"exchange-{framework.name}"
 
 
-def still_made_of(workload: Workload, target: Target, hashes: Mapping[str, str]) -> bool:
+def still_made_of(workload: Workload, target: Target, hashes: Mapping[str, str | None]) -> bool:
     """Whether a target would be given the same again: what is prepared is made from what there is today.
 
     Args:

@@ -5,12 +5,11 @@ from typing import Any
 
 from tabulate import tabulate
 
-from pytest_inferena.report.cells import cell_text, clean, note_text
-from pytest_inferena.report.names import WORK, engine_of, labels_of, title_of
-from pytest_inferena.results import Key, Record, Results, key_of
+from pytest_inferena.cell import Key, Outcome
+from pytest_inferena.report.names import labels_of, title_of
+from pytest_inferena.report.texts import clean, note_text, short_text
+from pytest_inferena.results import Record, Results
 
-RANKS = {"pass": 0, "close": 1, "fail": 3}
-"""How good an outcome is, the best first; whatever broke or is missing lies between CLOSE and FAIL."""
 REGRESSIONS = ("slower", "worse", "gone")
 SHARED = ("program", "weights", "inputs")
 """Hashes that two figures of the same work have in common."""
@@ -48,8 +47,8 @@ def compare(old: Results, new: Results, threshold: float) -> list[Change]:
         threshold: By what share a median has to differ, beside intervals that lie apart.
 
     """
-    before, after = ({key_of(record): record for record in results.records} for results in (old, new))
-    here = old.run["platform"]["id"] == new.run["platform"]["id"]
+    before, after = ({record.key: record for record in results.records} for results in (old, new))
+    here = old.run.platform.id == new.run.platform.id
     names = {**_names(old), **_names(new)}
     return [
         _change(names[key], before.get(key), after.get(key), threshold, here=here)
@@ -77,13 +76,12 @@ def _names(results: Results) -> dict[Key, str]:
     labels = labels_of(results)
     titles = {}
     for record in results.records:
-        title = title_of(results.run, {name: value for name, value in record.items() if name in WORK})
-        titles[key_of(record)] = f"{title}, {labels[engine_of(record)]}, {clean(record['metric'])}"
+        titles[record.key] = f"{title_of(results.run, record.work)}, {labels[record.engine]}, {clean(record.metric)}"
     return titles
 
 
 def _change(cell: str, old: Record | None, new: Record | None, threshold: float, *, here: bool) -> Change:
-    texts = [cell_text(record) if record else "" for record in (old, new)]
+    texts = [short_text(record) if record else "" for record in (old, new)]
     ratio, reason = None, note_text(new) if new else ""
     if old is None or new is None:
         kind = "new" if old is None else "gone"
@@ -99,19 +97,22 @@ def _change(cell: str, old: Record | None, new: Record | None, threshold: float,
 
 
 def _rank(record: Record) -> int:
-    return RANKS.get(record["outcome"], 2)
+    """How good an outcome is, 0 the best; whatever broke or is missing lies between CLOSE and FAIL."""
+    if record.outcome.right:
+        return int(record.outcome is Outcome.CLOSE)
+    return 3 if record.outcome is Outcome.FAIL else 2
 
 
 def _ratio(old: Record, new: Record) -> float | None:
     """The quotient of the medians; None where one was not timed."""
-    return new["median"] / old["median"] if old["median"] and new["median"] else None
+    return new.median / old.median if old.median and new.median else None
 
 
 def _incomparable(old: Record, new: Record, *, here: bool) -> str:
     if not here:
         return "measured on different machines"
     for kind in SHARED:
-        hashes = old["hashes"].get(kind), new["hashes"].get(kind)
+        hashes = old.hashes.get(kind), new.hashes.get(kind)
         if None not in hashes and hashes[0] != hashes[1]:
             return f"not the same {kind}: {str(hashes[0])[:8]}, now {str(hashes[1])[:8]}"
     return ""
@@ -119,6 +120,6 @@ def _incomparable(old: Record, new: Record, *, here: bool) -> str:
 
 def _apart(old: Record, new: Record) -> bool:
     """Whether the intervals of the medians do not overlap; a single sample has none, and says nothing."""
-    if not old["interval"] or not new["interval"]:
+    if not old.interval or not new.interval:
         return False
-    return old["interval"][1] < new["interval"][0] or new["interval"][1] < old["interval"][0]
+    return old.interval[1] < new.interval[0] or new.interval[1] < old.interval[0]

@@ -4,15 +4,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any
 
+from msgspec.structs import asdict, replace
 from tabulate import tabulate
 
-from pytest_inferena.report.cells import clean, note_text
+from pytest_inferena.cell import DEFAULTS, METRICS, Engine, Outcome
 from pytest_inferena.report.markdown import escape
-from pytest_inferena.report.names import ENGINE, engine_of, grouped, labels_of, place
-from pytest_inferena.results import METRICS, Record, Results, key_of
+from pytest_inferena.report.names import grouped, labels_of, place, title_of
+from pytest_inferena.report.texts import ABSENT, BROKEN, CLOSE, MISSING, PUBLISHED, clean, note_text
+from pytest_inferena.results import Record, Results, Titles
 
-MARKS = {"pass": "✓", "close": "≈", "unsupported": "—", "not_installed": "—", "published": "°"}
-BROKEN, MISSING = "✗", "·"
+RIGHT = "✓"
 LEGEND = "✓ PASS, ≈ CLOSE, ✗ FAIL or broken, — unsupported or not installed, · not part of this run"
 
 
@@ -22,16 +23,16 @@ def combined(found: Sequence[Results]) -> Results:
     Args:
         found: at least one; the header is the latest run's, with the titles and the processors of all.
     """
-    ordered = sorted(found, key=lambda results: results.run["date"])
-    records = {key_of(record): record for results in ordered for record in results.records}
-    titles: dict[str, Any] = {}
+    ordered = sorted(found, key=lambda results: results.run.date)
+    records = {record.key: record for results in ordered for record in results.records}
+    titles: dict[str, dict[str, Any]] = {name: {} for name in Titles.__struct_fields__}
     for results in ordered:
-        for kind, names in results.run["titles"].items():
-            titles[kind] = {**titles.get(kind, {}), **names}  # type: ignore[dict-item]
-    processors = dict.fromkeys(results.run["platform"]["cpu"] for results in ordered)
-    platform = {**ordered[-1].run["platform"], "cpu": ", ".join(processors)}
-    run = {**ordered[-1].run, "titles": titles, "platform": platform}
-    return Results(run, tuple(records.values()))  # type: ignore[arg-type]
+        for kind, names in asdict(results.run.titles).items():
+            titles[kind] |= names
+    processors = dict.fromkeys(results.run.platform.cpu for results in ordered)
+    platform = replace(ordered[-1].run.platform, cpu=", ".join(processors))
+    run = replace(ordered[-1].run, titles=Titles(**titles), platform=platform)
+    return Results(run, tuple(records.values()))
 
 
 def cells(results: Results) -> list[dict[str, Any]]:
@@ -39,13 +40,13 @@ def cells(results: Results) -> list[dict[str, Any]]:
     labels = labels_of(results)
     return [
         {
-            "model": record["model"],
-            **dict(zip(ENGINE, engine_of(record), strict=True)),
-            "metric": record["metric"],
-            "size": record["size"],
-            "title": f"{labels[engine_of(record)]}, {_title(results, record)}",
-            "outcome": record["outcome"],
-            "reason": clean(record["reason"]),
+            "model": record.model,
+            **record.engine._asdict(),
+            "metric": record.metric,
+            "size": record.size,
+            "title": f"{labels[record.engine]}, {_title(results, record)}",
+            "outcome": record.outcome,
+            "reason": clean(record.reason),
         }
         for record in results.records
     ]
@@ -54,18 +55,18 @@ def cells(results: Results) -> list[dict[str, Any]]:
 def render(results: Results) -> str:
     """Render a page in Markdown: a grid of engines and models with a mark for each metric, counts, reasons."""
     labels, run = labels_of(results), results.run
-    known = [*run["titles"]["models"]]
-    models = {record["model"]: _title(results, record) for record in results.records}
-    models = dict(sorted(models.items(), key=lambda item: place(known, item[0])))
-    engines = grouped(results.records, ENGINE)
-    order = [*run["titles"]["frameworks"]]
-    names = sorted(engines, key=lambda engine: (place(order, engine[0]), labels[engine]))
+    known = [*run.titles.models]
+    models = {_title(results, record): record.model for record in results.records}
+    titles = sorted(models, key=lambda title: place(known, models[title]))
+    engines = grouped(results.records, lambda record: record.engine)
+    order = [*run.titles.frameworks]
+    names = sorted(engines, key=lambda engine: (place(order, engine.framework), labels[engine]))
     rows = []
     for name in names:
-        by_model = grouped(engines[name], ("model",))
-        rows.append([escape(labels[name]), *(_marks(by_model.get((model,), [])) for model in models)])
-    heads = ["Engine", *(escape(clean(title)) for title in models.values())]
-    title = f"# Coverage on {escape(clean(run['platform']['cpu']))}"
+        columns = grouped(engines[name], lambda record: _title(results, record))
+        rows.append([escape(labels[name]), *(_marks(columns.get(title, [])) for title in titles)])
+    heads = ["Engine", *map(escape, titles)]
+    title = f"# Coverage on {escape(clean(run.platform.cpu))}"
     if not results.records:
         return f"{title}\n\nNo cell was recorded.\n"
     blocks = [
@@ -78,30 +79,38 @@ def render(results: Results) -> str:
 
 
 def _title(results: Results, record: Record) -> str:
-    return results.run["titles"]["models"].get(record["model"], record["model"])
+    """Name the model and its dimensions; of several sizes or weights one stands for all."""
+    one = {name: DEFAULTS[name] for name in ("size", "weights")}
+    return title_of(results.run, record.work._replace(threads=results.run.threads, **one))
 
 
 def _marks(records: Iterable[Record]) -> str:
     """One mark for each metric; of several sizes or weights the last."""
-    marks = {record["metric"]: MARKS.get(record["outcome"], BROKEN) for record in records}
+    marks = {record.metric: _mark(record.outcome) for record in records}
     return " ".join(marks.get(metric, MISSING) for metric in METRICS)
 
 
+def _mark(outcome: Outcome) -> str:
+    if outcome.right:
+        return CLOSE if outcome is Outcome.CLOSE else RIGHT
+    return ABSENT if outcome.absent else PUBLISHED if outcome is Outcome.PUBLISHED else BROKEN
+
+
 def _counts(records: Sequence[Record]) -> str:
-    good = sum(record["outcome"] in ("pass", "close") for record in records)
-    wrong = sum(record["outcome"] not in MARKS for record in records)
+    good = sum(record.outcome.right for record in records)
+    wrong = sum(_mark(record.outcome) == BROKEN for record in records)
     text = f"{good} of {len(records)} cells PASS or are CLOSE"
     return f"{text}, {wrong} FAIL or broke." if wrong else f"{text}, none is wrong."
 
 
-def _reasons(results: Results, labels: Mapping[Any, str]) -> list[str]:
+def _reasons(results: Results, labels: Mapping[Engine, str]) -> list[str]:
     """For every engine what it lacks and why; cells with the same words share a line."""
     found: dict[tuple[str, str], list[tuple[str, str]]] = {}
     engines: dict[str, set[tuple[str, str]]] = {}
     for record in results.records:
-        label, cell = labels[engine_of(record)], (_title(results, record), record["metric"])
+        label, cell = labels[record.engine], (_title(results, record), record.metric)
         engines.setdefault(label, set()).add(cell)
-        if record["outcome"] != "pass":
+        if record.outcome is not Outcome.PASS:
             found.setdefault((label, note_text(record)), []).append(cell)
     lines = [
         f"- {escape(label)}: {escape(text)} ({escape(_where(cells, engines[label]))})"

@@ -4,7 +4,8 @@ import csv
 import io
 from typing import Any
 
-from pytest_inferena.results import KEY, Record, Results, Run, key_of
+from pytest_inferena.cell import KEY
+from pytest_inferena.results import Record, Results, Run
 
 COLUMNS = (
     *KEY,
@@ -44,30 +45,30 @@ def render(results: Results) -> str:
 
 
 def _row(run: Run, record: Record) -> list[Any]:
-    low, high = record["interval"] or (None, None)
-    verdict = record["verdict"]
+    low, high = record.interval or (None, None)
+    verdict = record.verdict
     figures: list[Any] = [None] * 6
     if verdict:
-        figures = [verdict["outcome"], verdict["tensor"], verdict["nrmse"]]
-        figures += [verdict["limit"], verdict["loss"], verdict["loss_golden"]]
+        figures = [verdict.outcome, verdict.tensor, verdict.nrmse]
+        figures += [verdict.limit, verdict.loss, verdict.loss_golden]
     return [
-        *key_of(record),
-        record["weights"],
-        record["outcome"],
-        " ".join(record["flags"]),
-        record["reason"],
-        record["median"],
+        *record.key,
+        record.weights,
+        record.outcome,
+        " ".join(record.flags),
+        record.reason,
+        record.median,
         low,
         high,
-        record["unit"],
-        len(record["samples"]),
+        record.unit,
+        len(record.samples),
         *figures,
-        record["ran"],
-        "; ".join(f"{name} {version}" for name, version in record["versions"].items()),
-        record["revision"],
-        record["started"],
-        record["wall"],
-        run["id"],
-        run["platform"]["id"],
-        run["commit"],
+        record.ran,
+        "; ".join(f"{name} {version}" for name, version in record.versions.items()),
+        record.revision,
+        record.started,
+        record.wall,
+        run.id,
+        run.platform.id,
+        run.commit,
     ]

@@ -3,25 +3,26 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from math import inf
-from typing import Any, TypeAlias, cast
+from operator import itemgetter
+from typing import TypeAlias
 
-from pytest_inferena.report.cells import clean, is_there, scientific
-from pytest_inferena.report.names import engine_of
-from pytest_inferena.results import OUTCOMES, Record, Run
+from pytest_inferena.cell import Engine, Outcome
+from pytest_inferena.report.texts import clean, is_there, scientific
+from pytest_inferena.results import Record, Run
 
 Fact: TypeAlias = tuple[str, str]
 SHARED = ("program", "weights", "inputs")
 """Kinds of hashes that all engines of a table have to share."""
 
 
-def table_facts(run: Run, records: Sequence[Record], labels: Mapping[Any, str]) -> tuple[Fact, ...]:
+def table_facts(run: Run, records: Sequence[Record], labels: Mapping[Engine, str]) -> tuple[Fact, ...]:
     """Gather the facts of one table, as (name, text); what there is nothing of is left out."""
     facts = (
         ("Verdict", _verdict(records, labels)),
         ("Differs", _differing(records)),
-        ("Weights", records[0]["weights"]),
+        ("Weights", records[0].weights),
         ("Step", _step(run, records[0])),
-        ("Threads", str(records[0]["threads"])),
+        ("Threads", str(records[0].threads)),
         ("Versions", _versions(records, labels)),
         ("Footprint", _footprints(records, labels)),
         ("Hashes", _hashes(records)),
@@ -33,72 +34,71 @@ def table_facts(run: Run, records: Sequence[Record], labels: Mapping[Any, str]) 
 
 def run_facts(run: Run) -> tuple[Fact, ...]:
     """Gather the facts that all tables of a run share."""
-    platform = run["platform"]
-    memory = platform["memory_mib"]
-    machine = [platform["cpu"], f"{memory} MiB" if memory else "", platform["os"]]
-    machine += [name for name in platform["devices"] if name != "cpu"]
-    machine += [f"driver {platform['driver']}" if platform["driver"] else ""]
-    machine += [f"Python {platform['python']}" if platform["python"] else ""]
+    platform = run.platform
+    memory = platform.memory_mib
+    machine = [platform.cpu, f"{memory} MiB" if memory else "", platform.os]
+    machine += [name for name in platform.devices if name != "cpu"]
+    machine += [f"driver {platform.driver}" if platform.driver else ""]
+    machine += [f"Python {platform.python}" if platform.python else ""]
     facts = (
         ("Platform", ", ".join(filter(None, machine))),
-        ("Date", run["date"]),
-        ("Commit", run["commit"] or ""),
-        ("Command", run["command"]),
+        ("Date", run.date),
+        ("Commit", run.commit or ""),
+        ("Command", run.command),
     )
     return tuple((name, clean(text)) for name, text in facts if text)
 
 
-def _verdict(records: Sequence[Record], labels: Mapping[Any, str]) -> str:
-    ran = [record for record in records if record["outcome"] not in ("unsupported", "not_installed")]
-    counts = Counter(record["outcome"] for record in ran)
-    text = f"{counts['pass']} of {len(ran)} cells PASS" if ran else "no cell ran"
-    text += "".join(f", {counts[name]} {name.upper()}" for name in OUTCOMES[1:] if counts[name])
-    judged = [r for r in ran if r["verdict"] and r["verdict"]["nrmse"] is not None and r["verdict"]["limit"]]
+def _verdict(records: Sequence[Record], labels: Mapping[Engine, str]) -> str:
+    ran = [record for record in records if not record.outcome.absent]
+    counts = Counter(record.outcome for record in ran)
+    text = f"{counts.pop(Outcome.PASS, 0)} of {len(ran)} cells PASS" if ran else "no cell ran"
+    text += "".join(f", {counts[outcome]} {outcome.upper()}" for outcome in Outcome if counts[outcome])
+    judged = [
+        (r.verdict.nrmse / r.verdict.limit, r.verdict.nrmse, r.verdict.limit, r)
+        for r in ran
+        if r.verdict and r.verdict.nrmse is not None and r.verdict.limit
+    ]
     if judged:
-        worst = max(judged, key=_exhaustion)
-        figures = cast("Mapping[str, Any]", worst["verdict"])
-        text += f"; worst NRMSE {scientific(figures['nrmse'])} of limit {scientific(figures['limit'])}"
-        text += f" on {figures['tensor']} ({labels[engine_of(worst)]}, {worst['metric']})"
-    losses = [r["verdict"]["loss_golden"] for r in ran if r["verdict"]]
+        _, nrmse, limit, worst = max(judged, key=itemgetter(0))
+        tensor = worst.verdict.tensor if worst.verdict else None
+        text += f"; worst NRMSE {scientific(nrmse)} of limit {scientific(limit)}"
+        text += f" on {tensor} ({labels[worst.engine]}, {worst.metric})"
+    losses = [r.verdict.loss_golden for r in ran if r.verdict]
     golden = sorted({f"{loss:.4f}" for loss in losses if loss is not None})
     return text + "".join(f"; golden loss {loss}" for loss in golden)
 
 
-def _exhaustion(record: Record) -> float:
-    figures = cast("Mapping[str, float]", record["verdict"])
-    return figures["nrmse"] / figures["limit"]
-
-
 def _step(run: Run, record: Record) -> str:
-    unit, items = run["titles"]["units"].get(record["model"], ("", 0))
-    if not unit or record["size"] != "full" or record["batch"] is not None or record["seq"] is not None:
+    unit, items = run.titles.units.get(record.model, ("", 0))
+    if not unit or record.size != "full" or record.batch is not None or record.seq is not None:
         return ""
     return f"{items} {unit}{'' if items == 1 else 's'} in one inference step"
 
 
-def _versions(records: Sequence[Record], labels: Mapping[Any, str]) -> str:
+def _versions(records: Sequence[Record], labels: Mapping[Engine, str]) -> str:
     """Name per engine its distributions, its revision, and what its runtime says really ran."""
     engines: dict[str, dict[str, None]] = {}
-    missing = {engine_of(record) for record in records if not is_there(record)}
-    for record in (record for record in records if engine_of(record) not in missing):
-        parts = [f"{package} {version}" for package, version in record["versions"].items()]
-        parts += [f"revision {record['revision']}"] if record["revision"] else []
-        parts += [f"ran {record['ran']}"] if record["ran"] else []
-        parts += [f"adapter {name[:8]}"] if (name := record["hashes"].get("adapter")) else []
+    missing = {record.engine for record in records if not is_there(record)}
+    for record in (record for record in records if record.engine not in missing):
+        parts = [f"{package} {version}" for package, version in record.versions.items()]
+        parts += [f"revision {record.revision}"] if record.revision else []
+        parts += [f"ran {record.ran}"] if record.ran else []
+        parts += [f"adapter {name[:8]}"] if (name := record.hashes.get("adapter")) else []
         if parts:
-            engines.setdefault(labels[engine_of(record)], {})[", ".join(parts)] = None
+            engines.setdefault(labels[record.engine], {})[", ".join(parts)] = None
     return "; ".join(f"{label}: {' | '.join(texts)}" for label, texts in sorted(engines.items()))
 
 
-def _footprints(records: Sequence[Record], labels: Mapping[Any, str]) -> str:
+def _footprints(records: Sequence[Record], labels: Mapping[Engine, str]) -> str:
     """What has to be installed for each engine, the smallest first."""
-    sizes = {labels[engine_of(record)]: footprint(record) for record in records if footprint(record)}
+    sizes = {labels[record.engine]: footprint(record) for record in records if footprint(record)}
     return "; ".join(f"{label} {shown_size(size)}" for label, size in sorted(sizes.items(), key=lambda one: one[1]))
 
 
 def footprint(record: Record) -> float:
     """What has to be installed for its engine, MiB; 0 where that is not known."""
-    size = record["extra"].get("footprint_mib")
+    size = record.extra.get("footprint_mib")
     return float(size) if isinstance(size, int | float) and 0 < size < inf else 0
 
 
@@ -126,25 +126,25 @@ def _differing(records: Sequence[Record]) -> str:
 
 def _hashes_of(kind: str, records: Iterable[Record]) -> list[tuple[str, str]]:
     """(metric, short hash) of every cell that has one."""
-    return [(record["metric"], name[:8]) for record in records if (name := record["hashes"].get(kind))]
+    return [(record.metric, name[:8]) for record in records if (name := record.hashes.get(kind))]
 
 
 def _missing(records: Iterable[Record]) -> str:
     """Count the engines that are not installed, and backends that installed ones lack; the doctor knows each remedy."""
-    known = {record["framework"] for record in records if is_there(record)}
-    missing = {engine_of(record) for record in records if not is_there(record)}
-    engines = {framework for framework, *_ in missing} - known
-    backends = [engine for engine in missing if engine[0] in known]
+    known = {record.framework for record in records if is_there(record)}
+    missing = {record.engine for record in records if not is_there(record)}
+    engines = {engine.framework for engine in missing} - known
+    backends = [engine for engine in missing if engine.framework in known]
     counts = (("engine", len(engines)), ("backend", len(backends)))
     texts = [f"{count} more {name}{'' if count == 1 else 's'}" for name, count in counts if count]
     return f"{', '.join(texts)}: inferena doctor" if texts else ""
 
 
-def _flags(records: Sequence[Record], labels: Mapping[Any, str]) -> str:
+def _flags(records: Sequence[Record], labels: Mapping[Engine, str]) -> str:
     cells: dict[str, list[str]] = {}
     for record in records:
-        for flag in record["flags"]:
-            cells.setdefault(flag, []).append(f"{labels[engine_of(record)]} {record['metric']}")
+        for flag in record.flags:
+            cells.setdefault(flag, []).append(f"{labels[record.engine]} {record.metric}")
     texts = []
     for flag, names in cells.items():
         shown = "all cells" if len(names) == len(records) else f"{len(names)} cells"

@@ -10,20 +10,11 @@ from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any
 
-from pytest_inferena.report.cells import cell_text, clean, competes, display, is_struck, is_there, loss_text, note_text
+from pytest_inferena.cell import METRICS
 from pytest_inferena.report.facts import footprint, run_facts, shown_size
-from pytest_inferena.report.names import (
-    ENGINE,
-    WORK,
-    engine_of,
-    labels_of,
-    order_of,
-    place,
-    platform_of,
-    title_of,
-    works,
-)
-from pytest_inferena.results import METRICS, Record, Results
+from pytest_inferena.report.names import labels_of, order_of, place, platform_of, title_of, works
+from pytest_inferena.report.texts import clean, competes, display, is_struck, is_there, loss_text, note_text, short_text
+from pytest_inferena.results import Record, Results
 
 TEMPLATE = Path(__file__).parent / "page" / "page.html"
 MARK = "/*results*/null"
@@ -46,18 +37,18 @@ def render_all(runs: Sequence[Results]) -> str:
 
 def document(runs: Sequence[Results]) -> dict[str, Any]:
     """What the page shows, as JSON values; texts are printable lines, figures are in their column's unit."""
-    runs = sorted(runs, key=lambda results: results.run["date"])
+    runs = sorted(runs, key=lambda results: results.run.date)
     tabs: dict[str, dict[Any, list[tuple[int, Record]]]] = {}
     order: dict[str, Any] = {}
     for number, results in enumerate(runs):
         for work, records in works(results.records).items():
-            title = title_of(results.run, dict(zip(WORK, work, strict=True)))
+            title = title_of(results.run, work)
             order.setdefault(title, order_of(results.run, work))
             rows = tabs.setdefault(title, {})
-            missing = {engine_of(record) for record in records if not is_there(record)}
-            for record in (record for record in records if engine_of(record) not in missing):
-                machine = results.run["platform"]["id"], platform_of(results.run["platform"], record["device"])
-                rows.setdefault((*machine, *engine_of(record)), []).append((number, record))
+            missing = {record.engine for record in records if not is_there(record)}
+            for record in (record for record in records if record.engine not in missing):
+                machine = results.run.platform.id, platform_of(results.run.platform, record.device)
+                rows.setdefault((*machine, *record.engine), []).append((number, record))
     return {
         "runs": [_run(results) for results in runs],
         "tabs": [_tab(title, tabs[title], runs) for title in sorted(tabs, key=lambda title: order[title])],
@@ -89,16 +80,16 @@ def _best(cells: Mapping[int, Mapping[str, Any]]) -> set[int]:
 def _run(results: Results) -> dict[str, Any]:
     warnings = [("Warning", warning) for warning in results.warnings]
     facts = [(name, _shown(text)) for name, text in (*run_facts(results.run), *warnings)]
-    return {"date": clean(results.run["date"]), "facts": facts}
+    return {"date": clean(results.run.date), "facts": facts}
 
 
 def _tab(title: str, rows: dict[Any, list[tuple[int, Record]]], runs: Sequence[Results]) -> dict[str, Any]:
-    metrics = {record["metric"]: record["unit"] for found in rows.values() for _, record in found}
+    metrics = {record.metric: record.unit for found in rows.values() for _, record in found}
     columns = [name for name in METRICS if name in metrics] + sorted(metrics.keys() - set(METRICS))
     machines: dict[str, set[str]] = {}
     for machine, name, *_ in rows:
         machines.setdefault(name, set()).add(machine)
-    latest = {key: {record["metric"]: number for number, record in found} for key, found in rows.items()}
+    latest = {key: {record.metric: number for number, record in found} for key, found in rows.items()}
     shown: dict[Any, set[int]] = {}
     for (machine, name, *_), numbers in latest.items():
         shown.setdefault((machine, name), set()).update(numbers.values())
@@ -108,7 +99,7 @@ def _tab(title: str, rows: dict[Any, list[tuple[int, Record]]], runs: Sequence[R
         platform = name if len(machines[name]) == 1 else f"{name} ({clean(machine)})"
         together = shown[machine, name]
         for number in {*latest[key].values()}:
-            of_run = [(which, record) for which, record in found if latest[key][record["metric"]] == number]
+            of_run = [(which, record) for which, record in found if latest[key][record.metric] == number]
             # Figures of two runs do not compare: they stand as two platforms.
             when = f", {_when(number, together, runs)}" if len(together) > 1 else ""
             made.append(_row(platform + when, of_run, runs))
@@ -122,8 +113,8 @@ def _tab(title: str, rows: dict[Any, list[tuple[int, Record]]], runs: Sequence[R
 
 def _when(number: int, others: AbstractSet[int], runs: Sequence[Results]) -> str:
     """A run's day, and its time where another's is the same."""
-    day, dates = runs[number].run["date"][:10], [runs[other].run["date"] for other in others]
-    return clean(day if sum(date.startswith(day) for date in dates) == 1 else runs[number].run["date"])
+    day, dates = runs[number].run.date[:10], [runs[other].run.date for other in others]
+    return clean(day if sum(date.startswith(day) for date in dates) == 1 else runs[number].run.date)
 
 
 def _row(platform: str, found: Sequence[tuple[int, Record]], runs: Sequence[Results]) -> dict[str, Any]:
@@ -132,50 +123,52 @@ def _row(platform: str, found: Sequence[tuple[int, Record]], runs: Sequence[Resu
     run = runs[number].run
     cells: dict[str, Any] = {}
     for which, record in found:
-        metric = clean(record["metric"])
-        cells[metric] = _cell(which, record, cells.get(metric, {}).get("history", ()), runs[which].run["date"])
-    training = [record for _, record in found if record["metric"] == "training"]
-    titles = run["titles"]
+        metric = clean(record.metric)
+        cells[metric] = _cell(which, record, cells.get(metric, {}).get("history", ()), runs[which].run.date)
+    training = [record for _, record in found if record.metric == "training"]
+    titles = run.titles
     return {
         "platform": _shown(platform),
-        "engine": _shown(labels_of(runs[number])[engine_of(last)]),
-        "framework": _shown(titles["frameworks"].get(last["framework"], last["framework"])),
-        **{name: _shown(str(value)) for name, value in zip(ENGINE[1:], engine_of(last)[1:], strict=True)},
-        "language": _shown(titles["languages"].get(last["framework"], "")),
-        "place": place([*titles["frameworks"]], last["framework"]),
+        "engine": _shown(labels_of(runs[number])[last.engine]),
+        "framework": _shown(titles.frameworks.get(last.framework, last.framework)),
+        "backend": _shown(last.backend),
+        "device": _shown(last.device),
+        "variant": _shown(last.variant),
+        "language": _shown(titles.languages.get(last.framework, "")),
+        "place": place([*titles.frameworks], last.framework),
         "loss": loss_text(training[-1]) if training else "",
         "cells": cells,
     }
 
 
 def _cell(which: int, record: Record, history: Sequence[Any], date: str) -> dict[str, Any]:
-    scale = display(record["metric"], record["unit"])[1]
-    median, interval, verdict = record["median"], record["interval"], record["verdict"]
+    scale = display(record.metric, record.unit)[1]
+    median, interval, verdict = record.median, record.interval, record.verdict
     value = None if median is None else median * scale
     low, high = (bound * scale for bound in interval) if interval else (None, None)
     facts = {
-        "Outcome": record["outcome"],
-        "Samples": f"{len(record['samples'])}",
-        "Ran": record["ran"],
-        "Versions": ", ".join(f"{name} {version}" for name, version in record["versions"].items()),
+        "Outcome": record.outcome,
+        "Samples": f"{len(record.samples)}",
+        "Ran": record.ran,
+        "Versions": ", ".join(f"{name} {version}" for name, version in record.versions.items()),
         "Footprint": shown_size(footprint(record)),
-        "Hashes": ", ".join(f"{kind} {name[:8]}" for kind, name in record["hashes"].items() if name),
-        "Threads": str(record["threads"]),
-        "Weights": record["weights"],
-        "Started": record["started"],
-        "Command": record["command"],
-        "Log": record["log"],
+        "Hashes": ", ".join(f"{kind} {name[:8]}" for kind, name in record.hashes.items() if name),
+        "Threads": str(record.threads),
+        "Weights": record.weights,
+        "Started": record.started,
+        "Command": record.command,
+        "Log": record.log,
     }
-    if verdict and verdict["nrmse"] is not None and verdict["limit"] is not None:
-        facts["Verdict"] = f"NRMSE {verdict['nrmse']:.1e} of limit {verdict['limit']:.1e} on {verdict['tensor']}"
+    if verdict and verdict.nrmse is not None and verdict.limit is not None:
+        facts["Verdict"] = f"NRMSE {verdict.nrmse:.1e} of limit {verdict.limit:.1e} on {verdict.tensor}"
     return {
         "run": which,
-        "outcome": clean(record["outcome"]),
-        "text": cell_text(record),
+        "outcome": clean(record.outcome),
+        "text": short_text(record),
         "value": value,
         "low": low,
         "high": high,
-        "right": record["outcome"] in {"pass", "close"},
+        "right": record.outcome.right,
         "competes": competes(record),
         "struck": is_struck(record),
         "note": _shown(note_text(record)),

@@ -5,9 +5,9 @@ from collections.abc import Iterable
 
 from tabulate import tabulate
 
-from pytest_inferena.report.cells import Cell, clean
 from pytest_inferena.report.facts import Fact, run_facts
 from pytest_inferena.report.table import LEGEND, Table, tables
+from pytest_inferena.report.texts import Text, clean
 from pytest_inferena.results import Results
 
 _SPECIAL = re.compile(r"[\\`*\[\]~|]|(?<![^\W_])_|_(?![^\W_])")  # an underscore within a word is plain
@@ -15,7 +15,7 @@ _SPECIAL = re.compile(r"[\\`*\[\]~|]|(?<![^\W_])_|_(?![^\W_])")  # an underscore
 
 def render(results: Results) -> str:
     """Render a page: per model and kind of work a table, its notes and facts; the legend at the end."""
-    title = f"# Results on {escape(clean(results.run['platform']['cpu']))}"
+    title = f"# Results on {escape(clean(results.run.platform.cpu))}"
     warnings = [f"> {escape(clean(warning))}" for warning in results.warnings]
     facts = run_facts(results.run)
     found = tables(results)
@@ -34,7 +34,7 @@ def escape(text: str) -> str:
 
 
 def _table(table: Table, shared: Iterable[Fact]) -> list[str]:
-    rows = [[escape(row.platform), escape(row.framework), *(_cell(cell) for cell in row.cells)] for row in table.rows]
+    rows = [[escape(row.platform), escape(row.framework), *(_marked(text) for text in row.texts)] for row in table.rows]
     alignment = ["left", "left"] + ["right"] * (len(table.columns) - 2)
     grid = tabulate(rows, map(escape, table.columns), tablefmt="pipe", colalign=alignment, disable_numparse=True)
     notes = "\n".join(f"{number}. {escape(note)}" for number, note in enumerate(table.notes, 1))
@@ -42,10 +42,10 @@ def _table(table: Table, shared: Iterable[Fact]) -> list[str]:
     return [block for block in blocks if block]
 
 
-def _cell(cell: Cell) -> str:
-    text = escape(cell.text)
-    text = f"~~{text}~~" if cell.struck else f"**{text}**" if cell.best else text
-    return f"{text} [{cell.note}]" if cell.note else text
+def _marked(text: Text) -> str:
+    shown = escape(text.text)
+    shown = f"~~{shown}~~" if text.struck else f"**{shown}**" if text.best else shown
+    return f"{shown} [{text.note}]" if text.note else shown
 
 
 def _facts(facts: Iterable[Fact]) -> str:

@@ -2,32 +2,22 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, cast
 
-from pytest_inferena.report.cells import (
+from pytest_inferena.cell import METRICS, Engine, Outcome, Work
+from pytest_inferena.report.facts import Fact, table_facts
+from pytest_inferena.report.names import grouped, labels_of, order_of, place, platform_of, title_of, works
+from pytest_inferena.report.texts import (
     ABSENT,
-    Cell,
-    cell_text,
+    Text,
     competes,
     heading,
     is_struck,
     is_there,
     loss_text,
     note_text,
+    short_text,
 )
-from pytest_inferena.report.facts import Fact, table_facts
-from pytest_inferena.report.names import (
-    ENGINE,
-    WORK,
-    grouped,
-    labels_of,
-    order_of,
-    place,
-    platform_of,
-    title_of,
-    works,
-)
-from pytest_inferena.results import METRICS, Record, Results, Run
+from pytest_inferena.results import Record, Results, Run
 
 LEGEND = (
     ("best", "best of its column; all of those whose 95 % intervals overlap with the best"),
@@ -43,11 +33,11 @@ LEGEND = (
 
 @dataclass(frozen=True)
 class Row:
-    """One engine on one platform; cells in the order of the table's columns after the first two."""
+    """One engine on one platform; texts in the order of the table's columns after the first two."""
 
     platform: str
     framework: str
-    cells: tuple[Cell, ...]
+    texts: tuple[Text, ...]
 
 
 @dataclass(frozen=True)
@@ -75,35 +65,36 @@ def tables(results: Results) -> list[Table]:
     groups = works(results.records)
     names = sorted(groups, key=lambda work: order_of(results.run, work))
     labels = labels_of(results)
-    return [_table(results.run, dict(zip(WORK, work, strict=True)), groups[work], labels) for work in names]
+    return [_table(results.run, work, groups[work], labels) for work in names]
 
 
 def legend(found: Iterable[Table]) -> list[tuple[str, str]]:
     """The lines of `LEGEND` whose marks stand in some tables."""
-    rows = [row.cells for table in found for row in table.rows]
-    cells = [cell for row in rows for cell in row]
-    used = {mark for mark, _ in LEGEND if any(mark in cell.text for cell in cells)}
-    used |= {"best"} if any(cell.best for cell in cells) else set()
-    used |= {"struck"} if any(cell.struck for cell in cells) else set()
-    figures = [cell.text for row in rows for cell in row[:-1] if cell.text[:1].isdecimal()]  # the last is the loss
-    used |= {"no ±"} if any("±" not in text for text in figures) else set()
-    return [(mark, text) for mark, text in LEGEND if mark in used]
+    rows = [row.texts for table in found for row in table.rows]
+    texts = [text for row in rows for text in row]
+    used = {mark for mark, _ in LEGEND if any(mark in text.text for text in texts)}
+    used |= {"best"} if any(text.best for text in texts) else set()
+    used |= {"struck"} if any(text.struck for text in texts) else set()
+    figures = [text.text for row in rows for text in row[:-1] if text.text[:1].isdecimal()]  # the last is the loss
+    used |= {"no ±"} if any("±" not in figure for figure in figures) else set()
+    return [(mark, meaning) for mark, meaning in LEGEND if mark in used]
 
 
-def _table(run: Run, work: Mapping[str, Any], records: Sequence[Record], labels: Mapping[Any, str]) -> Table:
-    order = [*run["titles"]["frameworks"]]
-    engines = {engine: cells for engine, cells in grouped(records, ENGINE).items() if all(map(is_there, cells))}
-    names = sorted(engines, key=lambda engine: (place(order, engine[0]), labels[engine]))
-    units = {record["metric"]: record["unit"] for record in records}
+def _table(run: Run, work: Work, records: Sequence[Record], labels: Mapping[Engine, str]) -> Table:
+    order = [*run.titles.frameworks]
+    engines = grouped(records, lambda record: record.engine)
+    installed = [engine for engine, cells in engines.items() if all(map(is_there, cells))]
+    names = sorted(installed, key=lambda engine: (place(order, engine.framework), labels[engine]))
+    units = {record.metric: record.unit for record in records}
     metrics = [*METRICS, *sorted(units.keys() - set(METRICS))]
-    grid = [{record["metric"]: record for record in engines[name]} for name in names]
+    grid = [{record.metric: record for record in engines[name]} for name in names]
     notes = _Notes()
     bests = {metric: _best([line.get(metric) for line in grid]) for metric in metrics}
     rows = [
         Row(
-            platform_of(run["platform"], name[2]),
+            platform_of(run.platform, name.device),
             labels[name],
-            _cells(line, metrics, bests, notes, labels[name]),
+            _texts(line, metrics, bests, notes, labels[name]),
         )
         for name, line in zip(names, grid, strict=True)
     ]
@@ -116,27 +107,27 @@ def _table(run: Run, work: Mapping[str, Any], records: Sequence[Record], labels:
     )
 
 
-def _cells(
+def _texts(
     line: Mapping[str, Record],
     metrics: Sequence[str],
     bests: Mapping[str, set[int]],
     notes: "_Notes",
     label: str,
-) -> tuple[Cell, ...]:
-    cells = []
+) -> tuple[Text, ...]:
+    texts = []
     for metric in metrics:
         record = line.get(metric)
-        cell = Cell(cell_text(record))
+        text = Text(short_text(record))
         if record is not None:
             note = notes.number(label, record)
-            cell = Cell(cell.text, id(record) in bests[metric], is_struck(record), note)
-        cells.append(cell)
+            text = Text(text.text, id(record) in bests[metric], is_struck(record), note)
+        texts.append(text)
     training = line.get("training")
-    loss = Cell(loss_text(training))
-    if training is not None and (loss.text == ABSENT or training["outcome"] == "fail"):
+    loss = Text(loss_text(training))
+    if training is not None and (loss.text == ABSENT or training.outcome is Outcome.FAIL):
         struck = loss.text != ABSENT
         loss = replace(loss, struck=struck, note=notes.number(label, training))
-    return (*cells, loss)
+    return (*texts, loss)
 
 
 def _best(column: Iterable[Record | None]) -> set[int]:
@@ -144,9 +135,9 @@ def _best(column: Iterable[Record | None]) -> set[int]:
     able = [record for record in column if record is not None and competes(record)]
     if len(able) < 2:  # alone, it is not better than anything
         return set()
-    low, high = min((cast("float", r["median"]), cast("list[float]", r["interval"])) for r in able)[1]
-    spans = [(id(record), cast("list[float]", record["interval"])) for record in able]
-    return {name for name, span in spans if span[0] <= high and low <= span[1]}
+    spans = [(record.median, record.interval, id(record)) for record in able if record.interval]
+    _, (low, high), _ = min(spans)
+    return {name for _, span, name in spans if span[0] <= high and low <= span[1]}
 
 
 class _Notes:
@@ -160,8 +151,8 @@ class _Notes:
         if not text:
             return None
         metrics = self._metrics.setdefault((label, text), [])
-        if record["metric"] not in metrics:
-            metrics.append(record["metric"])
+        if record.metric not in metrics:
+            metrics.append(record.metric)
         return [*self._metrics].index((label, text)) + 1
 
     def texts(self) -> tuple[str, ...]:

@@ -5,9 +5,9 @@ from collections.abc import Iterable
 
 from tabulate import tabulate
 
-from pytest_inferena.report.cells import BROKEN, CLOSE, Cell, clean
 from pytest_inferena.report.facts import Fact, run_facts
 from pytest_inferena.report.table import Table, legend, tables
+from pytest_inferena.report.texts import BROKEN, CLOSE, Text, clean
 from pytest_inferena.results import Results
 
 _NARROWEST = 10
@@ -51,10 +51,10 @@ def _fitting(table: Table, width: int, *, dress: bool) -> str:
 
 def _grid(table: Table, names: int | None = None, *, dress: bool = False) -> str:
     """Lay out a table, engines' names at most so wide; a platform that all share is left to the facts."""
-    show = _dressed if dress else _cell
+    show = _dressed if dress else _marked
     shared = len({row.platform for row in table.rows}) == 1
     heads = [head.replace(" (", "\n(") for head in table.columns]
-    rows = [[row.platform, textwrap.fill(row.framework, names or 1000), *map(show, row.cells)] for row in table.rows]
+    rows = [[row.platform, textwrap.fill(row.framework, names or 1000), *map(show, row.texts)] for row in table.rows]
     first = 1 if shared else 0
     alignment = ["left"] * (2 - first) + ["right"] * (len(heads) - 2)
     grid: str = tabulate(
@@ -71,22 +71,22 @@ def _list(table: Table, width: int) -> str:
     lines = []
     for row in table.rows:
         lines.append(_wrapped("", f"{row.framework} on {row.platform}", width))
-        named = zip(table.columns[2:], row.cells, strict=True)
-        lines += [_wrapped(f"  {head}: ", _cell(cell), width) for head, cell in named]
+        named = zip(table.columns[2:], row.texts, strict=True)
+        lines += [_wrapped(f"  {head}: ", _marked(text), width) for head, text in named]
     return "\n".join(lines)
 
 
-def _cell(cell: Cell) -> str:
-    text = cell.text.replace(" %", "%").replace("≈ ", "≈")
-    text = f"({text})" if cell.struck else f"*{text}" if cell.best else text
-    return f"{text}[{cell.note}]" if cell.note else text
+def _marked(text: Text) -> str:
+    shown = text.text.replace(" %", "%").replace("≈ ", "≈")
+    shown = f"({shown})" if text.struck else f"*{shown}" if text.best else shown
+    return f"{shown}[{text.note}]" if text.note else shown
 
 
-def _dressed(cell: Cell) -> str:
+def _dressed(text: Text) -> str:
     """The same in colour; tabulate does not count what makes it."""
-    wrong = cell.struck or cell.text == BROKEN
-    code = "31" if wrong else "1;32" if cell.best else "33" if cell.text.startswith(CLOSE) else ""
-    return f"\x1b[{code}m{_cell(cell)}\x1b[0m" if code else _cell(cell)
+    wrong = text.struck or text.text == BROKEN
+    code = "31" if wrong else "1;32" if text.best else "33" if text.text.startswith(CLOSE) else ""
+    return f"\x1b[{code}m{_marked(text)}\x1b[0m" if code else _marked(text)
 
 
 def _facts(facts: Iterable[Fact], width: int) -> str:

@@ -1,30 +1,14 @@
 """Result files: their types, the journal that grows cell by cell, reading and joining them."""
 
 from pytest_inferena.results.journal import Journal
-from pytest_inferena.results.reading import Results, ResultsError, latest, read, read_all
-from pytest_inferena.results.schema import (
-    KEY,
-    METRICS,
-    OUTCOMES,
-    SCHEMA,
-    Key,
-    Platform,
-    Record,
-    Run,
-    Titles,
-    VerdictFigures,
-    complete_record,
-    complete_run,
-    key_of,
-)
+from pytest_inferena.results.reading import SCHEMA, Results, ResultsError, latest, read, read_all
+from pytest_inferena.results.record import Platform, Record, Run, Titles, VerdictFigures
+from pytest_inferena.results.typed import Fault, plain, typed
 
 __all__ = [
-    "KEY",
-    "METRICS",
-    "OUTCOMES",
     "SCHEMA",
+    "Fault",
     "Journal",
-    "Key",
     "Platform",
     "Record",
     "Results",
@@ -32,10 +16,9 @@ __all__ = [
     "Run",
     "Titles",
     "VerdictFigures",
-    "complete_record",
-    "complete_run",
-    "key_of",
     "latest",
+    "plain",
     "read",
     "read_all",
+    "typed",
 ]

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable
 
-from pytest_inferena.results import SCHEMA, Results
+from pytest_inferena.results import SCHEMA, Results, plain
 
 
 def render(results: Results) -> str:
@@ -18,5 +18,5 @@ def render_all(runs: Iterable[Results]) -> str:
 
 
 def _body(results: Results) -> str:
-    records = ",\n".join(json.dumps(record, allow_nan=False) for record in results.records)
-    return f'"run": {json.dumps(results.run, allow_nan=False)},\n"records": [\n{records}\n]'
+    records = ",\n".join(json.dumps(plain(record), allow_nan=False) for record in results.records)
+    return f'"run": {json.dumps(plain(results.run), allow_nan=False)},\n"records": [\n{records}\n]'

@@ -5,10 +5,11 @@ import os
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
-from pytest_inferena.results.reading import ResultsError, read
-from pytest_inferena.results.schema import SCHEMA, Record, Run, fault, key_of
+from pytest_inferena.results.reading import SCHEMA, ResultsError, parsed_json, read
+from pytest_inferena.results.record import Record, Run
+from pytest_inferena.results.typed import Fault, plain, typed
 
 
 class Journal:
@@ -28,7 +29,7 @@ class Journal:
 
     def __init__(self, path: Path, run: Run) -> None:
         self.path = path
-        head = _line({"schema": SCHEMA, "run": run}, fault("run", run), f"{path}: run")
+        head = _line({"schema": SCHEMA, "run": _checked(run, f"{path}: run")}, f"{path}: run")
         kept = _kept(path, run)
         self._size = len(kept)
         try:
@@ -53,8 +54,8 @@ class Journal:
             ResultsError: The record breaks the schema, or it cannot be written (a full disk).
 
         """
-        where = f"{self.path}: record {'-'.join(str(part) for part in key_of(record))}"
-        self._write(_line(record, fault("record", record), where))
+        where = f"{self.path}: record {record}"
+        self._write(_line(_checked(record, where), where))
 
     def close(self) -> None:
         """Close the file; a second time does nothing."""
@@ -88,22 +89,36 @@ def _kept(path: Path, run: Run) -> bytes:
     if not path.is_file() or not path.stat().st_size:
         return b""
     found = read(path)
-    if found.run["id"] != run["id"]:
+    if found.run.id != run.id:
         raise ResultsError(
-            f"{path}: exists and holds run {found.run['id']}, not {run['id']}; "
+            f"{path}: exists and holds run {found.run.id}, not {run.id}; "
             "name another file with --inferena-results, or move this one away"
         )
     data = path.read_bytes()
+    head = parsed_json(data.partition(b"\n")[0])
+    if not isinstance(head, dict) or "records" in head or head["schema"] != SCHEMA:
+        raise ResultsError(
+            f"{path}: is no journal of schema {SCHEMA}, so no record can be added; "
+            "name another file with --inferena-results"
+        )
     return data[: data.rstrip(b"\n").rfind(b"\n") + 1] if found.warnings else data
 
 
-def _line(value: object, found: str | None, where: str) -> bytes:
+def _checked(value: Record | Run, where: str) -> dict[str, Any]:
+    """What is written, which has to be what can be read."""
+    fields = plain(value)
     try:
-        if found is None:
-            return json.dumps(value, allow_nan=False).encode() + b"\n"
+        typed(type(value), fields)
+    except Fault as fault:
+        raise ResultsError(f"{where}: {fault}") from None
+    return fields
+
+
+def _line(value: object, where: str) -> bytes:
+    try:
+        return json.dumps(value, allow_nan=False).encode() + b"\n"
     except (TypeError, ValueError) as error:
-        found = str(error)
-    raise ResultsError(f"{where}: {found}")
+        raise ResultsError(f"{where}: {error}") from error
 
 
 def _remedy(path: Path, error: OSError) -> str:

@@ -2,9 +2,8 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
 
-from pytest_inferena.results import Record, Results, document, key_of
+from pytest_inferena.results import Record, Results, document
 
 
 def merge(found: Iterable[Results]) -> tuple[list[Results], list[str]]:
@@ -18,7 +17,7 @@ def merge(found: Iterable[Results]) -> tuple[list[Results], list[str]]:
     runs: dict[str, list[Results]] = {}
     conflicts = []
     for results in found:
-        name = results.run["id"]
+        name = results.run.id
         entries = runs.setdefault(name, [])
         rest = list(results.records)
         for entry in entries:
@@ -28,7 +27,7 @@ def merge(found: Iterable[Results]) -> tuple[list[Results], list[str]]:
             if entries:
                 conflicts.append(_conflict(name, entries[0], results, rest))
             entries.append(replace(results, records=tuple(rest)))
-    ordered = sorted(runs.values(), key=lambda entries: entries[0].run["date"])
+    ordered = sorted(runs.values(), key=lambda entries: entries[0].run.date)
     return [entry for entries in ordered for entry in entries], conflicts
 
 
@@ -40,8 +39,8 @@ def render(runs: Iterable[Results]) -> str:
 
 def _join(entries: list[Results], entry: Results, records: Iterable[Record]) -> list[Record]:
     """Add the records whose cells an entry lacks; those that it has otherwise are given back."""
-    known: dict[Any, Record] = {key_of(record): record for record in entry.records}
-    rest = [record for record in records if known.setdefault(key_of(record), record) != record]
+    known = {record.key: record for record in entry.records}
+    rest = [record for record in records if known.setdefault(record.key, record) != record]
     entries[entries.index(entry)] = replace(entry, records=tuple(known.values()))
     return rest
 
@@ -49,6 +48,5 @@ def _join(entries: list[Results], entry: Results, records: Iterable[Record]) -> 
 def _conflict(name: str, first: Results, second: Results, rest: list[Record]) -> str:
     if first.run != second.run:
         return f"run {name} has two headers; both are kept"
-    cell = "-".join(str(part) for part in key_of(rest[0])[:5])
     others = f" and {len(rest) - 1} more" if len(rest) > 1 else ""
-    return f"run {name} has two records of {cell}{others}; both are kept"
+    return f"run {name} has two records of {rest[0]}{others}; both are kept"

@@ -6,7 +6,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pytest_inferena.results.schema import SCHEMA, Record, Run, complete_record, complete_run, fault, key_of
+from pytest_inferena.results.record import Record, Run
+from pytest_inferena.results.typed import Fault, typed
+
+MIGRATIONS: tuple[Callable[[str, dict[str, Any]], dict[str, Any]], ...] = ()
+"""The first brings a "run" or "record" of schema 1, as JSON values, to schema 2; the second to 3; and so on."""
+SCHEMA = 1 + len(MIGRATIONS)
+"""The version that is written; every one before it can be read."""
 
 
 class ResultsError(Exception):
@@ -41,10 +47,10 @@ def read(path: Path) -> Results:
     except OSError as error:
         raise ResultsError(f"{path}: cannot be read: {error.strerror}") from error
     first, *lines = data.split(b"\n")
-    head = _parse(first)
+    head = parsed_json(first)
     if isinstance(head, dict) and "records" not in head:
         return _read_journal(path, head, lines)
-    document = _parse(data)
+    document = parsed_json(data)
     if isinstance(document, dict) and "runs" in document:
         raise ResultsError(f"{path}: holds several runs, which `inferena merge` joined; one is needed here")
     return _document(path, document)
@@ -58,7 +64,7 @@ def read_all(path: Path) -> tuple[Results, ...]:
 
     """
     try:
-        document = _parse(path.read_bytes())
+        document = parsed_json(path.read_bytes())
     except OSError as error:
         raise ResultsError(f"{path}: cannot be read: {error.strerror}") from error
     if not isinstance(document, dict) or "runs" not in document:
@@ -75,7 +81,7 @@ def _document(path: Path, document: Any) -> Results:
     if not isinstance(document, dict) or not isinstance(document.get("records"), list):
         raise ResultsError(f"{path}: holds neither a journal nor a results document of pytest-inferena")
     run = _checked_run(path, document)
-    return Results(run, _latest_of_each(_checked(path, enumerate(document["records"], 1))))
+    return Results(run, _latest_of_each(_checked(path, document["schema"], enumerate(document["records"], 1))))
 
 
 def latest(folder: Path, accept: Callable[[Run], bool]) -> Results | None:
@@ -98,12 +104,12 @@ def latest(folder: Path, accept: Callable[[Run], bool]) -> Results | None:
 def _read_journal(path: Path, head: dict[str, Any], lines: list[bytes]) -> Results:
     run = _checked_run(path, head)
     numbered = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
-    parsed = [(number, _parse(line)) for number, line in numbered]
+    parsed = [(number, parsed_json(line)) for number, line in numbered]
     warnings: tuple[str, ...] = ()
     if parsed and parsed[-1][1] is None:
         number, _ = parsed.pop()
         warnings = (f"{path}: record {number}, the last, is torn and was left out; its cell must run again",)
-    return Results(run, _latest_of_each(_checked(path, parsed)), warnings)
+    return Results(run, _latest_of_each(_checked(path, head["schema"], parsed)), warnings)
 
 
 def _checked_run(path: Path, head: dict[str, Any]) -> Run:
@@ -115,26 +121,35 @@ def _checked_run(path: Path, head: dict[str, Any]) -> Run:
             f"{path}: has schema {schema}, but this pytest-inferena reads up to {SCHEMA}; "
             "update it: pip install --upgrade pytest-inferena"
         )
-    if found := fault("run", head.get("run")):
-        raise ResultsError(f"{path}: run: {found}")
-    return complete_run(head["run"])
+    try:
+        return typed(Run, _migrated(schema, "run", head.get("run")))
+    except Fault as fault:
+        raise ResultsError(f"{path}: run: {fault}") from None
 
 
-def _checked(path: Path, numbered: Iterable[tuple[int, Any]]) -> Iterable[Record]:
+def _checked(path: Path, schema: int, numbered: Iterable[tuple[int, Any]]) -> Iterable[Record]:
     for number, raw in numbered:
         if raw is None:
             raise ResultsError(f"{path}: record {number} is not JSON; remove its line to read the others")
-        if found := fault("record", raw):
-            raise ResultsError(f"{path}: record {number}: {found}")
-        yield complete_record(raw)
+        try:
+            yield typed(Record, _migrated(schema, "record", raw))
+        except Fault as fault:
+            raise ResultsError(f"{path}: record {number}: {fault}") from None
+
+
+def _migrated(schema: int, part: str, raw: Any) -> Any:
+    """What a file of an older schema holds, as the schema of today has it."""
+    for migration in MIGRATIONS[schema - 1 :] if isinstance(raw, dict) else ():
+        raw = migration(part, raw)
+    return raw
 
 
 def _latest_of_each(records: Iterable[Record]) -> tuple[Record, ...]:
-    return tuple({key_of(record): record for record in records}.values())
+    return tuple({record.key: record for record in records}.values())
 
 
-def _parse(data: bytes) -> Any:
-    """Parse JSON; None for whatever is none."""
+def parsed_json(data: bytes) -> Any:
+    """Parse JSON; None for whatever is none, and for nothing."""
     try:
         return json.loads(data.decode("utf-8-sig"))
     except (ValueError, RecursionError):

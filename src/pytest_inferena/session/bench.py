@@ -13,10 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
+from msgspec.structs import replace
 
+from pytest_inferena.cell import Outcome
 from pytest_inferena.processes.client import Launch, Worker, WorkerFailed
 from pytest_inferena.processes.preparer import Preparer
 from pytest_inferena.processes.workload import Workload
+from pytest_inferena.results import Record
 from pytest_inferena.store.cache import lock_folder
 from pytest_inferena.store.kernels import Kernels
 from pytest_inferena.verdict.gate import Verdict, judge
@@ -27,6 +30,7 @@ from pytest_inferena.worker.stats import median_interval
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from pytest_inferena.cell import Cell
     from pytest_inferena.collect.settings import Settings
     from pytest_inferena.collect.target import Target
     from pytest_inferena.engines.framework import Backend, Framework
@@ -60,6 +64,25 @@ class Harness:
         shutil.rmtree(self.scratch, ignore_errors=True)
 
 
+@dataclass
+class Clock:
+    """When a cell had the device, and for how long."""
+
+    started: str = ""
+    wall: float = 0.0
+    """Seconds."""
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        """Runs inside."""
+        self.started = dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds")
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self.wall = round(time.monotonic() - began, 3)
+
+
 class Bench:
     """A target with its worker: the value of the session-scoped fixture that cells share."""
 
@@ -72,27 +95,26 @@ class Bench:
         self.compiled: dict[str, dict[str, Any]] = {}
         self.expanded: Mapping[str, Mapping[str, int]] = {}
 
-    def run(self, metric: str) -> dict[str, Any]:
+    def run(self, cell: Cell) -> Record:
         """Measure and judge one cell; whatever happens becomes its record."""
-        record = self.settings.blank(self.target, metric)
-        record["versions"] = self.target.framework.installed()[0]
         missing = self.target.framework.missing(self.target.backend)
+        clock = Clock()
         try:
-            too_big = self.target.model.too_big(self.target.entry(metric), self.settings.size)
-            if reason := self.target.absent(metric) or too_big:
-                raise WorkerFailed("unsupported", reason)
+            too_big = self.target.model.too_big(cell.entry, cell.size)
+            if reason := self.target.absent(cell.metric) or too_big:
+                raise WorkerFailed(Outcome.UNSUPPORTED, reason)
             if missing:
-                raise WorkerFailed("not_installed", missing)
-            with self.harness.lock(), _timed(record):
-                record |= self._measure(metric)
+                raise WorkerFailed(Outcome.NOT_INSTALLED, missing)
+            with self.harness.lock(), clock.running():
+                record = self._measure(cell)
         except WorkerFailed as failure:
-            record |= {"outcome": failure.outcome, "reason": str(failure)}
-            if failure.outcome != "unsupported":  # then the worker lives on, and what it said is of other cells
-                record["log"] = self.worker.tail() if self.worker else ""
+            record = Record.of(cell, Outcome(failure.outcome), reason=str(failure))
+            if record.outcome is not Outcome.UNSUPPORTED:  # then the worker lives on, and its log is of other cells
+                record = replace(record, log=self.worker.tail() if self.worker else "")
                 self.close()
         if notes := self.harness.preparer.take_notes():
-            record["extra"] = {**record["extra"], "notes": notes}
-        return record | self._provenance()
+            record = replace(record, extra={**record.extra, "notes": notes})
+        return replace(record, started=clock.started, wall=clock.wall, **self._provenance())
 
     def close(self) -> None:
         """End the worker; the next cell starts a fresh one."""
@@ -104,23 +126,22 @@ class Bench:
         self.worker, self.kept, self.compiled = None, None, {}
 
     def _provenance(self) -> dict[str, Any]:
-        known: dict[str, Any] = {}
+        known: dict[str, Any] = {"versions": self.target.framework.installed()[0]}
         if self.prepared is not None:
             known |= {"weights": self.prepared.weights, "hashes": dict(self.prepared.hashes)}
         if self.hello:
             # of an executable, what its exchange files are written with too
             versions = {**self.target.framework.versions, **self.hello["versions"]}
-            known |= {"ran": self.hello["ran"], "versions": versions}
-            known["revision"] = self.hello.get("revision")
+            known |= {"ran": self.hello["ran"], "versions": versions, "revision": self.hello.get("revision")}
         return known
 
-    def _measure(self, metric: str) -> dict[str, Any]:
+    def _measure(self, cell: Cell) -> Record:
         """Outcome, samples and verdict of a cell whose engine is there."""
-        entry = self.target.entry(metric)
+        entry = self.target.entry(cell.metric)
         self.prepared = self.harness.preparer.prepare(self.harness.workload(self.target), self.target)
         if reason := self.prepared.absent.get(entry):
-            raise WorkerFailed("unsupported", reason)
-        compiled = self._compiled(entry, fresh=metric == "compile")
+            raise WorkerFailed(Outcome.UNSUPPORTED, reason)
+        compiled = self._compiled(entry, fresh=cell.metric == "compile")
         extra: dict[str, Any] = {
             "compile_s": compiled["ns"] * NS,
             "entry": entry,
@@ -129,19 +150,19 @@ class Bench:
             "footprint_mib": self.target.framework.footprint(self.target.backend),
         }
         flags: list[str] = []
-        if metric == "compile":
+        if cell.metric == "compile":
             samples = [compiled["ns"] * NS]
         else:
             reply = self._ask("measure", entry=entry, loop=self.settings.loop)
             samples = [ns * NS for ns in reply["ns"]]
             extra |= {key: reply[key] for key in ("cpu_per_wall", "warmups", "steps_per_sample")}
-            flags += _flags(reply, self.settings.threads)
-        verdict = self._judged(entry, metric)
-        figures = {} if self.settings.judges_only else _figures(samples)
-        return {
-            **figures, "outcome": verdict.outcome, "flags": flags, "extra": extra, "verdict": verdict.to_record(),
-            "reason": "" if verdict.outcome == "pass" else verdict.message,
-        }  # fmt: skip
+            flags += _flags(reply, cell.threads)
+        verdict = self._judged(entry, cell)
+        return Record.of(
+            cell, verdict.outcome, flags=tuple(flags), extra=extra, verdict=verdict.figures(),
+            reason="" if verdict.outcome is Outcome.PASS else verdict.message,
+            **({} if self.settings.judges_only else _figures(samples)),
+        )  # fmt: skip
 
     def _compiled(self, entry: str, *, fresh: bool) -> dict[str, Any]:
         """The reply to compiling an entry; for a compile cell always the first of a fresh worker."""
@@ -178,19 +199,18 @@ class Bench:
         deadline = self.settings.deadline(request, self.target.framework.timeouts)
         return self.worker.ask(request, deadline, **fields)
 
-    def _judged(self, entry: str, metric: str) -> Verdict:
+    def _judged(self, entry: str, cell: Cell) -> Verdict:
         """Fetch the tensors of the last step and judge them against golden."""
         assert self.worker is not None  # noqa: S101
         assert self.prepared is not None  # noqa: S101
         file = self.worker.folder / "outputs.safetensors"
         self._ask("outputs", entry=entry, file=str(file))
-        of = "training" if metric == "training" else entry
-        facts = self.prepared.golden[of]
-        golden = GoldenFile(self.prepared.folder / f"golden-{of}.safetensors", facts["none"])
+        facts = self.prepared.golden[cell.entry]
+        golden = GoldenFile(self.prepared.folder / f"golden-{cell.entry}.safetensors", facts["none"])
         try:
-            return judge(golden, facts["tensors"], GoldenFile(file), dtype=self.settings.dtype)
+            return judge(golden, facts["tensors"], GoldenFile(file), dtype=cell.dtype)
         except (OSError, ValueError) as error:
-            raise WorkerFailed("error", f"outputs: {error}") from error
+            raise WorkerFailed(Outcome.ERROR, f"outputs: {error}") from error
         finally:
             file.unlink(missing_ok=True)
 
@@ -215,21 +235,13 @@ def greet(
     Raises:
         WorkerFailed: it cannot.
     """
-    return worker.ask(
+    reply = worker.ask(
         "hello", deadline, protocol=VERSION, backend=backend.name, device=backend.device, threads=threads,
         scratch=str(worker.folder / "scratch"), exchange=str(exchange) if exchange else None,
     )  # fmt: skip
-
-
-@contextlib.contextmanager
-def _timed(record: dict[str, Any]) -> Iterator[None]:
-    """When the cell had the device, and for how long."""
-    record["started"] = dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds")
-    clock = time.monotonic()
-    try:
-        yield
-    finally:
-        record["wall"] = round(time.monotonic() - clock, 3)
+    if not isinstance(revision := reply.get("revision"), str | None):
+        raise WorkerFailed(Outcome.ERROR, f"hello: broke the protocol: 'revision' is no string: {revision!r:.80}")
+    return reply
 
 
 def _flags(reply: Mapping[str, Any], threads: int) -> list[str]:
@@ -240,5 +252,5 @@ def _flags(reply: Mapping[str, Any], threads: int) -> list[str]:
 
 def _figures(samples: list[float]) -> dict[str, Any]:
     """Median, its interval (absent for one sample) and the samples, in seconds."""
-    interval: Mapping[str, Any] = {"interval": list(median_interval(samples)) if len(samples) > 1 else None}
-    return {"median": statistics.median(samples), "unit": "s", "samples": samples, **interval}
+    interval = tuple(median_interval(samples)) if len(samples) > 1 else None
+    return {"median": statistics.median(samples), "samples": tuple(samples), "interval": interval}

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
+from pytest_inferena.results import Record, plain, typed
 from pytest_inferena.session.ledger import replay
 
 if TYPE_CHECKING:
+    from pytest_inferena.cell import Cell
     from pytest_inferena.session.bench import Bench
 
 PROPERTY = "inferena"
 """Under which name a record travels with pytest's report, from whichever process ran the cell."""
-
-SKIPPED = frozenset({"unsupported", "not_installed"})
-JUDGED = frozenset({"pass", "close", "fail"})
 
 
 class Golden:
@@ -29,24 +29,24 @@ class Golden:
 class Measured:
     """What a cell measured; equal to golden if the gate says PASS or CLOSE."""
 
-    def __init__(self, record: dict[str, Any]) -> None:
+    def __init__(self, record: Record) -> None:
         self.record = record
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Golden) and self.record["outcome"] in {"pass", "close"}
+        return isinstance(other, Golden) and self.record.outcome.right
 
     __hash__ = None  # type: ignore[assignment] # compared, never a key
 
     def __repr__(self) -> str:
-        return "-".join(str(self.record[key]) for key in ("model", "framework", "backend", "metric"))
+        return str(self.record)
 
     def explain(self) -> list[str]:
         """Lines for the assertion report: the verdict's figures, and how to run this cell alone."""
-        verdict = self.record["verdict"] or {}
-        lines = [f"{self!r} is not golden", f"FAIL: {self.record['reason']}"]
-        if verdict.get("nrmse") is not None:
-            lines.append(f"{verdict['tensor']}: NRMSE {verdict['nrmse']:.3g}, limit {verdict['limit']:.3g}")
-        return [*lines, f"again: {self.record['command']}"]
+        verdict = self.record.verdict
+        lines = [f"{self!r} is not golden", f"FAIL: {self.record.reason}"]
+        if verdict is not None and verdict.nrmse is not None:
+            lines.append(f"{verdict.tensor}: NRMSE {verdict.nrmse:.3g}, limit {verdict.limit:.3g}")
+        return [*lines, f"again: {self.record.command}"]
 
 
 class CellTest:
@@ -54,8 +54,8 @@ class CellTest:
 
     golden = Golden()
 
-    def __init__(self, item: pytest.Item, bench: Bench, metric: str, done: dict[str, Any] | None) -> None:
-        self.item, self.bench, self.metric, self.done = item, bench, metric, done
+    def __init__(self, item: pytest.Item, bench: Bench, cell: Cell, done: Record | None) -> None:
+        self.item, self.bench, self.cell, self.done = item, bench, cell, done
 
     def measure(self) -> Measured:
         """Measure and judge the cell, or take it from the journal that is resumed.
@@ -63,12 +63,12 @@ class CellTest:
         Skips where the engine is absent or lacks something, fails where it broke; either way the record
         has been attached to the test's report before.
         """
-        again = self.bench.settings.reproduce(self.item.nodeid)
-        record = self.done or self.bench.run(self.metric) | {"command": again}
-        self.item.user_properties.append((PROPERTY, json.dumps(record)))
-        if record["outcome"] in SKIPPED:
-            pytest.skip(record["reason"])
-        if record["outcome"] not in JUDGED:
+        again = self.bench.settings.reproduce(self.cell, self.item.nodeid)
+        record = self.done or replace(self.bench.run(self.cell), command=again)
+        self.item.user_properties.append((PROPERTY, json.dumps(plain(record))))
+        if record.outcome.absent:
+            pytest.skip(record.reason)
+        if record.outcome.broke:
             pytest.fail(_broken(record), pytrace=False)
         return Measured(record)
 
@@ -79,20 +79,17 @@ class CellTest:
             replay(self.item, benchmark, measured.record)
 
 
-def _broken(record: dict[str, Any]) -> str:
-    lines = [f"{record['outcome']}: {record['reason']}", f"again: {record['command']}"]
-    if record["log"].strip():
-        lines += ["the end of the worker's log:", record["log"].rstrip()]
+def _broken(record: Record) -> str:
+    lines = [f"{record.outcome}: {record.reason}", f"again: {record.command}"]
+    if record.log.strip():
+        lines += ["the end of the worker's log:", record.log.rstrip()]
     return "\n".join(lines)
 
 
-def record_of(report: pytest.TestReport) -> dict[str, Any] | None:
+def record_of(report: pytest.TestReport) -> Record | None:
     """The record that a report carries."""
-    for name, value in report.user_properties:
-        if name == PROPERTY:
-            record: dict[str, Any] = json.loads(str(value))
-            return record
-    return None
+    carried = (value for name, value in report.user_properties if name == PROPERTY)
+    return next((typed(Record, json.loads(str(value))) for value in carried), None)
 
 
 def target_of(nodeid: str) -> str:

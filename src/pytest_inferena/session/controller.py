@@ -6,12 +6,13 @@ import datetime as dt
 import importlib.metadata
 import secrets
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
 from pytest_inferena import machine, results
-from pytest_inferena.engines.framework import METRICS
+from pytest_inferena.cell import METRICS, Outcome
 from pytest_inferena.processes.preparer import still_made_of
 from pytest_inferena.processes.workload import Workload
 from pytest_inferena.report import ReportError, ReportTarget, render, terminal, write
@@ -20,12 +21,10 @@ from pytest_inferena.session.plan import history, plan
 from pytest_inferena.session.progress import Live
 
 if TYPE_CHECKING:
+    from pytest_inferena.cell import Cell, Key
     from pytest_inferena.collect.registry import Registry
     from pytest_inferena.collect.settings import Settings
     from pytest_inferena.collect.target import Target
-
-FINISHED = frozenset({"pass", "close", "fail"})
-"""Outcomes that a resumed run does not measure again."""
 
 
 class Session:
@@ -36,9 +35,9 @@ class Session:
         self.controller = not hasattr(config, "workerinput")
         self.folder = Path(config.rootpath) / ".inferena"
         self.run = self._header()
-        self.path = settings.results or self.folder / f"{self.run['id']}.jsonl"
-        self.records: dict[tuple[Any, ...], dict[str, Any]] = {}
-        self.resumed: dict[tuple[Any, ...], dict[str, Any]] = {}
+        self.path = settings.results or self.folder / f"{self.run.id}.jsonl"
+        self.records: dict[Key, results.Record] = {}
+        self.resumed: dict[Key, results.Record] = {}
         self.journal: results.Journal | None = None
         self.troubles: list[str] = []
         self.notes = [engine.note for engine in registry.frameworks.values() if engine.note]
@@ -49,10 +48,9 @@ class Session:
 
     # -- running
 
-    def finished(self, target: Target, metric: str) -> dict[str, Any] | None:
+    def finished(self, cell: Cell) -> results.Record | None:
         """The record of a cell that the resumed journal has."""
-        key = results.key_of(cast("results.Record", self.settings.blank(target, metric)))
-        return self.resumed.get(key)
+        return self.resumed.get(cell.key)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Know what lies ahead, where somebody looks."""
@@ -76,13 +74,12 @@ class Session:
         record = record_of(report) if report.when == "call" else self._lost(report)
         if not self.controller or record is None:
             return
-        self.live.done(report.nodeid, record["outcome"])
-        key = results.key_of(cast("results.Record", record))
-        self.records[key] = record
-        if key not in self.resumed:
+        self.live.done(report.nodeid, record.outcome)
+        self.records[record.key] = record
+        if record.key not in self.resumed:
             self._write(record)
-            self.notes += [note for note in record["extra"].get("notes", ()) if note not in self.notes]
-        self.config.hook.pytest_inferena_record(record=record)
+            self.notes += [note for note in record.extra.get("notes", ()) if note not in self.notes]
+        self.config.hook.pytest_inferena_record(record=results.plain(record))
 
     def pytest_report_teststatus(
         self, report: pytest.TestReport
@@ -91,7 +88,7 @@ class Session:
         if report.when != "call" or not report.passed or hasattr(report, "wasxfail"):
             return None
         record = record_of(report)
-        close = record is not None and record["outcome"] == "close"
+        close = record is not None and record.outcome is Outcome.CLOSE
         return ("close", "c", ("CLOSE", {"yellow": True})) if close else None
 
     @pytest.hookimpl(tryfirst=True)
@@ -125,52 +122,59 @@ class Session:
         for trouble in self.troubles:
             terminalreporter.line(f"inferena: {trouble}", red=True)
 
-    def _lost(self, report: pytest.TestReport) -> dict[str, Any] | None:
+    def _lost(self, report: pytest.TestReport) -> results.Record | None:
         """A record for the cell that took its xdist worker with it; such a report has no phase."""
         target = self.cells.get(target_of(report.nodeid))
         metric = next((name for name in METRICS if f"::test_{name}[" in report.nodeid), None)
         if str(report.when) != "???" or target is None or metric is None:
             return None
-        again = self.settings.reproduce(report.nodeid)
-        told = {"outcome": "crash", "reason": str(report.longrepr), "command": again}
-        return self.settings.blank(target, metric) | told | {"started": self.run["date"]}
+        cell = self.settings.cell(target, metric)
+        return results.Record.of(
+            cell,
+            Outcome.CRASH,
+            reason=str(report.longrepr),
+            command=self.settings.reproduce(cell, report.nodeid),
+            started=self.run.date,
+        )
 
     def gathered(self) -> results.Results:
         """What this session has: measured, and taken over from the journal it resumed."""
         records = {**self.resumed, **self.records}
         order = [*self.registry.models, *self.registry.frameworks, *METRICS]  # under xdist they come as they come
-        names = ("model", "framework", "metric")
-        ranked = sorted(records.values(), key=lambda record: [order.index(record[name]) for name in names])
-        return results.Results(self.run, tuple(cast("results.Record", record) for record in ranked))
+        ranked = sorted(
+            records.values(),
+            key=lambda record: [order.index(name) for name in (record.model, record.framework, record.metric)],
+        )
+        return results.Results(self.run, tuple(ranked))
 
     # -- the journal
 
     def _header(self) -> results.Run:
         now = dt.datetime.now(dt.UTC)
         models, frameworks = self.registry.models, self.registry.frameworks
-        return {
-            "id": f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}",
-            "date": now.isoformat(timespec="seconds"),
-            "commit": machine.commit(Path(self.config.rootpath)),
-            "command": self.settings.command,
-            "platform": machine.describe(),
-            "threads": self.settings.threads,
-            "plugin": importlib.metadata.version("pytest-inferena"),
-            "titles": {
-                "models": {name: model.title for name, model in models.items()},
-                "frameworks": {name: framework.title for name, framework in frameworks.items()},
-                "languages": {name: framework.language for name, framework in frameworks.items()},
-                "units": {name: [model.unit, model.items] for name, model in models.items()},
-            },
-        }
+        return results.Run(
+            id=f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}",
+            date=now.isoformat(timespec="seconds"),
+            commit=machine.commit(Path(self.config.rootpath)),
+            command=self.settings.command,
+            platform=machine.describe(),
+            threads=self.settings.threads,
+            plugin=importlib.metadata.version("pytest-inferena"),
+            titles=results.Titles(
+                models={name: model.title for name, model in models.items()},
+                frameworks={name: framework.title for name, framework in frameworks.items()},
+                languages={name: framework.language for name, framework in frameworks.items()},
+                units={name: (model.unit, model.items) for name, model in models.items()},
+            ),
+        )
 
-    def _write(self, record: dict[str, Any]) -> None:
+    def _write(self, record: results.Record) -> None:
         """Append to the journal; where that fails, go on: the tables come from memory."""
         if self.troubles:
             return
         try:
             self.journal = self.journal or results.Journal(self.path, self.run)
-            self.journal.append(cast("results.Record", record))
+            self.journal.append(record)
         except results.ResultsError as error:
             self.troubles.append(f"{error}; what is measured from here on is only in the tables below")
 
@@ -182,34 +186,30 @@ class Session:
             if named is not None:
                 found = results.read(named) if named.exists() else None
             else:
-                found = results.latest(self.folder, lambda old: old["platform"] == run["platform"])
+                found = results.latest(self.folder, lambda old: old.platform == run.platform)
         except results.ResultsError as error:
             raise pytest.UsageError(f"--inferena-resume: {error}") from error
-        if found is None or found.run["platform"] != run["platform"]:
+        if found is None or found.run.platform != run.platform:
             where = f"no journal of this machine at {named}" if named else "no journal of this machine"
             self.notes.append(f"--inferena-resume: there is {where}, so everything was measured")
             return
         known = {
-            results.key_of(cast("results.Record", self.settings.blank(target, metric))): target
-            for target in self.registry.targets()
-            for metric in METRICS
+            self.settings.cell(target, metric).key: target for target in self.registry.targets() for metric in METRICS
         }
-        for record in found.records:
-            old = cast("dict[str, Any]", record)
-            key = results.key_of(record)
-            if key in known and old["outcome"] in FINISHED and self._still(old, known[key]):
-                self.resumed[key] = old | {"flags": [*(set(old["flags"]) - {"resumed"}), "resumed"]}
+        for old in found.records:
+            if old.key in known and old.outcome.judged and self._still(old, known[old.key]):
+                self.resumed[old.key] = replace(old, flags=(*(set(old.flags) - {"resumed"}), "resumed"))
         self.run = found.run
-        self.path = self.settings.results or self.folder / f"{found.run['id']}.jsonl"
+        self.path = self.settings.results or self.folder / f"{found.run.id}.jsonl"
 
-    def _still(self, record: dict[str, Any], target: Target) -> bool:
+    def _still(self, record: results.Record, target: Target) -> bool:
         """Whether the same model, weights, adapter and versions would be measured today, and not only judged."""
         workload = Workload(target.model, self.settings.size, self.settings.weights)
         versions, _ = target.framework.installed()
         return bool(
-            (record["samples"] or self.settings.judges_only)
-            and record["versions"] == versions
-            and still_made_of(workload, target, record["hashes"])
+            (record.samples or self.settings.judges_only)
+            and record.versions == versions
+            and still_made_of(workload, target, record.hashes)
         )
 
 

@@ -15,13 +15,15 @@ from pytest_benchmark.stats import Metadata
 from xdist.scheduler import LoadScopeScheduling
 
 from pytest_inferena.session.celltest import record_of, target_of
-from pytest_inferena.session.ledger import EXTRA, group_of, params_of
+from pytest_inferena.session.ledger import extra_of, group_of, params_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from collections.abc import Set as AbstractSet
 
     from xdist.scheduler import Scheduling
+
+    from pytest_inferena.results import Record
 
 
 class ByTarget(LoadScopeScheduling):
@@ -68,7 +70,7 @@ class Controller:
         """Rebuild what pytest-benchmark's fixture would have kept."""
         record = record_of(report)
         far = hasattr(report, "node") and report.when == "call" and report.passed
-        if self.benchmarks is not None and far and record is not None and record["samples"]:
+        if self.benchmarks is not None and far and record is not None and record.samples:
             self.benchmarks.benchmarks.append(revive(report.nodeid, record))
 
     @pytest.hookimpl(tryfirst=True)
@@ -78,7 +80,7 @@ class Controller:
             self.benchmarks.benchmarks.sort(key=lambda bench: bench.fullname)
 
 
-def revive(nodeid: str, record: Mapping[str, Any]) -> Metadata:
+def revive(nodeid: str, record: Record) -> Metadata:
     """A result of pytest-benchmark from a record, as the fixture in the worker would have made it."""
     fixture = SimpleNamespace(
         name=nodeid.rpartition("::")[2],
@@ -86,11 +88,11 @@ def revive(nodeid: str, record: Mapping[str, Any]) -> Metadata:
         group=group_of(record),
         param=target_of(nodeid),
         params=params_of(record),
-        extra_info={name: record[name] for name in EXTRA},
+        extra_info=extra_of(record),
         cprofile_stats=None,
         has_error=False,
     )
     made = Metadata(fixture, iterations=1, options={"timer": "replay", "warmup": False})
-    for sample in record["samples"]:
+    for sample in record.samples:
         made.update(sample)
     return made

@@ -6,8 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_inferena.results import plain
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
+
+    from pytest_inferena.results import Record
 
 
 class Replay:
@@ -31,18 +35,22 @@ class Replay:
         return next(self._ticks)
 
 
-EXTRA = ("outcome", "flags", "weights", "ran", "versions", "hashes", "threads")
-"""Fields of a record that ride along as pytest-benchmark's extra_info."""
-
-
-def group_of(record: Mapping[str, Any]) -> str:
+def group_of(record: Record) -> str:
     """What pytest-benchmark compares within: a model and a metric."""
-    return f"{record['model']} {record['metric']}"
+    return f"{record.model} {record.metric}"
 
 
-def params_of(record: Mapping[str, Any]) -> dict[str, str]:
+def params_of(record: Record) -> dict[str, str]:
     """What `--benchmark-group-by=param:framework` and its like can name."""
-    return {name: record[name] for name in ("model", "framework", "backend", "device")}
+    return {
+        "model": record.model, "framework": record.framework, "backend": record.backend, "device": record.device
+    }  # fmt: skip
+
+
+def extra_of(record: Record) -> dict[str, Any]:
+    """What rides along as pytest-benchmark's extra_info, as JSON values."""
+    fields = plain(record)
+    return {name: fields[name] for name in ("outcome", "flags", "weights", "ran", "versions", "hashes", "threads")}
 
 
 def mark(item: pytest.Item) -> None:
@@ -50,18 +58,17 @@ def mark(item: pytest.Item) -> None:
     item.add_marker(pytest.mark.benchmark(timer=Replay(), warmup=False))
 
 
-def replay(item: pytest.Item, benchmark: Any, record: dict[str, Any]) -> None:
+def replay(item: pytest.Item, benchmark: Any, record: Record) -> None:
     """Hand a record's samples to pytest-benchmark, grouped by model and metric."""
     marker = item.get_closest_marker("benchmark")
-    if marker is None or not record["samples"]:
+    if marker is None or not record.samples:
         benchmark.skipped = True  # nothing measured: no row, and no warning of an unused fixture
         return
     benchmark.group = group_of(record)
     benchmark.params = params_of(record)
-    for name in EXTRA:
-        benchmark.extra_info[name] = record[name]
-    marker.kwargs["timer"].load(record["samples"])
-    benchmark.pedantic(lambda: None, rounds=len(record["samples"]))
+    benchmark.extra_info |= extra_of(record)
+    marker.kwargs["timer"].load(record.samples)
+    benchmark.pedantic(lambda: None, rounds=len(record.samples))
 
 
 class NoBenchmark:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from pytest_inferena import results
 from pytest_inferena.collect.selection import metric_of
@@ -15,9 +15,11 @@ if TYPE_CHECKING:
 
     import pytest
 
+    from pytest_inferena.cell import Cell, Key
     from pytest_inferena.collect.settings import Settings
+    from pytest_inferena.collect.target import Target
 
-    Walls = Mapping[tuple[Any, ...], float]
+    Walls = Mapping[Key, float]
 
 UNKNOWN = 30.0
 """Seconds counted for a cell that never ran here; said so wherever it is counted."""
@@ -25,43 +27,39 @@ UNKNOWN = 30.0
 
 def history(folder: Path) -> Walls:
     """Seconds that each cell last took, by its key, from the newest journals of a folder."""
-    walls: dict[tuple[Any, ...], float] = {}
+    walls: dict[Key, float] = {}
     journals = sorted(folder.glob("*.jsonl"), key=lambda path: path.stat().st_mtime_ns)[-20:]
     for path in journals:
         try:
             found = results.read(path)
         except results.ResultsError:
             continue  # a journal that cannot be read takes no part in a guess
-        walls |= {results.key_of(record): record["wall"] for record in found.records}
+        walls |= {record.key: record.wall for record in found.records}
     return walls
 
 
-def cells(items: Iterable[pytest.Item]) -> list[tuple[Any, str, str]]:
-    """(target, metric, node id) of every item that is a cell."""
+def cells(items: Iterable[Any], settings: Settings) -> list[tuple[str, Target, Cell]]:
+    """Node id, target and cell of every item that is a cell."""
+    found = [item for item in items if "cell" in getattr(item, "fixturenames", ())]
+    targets = [item.callspec.params["target"] for item in found]
     return [
-        (cast("Any", item).callspec.params["target"], metric_of(item), item.nodeid)
-        for item in items
-        if "cell" in getattr(item, "fixturenames", ())
+        (item.nodeid, target, settings.cell(target, metric_of(item)))
+        for item, target in zip(found, targets, strict=True)
     ]
-
-
-def seconds(target: Any, metric: str, settings: Settings, walls: Walls) -> float | None:
-    """What a cell took when it last ran."""
-    return walls.get(results.key_of(cast("results.Record", settings.blank(target, metric))))
 
 
 def plan(items: Iterable[pytest.Item], settings: Settings, walls: Walls) -> str:
     """The cells, the minutes and the disk."""
     lines, total, unknown = [], 0.0, 0
     workloads = {}
-    for target, metric, _ in cells(items):
-        took = seconds(target, metric, settings, walls)
+    for _, target, cell in cells(items, settings):
+        took = walls.get(cell.key)
         unknown += took is None
         total += took if took is not None else UNKNOWN
-        too_big = target.model.too_big(target.entry(metric), settings.size)
-        reason = target.absent(metric) or too_big or target.framework.missing(target.backend)
+        too_big = target.model.too_big(cell.entry, cell.size)
+        reason = target.absent(cell.metric) or too_big or target.framework.missing(target.backend)
         known = reason or (f"{took:.0f} s last time" if took is not None else "never ran here")
-        lines.append(f"  {metric:<10} {target.id:<36} {known}")
+        lines.append(f"  {cell.metric:<10} {cell.id:<36} {known}")
         workload = Workload(target.model, settings.size, settings.weights)
         if not reason and Folder(workload).part(BASE, whole=False) is None:
             workloads[workload.key()] = workload

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from pytest_inferena.session.plan import UNKNOWN, cells, seconds
+from pytest_inferena.session.plan import UNKNOWN, cells
 
 if TYPE_CHECKING:
     import pytest
@@ -33,9 +33,8 @@ class Live:
 
     def expect(self, items: list[pytest.Item], walls: Walls) -> None:
         """Take note of the cells that will run."""
-        for target, metric, nodeid in cells(items):
-            took = seconds(target, metric, self.settings, walls)
-            self.ahead[nodeid] = (f"{target.id} {metric}", UNKNOWN if took is None else took)
+        for nodeid, _, cell in cells(items, self.settings):
+            self.ahead[nodeid] = (f"{cell.id} {cell.metric}", walls.get(cell.key, UNKNOWN))
         self.count = len(self.ahead)
 
     def start(self, nodeid: str) -> None:

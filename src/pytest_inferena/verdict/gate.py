@@ -1,43 +1,30 @@
 """The one verdict: whether an engine's tensors are the model's, or another model's.
 
-Every tensor is measured whole, by NRMSE = RMSE(golden, x) / max(RMS(golden), s). The kinds of tensors are outputs,
-the loss and gradients; s is 1e-4 of the largest RMS of the tensor's kind. The measure is relative: zeros score 1 at
-any scale. s is there for gradients that are zero in exact arithmetic: without it every engine would fail on them.
+Every tensor is measured as `scale` says. Its limit follows from how far PyTorch in float32 is off.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 
+from pytest_inferena.cell import Outcome
+from pytest_inferena.results import VerdictFigures
+from pytest_inferena.verdict.scale import FLOORS, denominators, kind, relative
 from pytest_inferena.verdict.tensors import Array, Distance, distance
 
 Tensors: TypeAlias = Mapping[str, Array | None]
 
-SMALLEST = 1e-4  # s, as a share of the largest RMS of the kind
 CLOSE = 1e-2  # the same model at reduced precision lies below
-_FLOORS = {"float32": {"output": 1e-5, "loss": 1e-5, "grad": 1e-4}}
-_SEVERITY = {"pass": 0, "close": 1, "fail": 2}
+_BEST_FIRST = [outcome for outcome in Outcome if outcome.judged]
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """What the gate found; its figures are those of the worst tensor."""
-
-    outcome: str  # "pass", "close" or "fail"
-    tensor: str  # the worst: its NRMSE is the largest, as a multiple of its own limit
-    nrmse: float | None  # None where it could not be computed (missing, wrong shape, not finite)
-    limit: float | None  # the largest NRMSE that passes
-    reference: float | None  # NRMSE of PyTorch float32 eager
-    index: tuple[int, ...] | None  # where the worst tensor is farthest off; () for a scalar
-    tensors: int  # how many were judged
-    loss: float | None  # the engine's, in training
-    loss_golden: float | None
-    message: str  # one sentence with the figures
+class Verdict(VerdictFigures, frozen=True, kw_only=True):
+    """What the gate found. Its figures are those of the worst tensor: its NRMSE is the most times its limit."""
 
     def explain(self) -> list[str]:
         """Lines for pytest's assertion report, the verdict first."""
@@ -56,13 +43,11 @@ class Verdict:
             lines.append(f"loss: {self.loss:.6g} against {self.loss_golden:.6g}: {share}")
         return lines
 
-    def to_record(self) -> dict[str, Any]:
-        """The verdict as JSON values; figures that are not finite are null."""
-        record = asdict(self)
-        for key, value in record.items():
-            if isinstance(value, float) and not math.isfinite(value):
-                record[key] = None
-        return record | {"index": None if self.index is None else list(self.index)}
+    def figures(self) -> VerdictFigures:
+        """The verdict as a record has it: figures that are not finite are none."""
+        fields = {name: getattr(self, name) for name in self.__struct_fields__}
+        infinite = [name for name, value in fields.items() if isinstance(value, float) and not math.isfinite(value)]
+        return VerdictFigures(**fields | dict.fromkeys(infinite))
 
 
 @dataclass(frozen=True)
@@ -85,7 +70,7 @@ class _Weighed:
     """One tensor against its limit."""
 
     finding: _Finding
-    outcome: str
+    outcome: Outcome
     nrmse: float | None = None
     limit: float | None = None
     reference: float | None = None
@@ -94,8 +79,8 @@ class _Weighed:
     def badness(self) -> tuple[int, float]:
         """Orders tensors from best to worst."""
         if self.nrmse is None or self.limit is None:
-            return _SEVERITY[self.outcome], math.inf
-        return _SEVERITY[self.outcome], self.nrmse / self.limit
+            return _BEST_FIRST.index(self.outcome), math.inf
+        return _BEST_FIRST.index(self.outcome), self.nrmse / self.limit
 
 
 def judge(golden: Tensors, reference: Mapping[str, Any], result: Tensors, dtype: str = "float32") -> Verdict:
@@ -110,9 +95,9 @@ def judge(golden: Tensors, reference: Mapping[str, Any], result: Tensors, dtype:
     Raises:
         ValueError: `dtype` is not calibrated, golden is empty or not finite, or the reference is unusable.
     """
-    floors = _FLOORS.get(dtype)
+    floors = FLOORS.get(dtype)
     if floors is None:
-        raise ValueError(f"The gate is not calibrated for {dtype}: ask for one of {', '.join(_FLOORS)}.")
+        raise ValueError(f"The gate is not calibrated for {dtype}: ask for one of {', '.join(FLOORS)}.")
     if not golden:
         raise ValueError("There is nothing to judge: golden has no tensors.")
     known, given = list(golden), set(result)
@@ -124,7 +109,7 @@ def judge(golden: Tensors, reference: Mapping[str, Any], result: Tensors, dtype:
     scales = denominators({finding.name: finding.rms for finding in findings})
     weighed = [_weigh(finding, scales[finding.name], floors) for finding in findings]
     worst = max(weighed, key=lambda one: one.badness)
-    missed = sum(one.outcome != "pass" for one in weighed)
+    missed = sum(one.outcome is not Outcome.PASS for one in weighed)
     return Verdict(
         outcome=worst.outcome,
         tensor=worst.finding.name,
@@ -137,33 +122,6 @@ def judge(golden: Tensors, reference: Mapping[str, Any], result: Tensors, dtype:
         loss_golden=_scalar(golden["loss"]) if "loss" in known else None,
         message=_message(worst, missed, len(weighed)),
     )
-
-
-def denominators(rms: Mapping[str, float]) -> dict[str, float]:
-    """What each tensor's RMSE is divided by: its golden RMS, or s of its kind if that is more."""
-    largest: dict[str, float] = {}
-    for name, value in rms.items():
-        largest[kind(name)] = max(largest.get(kind(name), 0.0), value)
-    return {name: max(value, SMALLEST * largest[kind(name)]) for name, value in rms.items()}
-
-
-def relative(rmse: float, denominator: float) -> float:
-    """NRMSE. It is infinite if golden and all tensors of its kind are zero, and this tensor is not."""
-    if denominator:
-        return rmse / denominator
-    return math.inf if rmse else 0.0
-
-
-def floor(name: str, dtype: str = "float32") -> float:
-    """The NRMSE that always passes, however small PyTorch's own is."""
-    return _FLOORS[dtype][kind(name)]
-
-
-def kind(name: str) -> str:
-    """The kind of a tensor: "output", "loss" or "grad"."""
-    if name.startswith("grad:"):
-        return "grad"
-    return "loss" if name == "loss" else "output"
 
 
 def _measure(name: str, right: Array | None, given: Array | None, reference: Mapping[str, Any], dtype: str) -> _Finding:
@@ -214,7 +172,7 @@ def _equal(name: str, right: Array, given: Array) -> _Finding:
 
 def _weigh(finding: _Finding, denominator: float, floors: Mapping[str, float]) -> _Weighed:
     if finding.problem:
-        return _Weighed(finding, "fail")
+        return _Weighed(finding, Outcome.FAIL)
     nrmse = relative(finding.rmse, denominator)
     reference = finding.reference
     if not finding.reference_is_relative:
@@ -223,7 +181,7 @@ def _weigh(finding: _Finding, denominator: float, floors: Mapping[str, float]) -
         raise ValueError(f"{finding.name} is zero in golden and not in the reference: there is no scale to judge by.")
     multiple = 10 if finding.size < 10 else 3 if finding.size < 1000 else 2
     limit = max(multiple * reference, floors[kind(finding.name)])
-    outcome = "pass" if nrmse <= limit else "close" if nrmse <= CLOSE else "fail"
+    outcome = Outcome.PASS if nrmse <= limit else Outcome.CLOSE if nrmse <= CLOSE else Outcome.FAIL
     return _Weighed(finding, outcome, nrmse, limit, reference)
 
 
@@ -234,10 +192,10 @@ def _message(worst: _Weighed, missed: int, count: int) -> str:
         return f"{finding.name} {finding.problem}{others}"
     figures = f"NRMSE {worst.nrmse:.1e}, limit {worst.limit:.1e}, PyTorch float32 {worst.reference:.1e}"
     text = f"{finding.name} has {figures}"
-    if worst.outcome == "pass":
+    if worst.outcome is Outcome.PASS:
         return text if count == 1 else f"{text}: the worst of {count} tensors"
     where = f", worst at {finding.detail}" if finding.detail else ""
-    meaning = " (the same model at reduced precision)" if worst.outcome == "close" else ""
+    meaning = " (the same model at reduced precision)" if worst.outcome is Outcome.CLOSE else ""
     return f"{text}{meaning}{where}{others}"
 
 

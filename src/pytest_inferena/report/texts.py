@@ -1,13 +1,13 @@
-"""What one cell of a table says: its text, its marks, and the words of its note."""
+"""What a table says of a record: the text, its marks, and the words of its note."""
 
 import math
 import re
 from dataclasses import dataclass
 
+from pytest_inferena.cell import Outcome
 from pytest_inferena.results import Record
 
 _SCALES = {"compile": ("s", 1.0), "inference": ("ms", 1e3), "latency": ("ms", 1e3), "training": ("ms", 1e3)}
-_ABSENT = ("unsupported", "not_installed")
 _DOUBTS = ("few", "threads", "noisy", "implausible")
 
 MISSING = "·"
@@ -19,8 +19,8 @@ PUBLISHED = "°"
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One cell of a table, before any format dresses it.
+class Text:
+    """What a table shows in one place, before any format dresses it.
 
     Attributes:
         text: What it shows.
@@ -73,71 +73,69 @@ def heading(metric: str, unit: str) -> str:
 
 def figure(record: Record) -> str:
     """Write a median in its metric's unit, and half its interval in % where it has one: `232 ±0.8 %`."""
-    median, interval = record["median"], record["interval"]
+    median, interval = record.median, record.interval
     if median is None:
         return ""
-    text = number(median * _SCALES.get(record["metric"], ("", 1.0))[1])
+    text = number(median * _SCALES.get(record.metric, ("", 1.0))[1])
     if interval is None or not median:
         return text
     spread = (interval[1] - interval[0]) / 2 / median * 100
     return f"{text} ±{spread:.{1 if spread < 9.95 else 0}f} %"
 
 
-def cell_text(record: Record | None) -> str:
+def short_text(record: Record | None) -> str:
     """Say in as little as possible what became of a cell."""
     if record is None:
         return MISSING
-    outcome = record["outcome"]
-    if outcome in _ABSENT:
+    outcome = record.outcome
+    if outcome.absent:
         return ABSENT
-    if outcome in ("pass", "close"):
+    if outcome.right:
         shown = figure(record) or "ok"  # judged without timing
-        shown += JOINT if record["extra"].get("entry") == "joint" else ""
-        return f"{CLOSE} {shown}" if outcome == "close" else shown
-    if outcome == "published":
+        shown += JOINT if record.extra.get("entry") == "joint" else ""
+        return f"{CLOSE} {shown}" if outcome is Outcome.CLOSE else shown
+    if outcome is Outcome.PUBLISHED:
         return f"{figure(record) or ABSENT}{PUBLISHED}"
-    return (outcome == "fail" and figure(record)) or BROKEN
+    return (outcome.judged and figure(record)) or BROKEN
 
 
 def is_struck(record: Record) -> bool:
     """Tell whether a figure is there that does not count, because the result is wrong."""
-    return record["outcome"] == "fail" and record["median"] is not None
+    return record.outcome is Outcome.FAIL and record.median is not None
 
 
 def is_there(record: Record) -> bool:
     """Tell whether the engine is installed; one that is not has no row, and is counted below."""
-    return record["outcome"] != "not_installed"
+    return record.outcome is not Outcome.NOT_INSTALLED
 
 
 def competes(record: Record) -> bool:
     """Tell whether a figure can be the best: right, plausible, and with an interval of several samples."""
     return (
-        record["outcome"] in ("pass", "close")
-        and record["median"] is not None
-        and record["interval"] is not None
-        and len(record["samples"]) > 1
-        and "implausible" not in record["flags"]
+        record.outcome.right
+        and record.median is not None
+        and record.interval is not None
+        and len(record.samples) > 1
+        and "implausible" not in record.flags
     )
 
 
 def note_text(record: Record) -> str:
     """Explain whatever is not a plain pass; empty for that."""
     parts = []
-    if record["outcome"] != "pass":
-        verdict = record["verdict"]
-        reason = clean(record["reason"] or (verdict["message"] if verdict else "")) or "no reason was recorded"
-        parts.append(f"{record['outcome'].upper().replace('_', ' ')}: {reason}{_accuracy(record, reason)}")
-    parts += [_doubt(record, flag) for flag in _DOUBTS if flag in record["flags"]]
+    if record.outcome is not Outcome.PASS:
+        verdict = record.verdict
+        reason = clean(record.reason or (verdict.message if verdict else "")) or "no reason was recorded"
+        parts.append(f"{record.outcome.upper().replace('_', ' ')}: {reason}{_accuracy(record, reason)}")
+    parts += [_doubt(record, flag) for flag in _DOUBTS if flag in record.flags]
     return "; ".join(parts)
 
 
 def _doubt(record: Record, flag: str) -> str:
     if flag == "few":
-        return f"few: only {len(record['samples'])} samples"
+        return f"few: only {len(record.samples)} samples"
     if flag == "threads":
-        return (
-            f"threads: {record['extra'].get('cpu_per_wall', 0):.2f} CPUs were busy, the budget is {record['threads']}"
-        )
+        return f"threads: {record.extra.get('cpu_per_wall', 0):.2f} CPUs were busy, the budget is {record.threads}"
     return flag
 
 
@@ -145,16 +143,16 @@ def loss_text(record: Record | None) -> str:
     """Write the framework's own training loss with four decimals."""
     if record is None:
         return MISSING
-    verdict = record["verdict"]
-    if verdict is None or verdict["loss"] is None:
-        return MISSING if record["outcome"] in ("pass", "close") else ABSENT
-    return f"{verdict['loss']:.4f}"
+    verdict = record.verdict
+    if verdict is None or verdict.loss is None:
+        return MISSING if record.outcome.right else ABSENT
+    return f"{verdict.loss:.4f}"
 
 
 def _accuracy(record: Record, reason: str) -> str:
-    verdict = record["verdict"]
-    if verdict is None or verdict["nrmse"] is None or re.search("nrmse", reason, re.IGNORECASE):
+    verdict = record.verdict
+    if verdict is None or verdict.nrmse is None or re.search("nrmse", reason, re.IGNORECASE):
         return ""
-    limit = f" of limit {scientific(verdict['limit'])}" if verdict["limit"] is not None else ""
-    tensor = f" on {clean(verdict['tensor'])}" if verdict["tensor"] else ""
-    return f" (NRMSE {scientific(verdict['nrmse'])}{limit}{tensor})"
+    limit = f" of limit {scientific(verdict.limit)}" if verdict.limit is not None else ""
+    tensor = f" on {clean(verdict.tensor)}" if verdict.tensor else ""
+    return f" (NRMSE {scientific(verdict.nrmse)}{limit}{tensor})"

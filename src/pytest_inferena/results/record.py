@@ -1,0 +1,155 @@
+"""What result files hold: a run's header and its records. The JSON Schema is generated from these types.
+
+The types are msgspec's, which checks what is read and knows JSON Schema. Importing it takes 30 ms beside pytest's 400;
+attrs with cattrs takes 80 and does neither by itself.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self, TypeAlias
+
+from msgspec import Meta, Struct
+from msgspec.structs import asdict
+
+from pytest_inferena.cell import Cell, Count, Outcome
+
+Whole: TypeAlias = Annotated[int, Meta(ge=0)]
+Number: TypeAlias = Whole | Annotated[float, Meta(ge=0)]
+"""A whole number stays one, so that a file is written as it was read."""
+JUDGED = tuple(outcome.value for outcome in Outcome if outcome.judged)
+Others: TypeAlias = dict[str, Any]
+
+
+class Platform(Struct, frozen=True, kw_only=True):
+    """What machine the run was made on."""
+
+    id: str
+    """Name of the kind of machine: CPU model and logical cores, [a-z0-9.-]+."""
+    cpu: str
+    """The CPU's model."""
+    os: str = ""
+    """Operating system and kernel."""
+    memory_mib: Whole | None = None
+    """Main memory; null where the system does not say. Unit: MiB."""
+    devices: tuple[str, ...] = ("cpu",)
+    """cpu, then the GPUs by name, in their driver's order."""
+    driver: str | None = None
+    """Version of the GPU driver; null without one."""
+    python: str = ""
+    """Version of the Python that ran the harness."""
+    others: Others = {}
+
+
+class Titles(Struct, frozen=True, kw_only=True):
+    """Names for display. The order is the order of display."""
+
+    models: dict[str, str] = {}
+    """Title of each model, by name."""
+    frameworks: dict[str, str] = {}
+    """Title of each framework, by name."""
+    languages: dict[str, str] = {}
+    """Language that each framework is called from, by name."""
+    units: dict[str, tuple[str, int]] = {}
+    """What one inference step of each model processes at full size: [unit, items], such as ['token', 128]."""
+    others: Others = {}
+
+
+class Run(Struct, frozen=True, kw_only=True):
+    """What all records of a run share."""
+
+    id: str
+    """Name of the run; unique, and the stem of its journal."""
+    date: str
+    """When it began. ISO 8601, UTC."""
+    commit: str | None = None
+    """Commit of the working tree, with -dirty where it had changes; null without git."""
+    command: str = ""
+    """The command line."""
+    platform: Platform
+    """The machine."""
+    threads: Count
+    """Thread budget of every engine. Unit: threads."""
+    plugin: str = ""
+    """Version of pytest-inferena."""
+    titles: Titles = Titles()
+    """Names for display."""
+    others: Others = {}
+
+
+class VerdictFigures(Struct, frozen=True, kw_only=True):
+    """The gate's figures, of the tensor nearest to its limit or furthest beyond it."""
+
+    outcome: Annotated[Outcome, Meta(extra_json_schema={"enum": JUDGED})]
+    """The gate's answer."""
+    tensor: str | None = None
+    """Name of the tensor: an output, 'loss', or 'grad:PARAMETER'."""
+    nrmse: Number | None = None
+    """Its error against golden, RMSE(golden, x) / max(RMS(golden), s); null where it has none (missing, wrong shape,
+    not finite). Unit: 1."""
+    limit: Number | None = None
+    """The largest NRMSE that passes for this tensor. Unit: 1."""
+    reference: Number | None = None
+    """NRMSE of the reference, the same module run eagerly in the declared dtype. Unit: 1."""
+    index: tuple[Whole, ...] | None = None
+    """Where in the tensor the error is largest."""
+    tensors: Whole | None = None
+    """How many tensors were judged. Unit: tensors."""
+    loss: int | float | None = None
+    """The framework's own training loss; null for other metrics. Unit: 1."""
+    loss_golden: int | float | None = None
+    """The golden training loss; null for other metrics. Unit: 1."""
+    message: str = ""
+    """The finding in a sentence, with figures."""
+    others: Others = {}
+
+    def __post_init__(self) -> None:
+        if self.outcome not in JUDGED:
+            raise ValueError(f"outcome: expected one of {', '.join(map(repr, JUDGED))}, found {str(self.outcome)!r}")
+
+
+class Record(Cell, frozen=True, kw_only=True):
+    """One cell's outcome and figures. A later record of the same key replaces an earlier one."""
+
+    outcome: Outcome
+    """What became of the cell; exactly one. `published` is somebody else's figure, of which nothing was verified."""
+    flags: tuple[str, ...] = ()
+    """Remarks that never change the outcome: few (under 10 samples where more were asked for), threads (more CPU
+    seconds per second than 1.1 times the thread budget), noisy, implausible, resumed."""
+    reason: str = ""
+    """Why the outcome is not pass, in a sentence; empty for pass."""
+    median: Number | None = None
+    """Median of the samples; null where nothing was timed. Unit: seconds."""
+    interval: tuple[Number, Number] | None = None
+    """95 % interval of the median, low and high; null where fewer than two samples. Unit: seconds."""
+    unit: Literal["s"] = "s"
+    """Unit of median, interval and samples."""
+    samples: tuple[Number, ...] = ()
+    """Every raw duration, of one whole step each, in the order of measuring. Unit: seconds."""
+    verdict: VerdictFigures | None = None
+    """What the gate found; null where nothing was judged."""
+    ran: str = ""
+    """What really ran, read from the runtime; empty where nothing ran."""
+    versions: dict[str, str] = {}
+    """Version of each distribution that the engine consists of, by name."""
+    revision: str | None = None
+    """Source revision of the framework, where a version does not name it."""
+    hashes: dict[str, str | None] = {}
+    """SHA-256 of program, weights, inputs and adapter; hexadecimal, null where there was none."""
+    extra: dict[str, Any] = {}
+    """Further figures: entry that ran, compile_s of it (seconds), cpu_per_wall (CPU seconds per second), warmups
+    (steps), steps_per_sample (steps), footprint_mib (MiB), expanded (how many of each operator that the engine lacks),
+    workload (name of what was prepared)."""
+    started: str = ""
+    """When the cell began. ISO 8601, UTC."""
+    wall: Number = 0
+    """How long the cell took, preparation and judging included. Unit: seconds."""
+    command: str = ""
+    """Command that runs this one cell again."""
+    log: str = ""
+    """Tail of the worker's log, at most 4 KiB."""
+    others: Others = {}
+
+    @classmethod
+    def of(cls, cell: Cell, outcome: Outcome, **fields: Any) -> Self:
+        """What became of a cell."""
+        return cls(**asdict(cell), outcome=outcome, **fields)

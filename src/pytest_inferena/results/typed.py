@@ -1,0 +1,165 @@
+"""From JSON values to typed ones and back; what does not fit is told by its field."""
+
+from __future__ import annotations
+
+import math
+import re
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
+
+from msgspec import Struct, ValidationError, convert
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Kind = TypeVar("Kind", bound=Struct)
+
+OTHERS = "others"
+"""The field that keeps what a type does not list, as it came."""
+ANY = "..."
+"""How msgspec names a key of an object in the path to what is wrong."""
+_WORDS = {"int": "integer", "float": "number", "str": "string"}
+"""What JSON calls what msgspec calls by Python's names."""
+
+
+class Fault(ValueError):  # noqa: N818 - what is wrong, in words; readers raise the error that names the file
+    """What a value breaks of its type first, as `field: what is wrong`."""
+
+
+def typed(kind: type[Kind], raw: object) -> Kind:
+    """Check JSON values against a type, and make it of them.
+
+    Raises:
+        Fault: They do not fit, or hold a number that JSON has not.
+    """
+    try:
+        made = convert(_folded(kind, raw), kind)
+    except ValidationError as error:
+        raise Fault(_said(kind, raw, error)) from None
+    if found := not_finite(raw):
+        raise Fault(found)
+    return made
+
+
+def plain(value: Struct) -> dict[str, Any]:
+    """Give the JSON values of a record or header: its fields in their order, then the others."""
+    fields = {name: getattr(value, name) for name in value.__struct_fields__}
+    others: dict[str, Any] = fields.pop(OTHERS, {})
+    return {name: _plain(field) for name, field in fields.items()} | others
+
+
+def not_finite(raw: object) -> str:
+    """Find the first NaN or infinity anywhere: JSON has none, and no table can show one. Empty where all is well."""
+    ahead: list[tuple[str, object]] = [("", raw)]
+    while ahead:
+        field, value = ahead.pop()
+        if isinstance(value, float) and not math.isfinite(value):
+            return f"{field}: is {value}, which JSON has no number for; write null"
+        if isinstance(value, list | tuple):
+            value = dict(enumerate(value))
+        if isinstance(value, dict):
+            inner = [(f"{field}.{name}" if field else str(name), item) for name, item in value.items()]
+            ahead += reversed(inner)
+    return ""
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Struct):
+        return plain(value)
+    if isinstance(value, dict):  # foreign objects may be nested as deep as JSON's reader allows: they stay as they are
+        return {name: list(item) if isinstance(item, tuple) else item for name, item in value.items()}
+    if isinstance(value, tuple):
+        return list(value)
+    return str(value) if isinstance(value, str) else value  # an outcome becomes a plain string
+
+
+@cache
+def parts(kind: type[Struct]) -> dict[str, type[Struct]]:
+    """Fields that hold a type of their own."""
+    hints = get_type_hints(kind).items()
+    inner = [(name, part) for name, hint in hints for part in (hint, *get_args(hint))]
+    return {name: part for name, part in inner if isinstance(part, type) and issubclass(part, Struct)}
+
+
+def _folded(kind: type[Struct], raw: object) -> object:
+    """Put what the type does not list under `others`."""
+    if not isinstance(raw, dict):
+        return raw
+    names, inner = {*kind.__struct_fields__} - {OTHERS}, parts(kind)
+    fields = {name: _folded(inner[name], value) if name in inner else value for name, value in raw.items()}
+    known = {name: value for name, value in fields.items() if name in names}
+    return known | {OTHERS: {name: value for name, value in fields.items() if name not in names}}
+
+
+def _said(kind: type[Struct], raw: object, error: ValidationError) -> str:
+    """Say what msgspec says, in JSON's words, with the field and what is found there."""
+    text, _, path = str(error).partition(" - at `$")
+    steps = _resolved(kind, raw, error, re.findall(r"[^.\[\]`]+|\.{3}", path))
+    where = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps).removeprefix(".")
+    value = _at(raw, steps)
+    if missing := re.fullmatch(r"Object missing required field `(\w+)`", text):
+        return f"{where}.{missing[1]}: is missing".removeprefix(".")
+    if isinstance(value, float) and not math.isfinite(value) and ">=" in text:
+        return not_finite(raw)
+    expected = _expected(kind, steps, text)
+    if expected is None:  # what a type says of itself
+        return f"{where}.{text}".removeprefix(".") if isinstance(value, dict) else f"{where}: {text}"
+    found = f"{len(value)}" if isinstance(value, list | tuple) and "items" in expected else f"{value!r:.40}"
+    named = f" ({type(value).__name__})" if ", got `" in text else ""
+    return f"{where}: expected {expected}, found {found}{named}".removeprefix(": ")
+
+
+def _expected(kind: type[Struct], steps: Sequence[str | int], text: str) -> str | None:
+    if of_type := re.match(r"Expected `([^`]+)`, got `", text):
+        words = [_WORDS.get(word, word) for word in of_type[1].split(" | ")]
+        return " or ".join(word for word in words if word != "integer" or "number" not in words)
+    if least := re.match(r"Expected `\w+` >= (.+)", text):
+        return f"at least {float(least[1]):g}"
+    if length := re.match(r"Expected `array` of length (\d+)", text):
+        return f"{length[1]} items"
+    if text.startswith("Invalid enum value"):
+        return "one of " + ", ".join(repr(str(choice)) for choice in _choices(kind, steps))
+    return None
+
+
+def _choices(kind: type[Struct], steps: Sequence[str | int]) -> Sequence[object]:
+    """What a field can be that has not any value."""
+    *outer, last = map(str, steps)
+    for name in outer:
+        kind = parts(kind)[name]
+    hint = get_type_hints(kind)[last]
+    return get_args(hint) or list(hint)
+
+
+def _resolved(kind: type[Struct], raw: object, error: ValidationError, path: Sequence[str]) -> list[str | int]:
+    """Find the keys that msgspec does not name: alone in its object, the one that is wrong makes the same error."""
+    steps: list[str | int] = []
+    for step in path:
+        if step != ANY:
+            steps.append(int(step) if step.isdecimal() else step)
+            continue
+        inner = _at(raw, steps)
+        steps.append(next(key for key in inner if _fails(kind, _with(raw, steps, {key: inner[key]}), error)))
+    return steps
+
+
+def _fails(kind: type[Struct], raw: object, error: ValidationError) -> bool:
+    try:
+        convert(_folded(kind, raw), kind)
+    except ValidationError as other:
+        return str(other) == str(error)
+    return False
+
+
+def _at(raw: Any, steps: Sequence[str | int]) -> Any:
+    for step in steps:
+        raw = raw[step]
+    return raw
+
+
+def _with(raw: Any, steps: Sequence[str | int], value: object) -> Any:
+    """A copy with something else in one place."""
+    if not steps:
+        return value
+    first, *rest = steps
+    return {**raw, first: _with(raw[first], rest, value)}

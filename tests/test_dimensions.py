@@ -1,0 +1,119 @@
+"""A cell of another dtype, batch or sequence is another cell: by id, by key, in tables, in comparisons.
+
+Nothing prepares them yet, so that the engine here runs the same rows for each of them; all else is as it will be.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_inferena import results
+from pytest_inferena.cell import Cell
+from pytest_inferena.commands import cli
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.projects import Project
+
+CONFTEST = """
+
+from dataclasses import replace
+
+from pytest_inferena.collect.registry import Registry
+
+_usual = Registry.targets
+
+
+def _with_dimensions(self):
+    for target in _usual(self):
+        yield target
+        for dimension in ({"batch": 4}, {"seq": 16}, {"batch": 4, "dtype": "bfloat16"}):
+            yield replace(target, **dimension)
+
+
+Registry.targets = _with_dimensions
+"""
+IDS = ["mlp-fake-numeric", *(f"mlp-fake-numeric-{end}" for end in ("batch4", "seq16", "batch4-bfloat16"))]
+TITLES = ["Tiny MLP", *(f"Tiny MLP, {end}" for end in ("seq 16", "batch 4", "bfloat16, batch 4"))]
+
+
+@pytest.fixture
+def dimensions(project: Project) -> Project:
+    """A project whose model runs in four ways."""
+    project.append("conftest.py", CONFTEST)
+    return project
+
+
+def test_each_has_its_id_key_and_record(dimensions: Project) -> None:
+    """Its test and command are named after it, the journal tells it apart; a dtype without limits is refused."""
+    dimensions.run("-m", "latency")
+    found = results.read(dimensions.journals()[-1]).records
+    alone = [f"pytest 'test_latency.py::test_latency[{name}]' --inferena-threads=1" for name in IDS]
+
+    assert IDS == [record.id for record in found]
+    assert [(None, None, "float32"), (4, None, "float32"), (None, 16, "float32"), (4, None, "bfloat16")] == [
+        (record.batch, record.seq, record.dtype) for record in found
+    ]
+    assert len(IDS) == len({record.key for record in found})
+    assert alone == [record.command for record in found]
+    assert ["pass", "pass", "pass", "error"] == [record.outcome for record in found]
+    assert "The gate is not calibrated for bfloat16" in found[-1].reason
+
+
+def test_each_is_selected_and_resumed_alone(dimensions: Project) -> None:
+    """Its id is enough to run it, and a journal that has it is taken over for it and for no other."""
+    test = f"test_latency.py::test_latency[{IDS[1]}]"
+    dimensions.run(test).assert_outcomes(passed=1)
+    dimensions.run("-m", "latency", "--inferena-resume").assert_outcomes(passed=3, failed=1)
+    lines = [json.loads(line) for line in dimensions.journals()[-1].read_text().splitlines()[1:]]
+
+    assert [4, None, None, 4] == [line["batch"] for line in lines]
+
+
+@pytest.mark.parametrize("format", ["md", "html", "coverage"])
+def test_each_has_its_place_in_a_report(dimensions: Project, format: str) -> None:  # noqa: A002
+    """Figures of different work never share a table or a column."""
+    dimensions.run("-m", "latency", f"--inferena-report={format}:report")
+    page = (dimensions.path / "report").read_text(encoding="utf-8")
+    shown = {"md": "## {}\n", "html": '"title":"{}"', "coverage": "| {} "}[format]
+
+    assert [1] * len(TITLES) == [page.count(shown.format(title)) for title in TITLES]
+
+
+def test_each_is_compared_with_itself(dimensions: Project, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`inferena compare` finds the one that became slower, and says which it is."""
+    dimensions.run("-m", "latency", "--inferena-results=old.jsonl")
+    dimensions.fault(sleep=0.02)
+    slower = f"test_latency.py::test_latency[{IDS[2]}]"
+    dimensions.run(slower, "--inferena-results=slow.jsonl")
+    old, slow = (results.read(dimensions.path / name) for name in ("old.jsonl", "slow.jsonl"))
+    mixed = [*(record for record in old.records if record.id != IDS[2]), *slow.records]
+    with results.Journal(tmp_path / "new.jsonl", slow.run) as journal:
+        for record in mixed:
+            journal.append(record)
+    capsys.readouterr()  # what the runs said
+    code = cli.main(["compare", str(dimensions.path / "old.jsonl"), str(tmp_path / "new.jsonl"), "--json"])
+    changes = {change["cell"]: change["kind"] for change in json.loads(capsys.readouterr().out)}
+
+    assert 1 == code
+    assert changes == {f"{title}, Fake Engine, latency": "same" for title in TITLES} | {
+        "Tiny MLP, seq 16, Fake Engine, latency": "slower"
+    }
+
+
+def test_the_id_names_what_is_not_usual() -> None:
+    """The device is told where it is not in the backend's name, then batch, sequence and dtype."""
+    usual = Cell(model="m", framework="f", backend="b", device="cpu", metric="training", threads=1)
+    fields = {"model": "m", "framework": "f", "backend": "b", "metric": "training", "threads": 2}
+    other = Cell(**fields, device="cuda", dtype="bfloat16", batch=4, seq=16, size="tiny")  # type: ignore[arg-type]
+
+    assert ("m-f-b", "m-f-b-cuda-batch4-seq16-bfloat16") == (usual.id, other.id)
+    assert "m-f-b-training" == str(usual)
+    assert "pytest 'test_x.py::test_x[m-f-b]'" == usual.again("test_x.py::test_x[m-f-b]", "seeded", 1)
+    assert "pytest 'x[m]' --inferena-size=tiny --inferena-weights=hub --inferena-threads=2" == (
+        other.again("x[m]", "hub", 1)
+    )
