@@ -131,8 +131,8 @@ def _hashes_of(kind: str, records: Iterable[Record]) -> list[tuple[str, str]]:
 
 def _missing(records: Iterable[Record]) -> str:
     """Count the engines that are not installed, and backends that installed ones lack; the doctor knows each remedy."""
-    known = {record["framework"] for record in records if is_there(record)}
     missing = {engine_of(record) for record in records if not is_there(record)}
+    known = {record["framework"] for record in records if engine_of(record) not in missing}
     engines = {framework for framework, *_ in missing} - known
     backends = [engine for engine in missing if engine[0] in known]
     counts = (("engine", len(engines)), ("backend", len(backends)))
