@@ -193,6 +193,7 @@ def test_what_is_not_installed_is_counted() -> None:
     lacking = broken("not_installed", "a remedy")
     records = [make_record(), make_record(backend="cuda", **lacking), make_record("latency", backend="cuda", **lacking)]
     others = [make_record(framework=name, backend=back, **lacking) for name in ("zeta", "mu") for back in ("a", "b")]
+    others += [make_record("training", "zeta", backend="a", **broken("unsupported", "it does not train"))]
     (table,) = tables(make_results([*records, *others]))
 
     assert "2 more engines, 1 more backend: inferena doctor" == _fact(table, "Not installed")

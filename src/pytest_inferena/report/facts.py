@@ -131,8 +131,8 @@ def _hashes_of(kind: str, records: Iterable[Record]) -> list[tuple[str, str]]:
 
 def _missing(records: Iterable[Record]) -> str:
     """Count the engines that are not installed, and backends that installed ones lack; the doctor knows each remedy."""
-    known = {record.framework for record in records if is_there(record)}
     missing = {record.engine for record in records if not is_there(record)}
+    known = {record.framework for record in records if record.engine not in missing}
     engines = {engine.framework for engine in missing} - known
     backends = [engine for engine in missing if engine.framework in known]
     counts = (("engine", len(engines)), ("backend", len(backends)))
