@@ -215,3 +215,12 @@ def test_cells_that_never_ran_stand_with_the_others() -> None:
     assert [["Alpha", "Mu"], ["Mu"]] == sorted(
         sorted(row.framework for row in table.rows) for table in tables(make_results([ran, missing, lone]))
     )
+
+
+def test_what_was_expanded_is_told() -> None:
+    """By engine, each operator once; an engine that has all of them is not named."""
+    lacking = make_record("inference", extra={"expanded": {"softmax": 2, "erf": 1}})
+    more = make_record("training", extra={"expanded": {"softmax": 3, "layer_norm": 1}})
+    (table,) = tables(make_results([lacking, more, make_record("inference", "mu", extra={"expanded": {}})]))
+
+    assert "Alpha: erf, layer_norm, softmax" == dict(table.facts)["Expanded"]

@@ -25,6 +25,7 @@ def table_facts(run: Run, records: Sequence[Record], labels: Mapping[Engine, str
         ("Threads", str(records[0].threads)),
         ("Versions", _versions(records, labels)),
         ("Footprint", _footprints(records, labels)),
+        ("Expanded", _expanded(records, labels)),
         ("Hashes", _hashes(records)),
         ("Flags", _flags(records, labels)),
         ("Not installed", _missing(records)),
@@ -105,6 +106,21 @@ def footprint(record: Record) -> float:
 def shown_size(mib: float) -> str:
     """A size to three digits; "" for none."""
     return "" if not mib else f"{mib:.3g} MiB" if mib < 1000 else f"{mib / 1024:.3g} GiB"
+
+
+def _expanded(records: Sequence[Record], labels: Mapping[Engine, str]) -> str:
+    """Which operators were taken apart for each engine, because it lacks them."""
+    engines: dict[str, set[str]] = {}
+    for record in records:
+        if lacking := expanded(record):
+            engines.setdefault(labels[record.engine], set()).update(lacking)
+    return "; ".join(f"{label}: {', '.join(sorted(names))}" for label, names in sorted(engines.items()))
+
+
+def expanded(record: Record) -> Mapping[str, int]:
+    """Operators that were taken apart for its engine, with how many nodes there were of each."""
+    found = record.extra.get("expanded")
+    return found if isinstance(found, Mapping) else {}
 
 
 def _hashes(records: Sequence[Record]) -> str:

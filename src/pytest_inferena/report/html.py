@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_inferena.cell import METRICS
-from pytest_inferena.report.facts import footprint, run_facts, shown_size
+from pytest_inferena.report.facts import expanded, footprint, run_facts, shown_size
 from pytest_inferena.report.names import labels_of, order_of, place, platform_of, title_of, works
 from pytest_inferena.report.texts import clean, competes, display, is_struck, is_there, loss_text, note_text, short_text
 from pytest_inferena.results import Record, Results
@@ -152,6 +152,7 @@ def _cell(which: int, record: Record, history: Sequence[Any], date: str) -> dict
         "Ran": record.ran,
         "Versions": ", ".join(f"{name} {version}" for name, version in record.versions.items()),
         "Footprint": shown_size(footprint(record)),
+        "Expanded": ", ".join(f"{count} {name}" for name, count in expanded(record).items()),
         "Hashes": ", ".join(f"{kind} {name[:8]}" for kind, name in record.hashes.items() if name),
         "Threads": str(record.threads),
         "Weights": record.weights,
