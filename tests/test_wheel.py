@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[1]
+GUIDE = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="session")
@@ -92,10 +93,14 @@ def test_wheels_bring_the_executables_of_engines(python: Path, tmp_path: Path, c
     assert f"{len(built)} passed" in said, said[-3000:]
 
 
-def blocks(language: str) -> list[str]:
-    """The code blocks of CONTRIBUTING in one language, in order."""
-    text = (ROOT / "CONTRIBUTING.md").read_text()
-    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+def block(mark: str) -> str:
+    """The code block of CONTRIBUTING that has a mark in it."""
+    (found,) = (text for text in re.findall(r"```\w+\n(.*?)```", GUIDE, re.DOTALL) if mark in text)
+    return str(found)
+
+
+REGISTERED = "def pytest_inferena_models", "def pytest_inferena_adapters"
+"""Marks of what a conftest.py holds."""
 
 
 def run(python: Path, folder: Path, cache: Path, *arguments: str, **variables: str) -> str:
@@ -110,16 +115,16 @@ def run(python: Path, folder: Path, cache: Path, *arguments: str, **variables: s
 
 def follow_the_recipes(folder: Path) -> None:
     """Write down CONTRIBUTING's model and its engine as they stand; NumPy is what the engine is made of."""
-    model, _, adapter, _ = blocks("python")
     (folder / "my_engine").mkdir(parents=True)
-    (folder / "my_net.py").write_text(model)
+    (folder / "my_net.py").write_text(block("class MyNet"))
     (folder / "my_engine" / "adapter.toml").write_text(engine_toml())
-    (folder / "my_engine" / "adapter.py").write_text(adapter)
+    (folder / "my_engine" / "adapter.py").write_text(block("OPERATORS = {"))
+    (folder / "conftest.py").write_text("".join(map(block, REGISTERED)))
 
 
 def engine_toml() -> str:
     """The recipe's adapter.toml."""
-    return blocks("toml")[1].replace('["my-engine>=1.2,<2"]', '["numpy"]')
+    return block('title = "My Engine"').replace('["my-engine>=1.2,<2"]', '["numpy"]')
 
 
 ALL = (".", "--pyargs", "pytest_inferena.benchmarks", "-k", "my_net", "-m", "my_engine or eager")
@@ -128,8 +133,6 @@ ALL = (".", "--pyargs", "pytest_inferena.benchmarks", "-k", "my_net", "-m", "my_
 def test_the_recipes_work_as_they_stand(python: Path, tmp_path: Path, cache: Path) -> None:
     """CONTRIBUTING's model and engine, written down by following it, give cells that pass, and one that skips."""
     follow_the_recipes(tmp_path)
-    _, register_model, _, register_adapter = blocks("python")
-    (tmp_path / "conftest.py").write_text(register_model + register_adapter)
 
     assert "7 passed, 1 skipped" in (said := run(python, tmp_path, cache, *ALL)), said[-3000:]
 
@@ -138,8 +141,6 @@ def test_the_recipes_work_from_a_checkout(tmp_path: Path, cache: Path) -> None:
     """An editable install, whose benchmarks lie beside `src`, gives the same, by package and by test."""
     assert ROOT / "src" / "pytest_inferena" == Path(pytest_inferena.__file__).parent
     follow_the_recipes(tmp_path)
-    _, register_model, _, register_adapter = blocks("python")
-    (tmp_path / "conftest.py").write_text(register_model + register_adapter)
     one = (".", "--pyargs", "pytest_inferena.benchmarks.test_latency::test_latency[my_net-my_engine-cpu]")
 
     assert "7 passed, 1 skipped" in (said := run(Path(sys.executable), tmp_path, cache, *ALL)), said[-3000:]
@@ -149,10 +150,8 @@ def test_the_recipes_work_from_a_checkout(tmp_path: Path, cache: Path) -> None:
 def test_the_recipe_for_an_executable(python: Path, tmp_path: Path, cache: Path) -> None:
     """The documented worker, without any adapter of Python, gives what the adapter gives."""
     follow_the_recipes(tmp_path)
-    _, register_model, _, register_adapter = blocks("python")
-    (tmp_path / "conftest.py").write_text(register_model + register_adapter)
     (tmp_path / "my_engine" / "adapter.py").unlink()
-    (tmp_path / "my_engine" / "adapter.toml").write_text(blocks("toml")[2] + engine_toml())
+    (tmp_path / "my_engine" / "adapter.toml").write_text(block("executable = ") + engine_toml())
     worker = (ROOT / "docs" / "example_worker.py").read_text()
     executable = tmp_path / "my_engine" / "example_worker.py"
     executable.write_text(worker.replace("/usr/bin/env python3", str(python), 1))
@@ -161,18 +160,33 @@ def test_the_recipe_for_an_executable(python: Path, tmp_path: Path, cache: Path)
     assert "7 passed, 1 skipped" in (said := run(python, tmp_path, cache, *ALL)), said[-3000:]
 
 
+def test_the_recipe_for_an_exchange_file(tmp_path: Path, cache: Path) -> None:
+    """ONNX Runtime, taken on by following the page, gives what the operator table gives."""
+    follow_the_recipes(tmp_path)
+    described = (
+        engine_toml()
+        .replace('["numpy"]', '["onnxruntime", "onnx"]')
+        .replace("training =", "exchange = true\ntraining =")
+    )
+    (tmp_path / "my_engine" / "adapter.toml").write_text(described)
+    (tmp_path / "my_engine" / "adapter.py").write_text(block("InferenceSession("))
+
+    assert "7 passed, 1 skipped" in (said := run(Path(sys.executable), tmp_path, cache, *ALL)), said[-3000:]
+
+
 @pytest.fixture
 def package(python: Path) -> Iterator[Path]:
     """A distribution that registers both by entry points, in the wheel's environment."""
     packages = next(python.parents[1].glob("lib/*/site-packages"))
     folder, metadata = packages / "my_package", packages / "my_package-1.0.dist-info"
     follow_the_recipes(folder)
-    code = re.findall(r"# (def \w+\(\): return .*)", blocks("toml")[0])
+    points = block("[project.entry-points")
+    code = re.findall(r"# (def \w+\(\): return .*)", points)
     (folder / "__init__.py").write_text("\n".join(["from pathlib import Path", *code, ""]))
     metadata.mkdir()
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: my-package\nVersion: 1.0\n")
-    groups = tomllib.loads(blocks("toml")[0])["project"]["entry-points"]
-    lines = [f"[{group}]\n" + "".join(f"{k} = {v}\n" for k, v in points.items()) for group, points in groups.items()]
+    groups = tomllib.loads(points)["project"]["entry-points"]
+    lines = [f"[{group}]\n" + "".join(f"{k} = {v}\n" for k, v in names.items()) for group, names in groups.items()]
     (metadata / "entry_points.txt").write_text("\n".join(lines))
     yield folder
     shutil.rmtree(folder)

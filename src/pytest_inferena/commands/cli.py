@@ -129,7 +129,7 @@ def _doctor(options: argparse.Namespace) -> None:
     for engine in report["frameworks"]:
         versions = ", ".join(f"{name} {version}" for name, version in engine["versions"].items())
         for backend in engine["backends"]:
-            state = f"MISSING: {backend['missing']}" if backend["missing"] else f"ready: {versions}"
+            state = f"MISSING: {backend['missing']}" if backend["missing"] else f"ready: {versions or backend['ran']}"
             print(f"  {engine['title'] + ' (' + backend['name'] + ')':<28} {state}")
     print("\nmodels")
     for model in report["models"]:
