@@ -1,26 +1,30 @@
-"""Reports: each format is a pure function from results to text, and nothing but result files is read."""
+"""Reports: each format is a pure function from results to text, and nothing but result files is read.
+
+Every run of pytest imports this module to read its options; what renders is imported when something is to be rendered.
+"""
 
 import difflib
+import importlib
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from pytest_inferena.report import coverage, csv_, html, markdown, terminal
-from pytest_inferena.results import Results, document
+from pytest_inferena.results import Results
 
 __all__ = ["FORMATS", "ReportError", "ReportTarget", "parse_report_option", "render", "replace_file", "write"]
 
 Format: TypeAlias = Callable[[Results], str]
-FORMATS: dict[str, Format] = {
-    "coverage": coverage.render,
-    "csv": csv_.render,
-    "html": html.render,
-    "json": document.render,
-    "md": markdown.render,
-    "terminal": terminal.render,
+FORMATS = {
+    "coverage": "report.coverage",
+    "csv": "report.csv_",
+    "html": "report.html",
+    "json": "results.document",
+    "md": "report.markdown",
+    "terminal": "report.terminal",
 }
+"""Name → the module whose `render` makes it."""
 _OTHER_NAMES = {"markdown": "md", "htm": "html", "txt": "terminal", "text": "terminal", "term": "terminal"}
 
 
@@ -65,7 +69,9 @@ def render(results: Results, format: str) -> str:  # noqa: A002
         ReportError: The format is unknown.
 
     """
-    return FORMATS[parse_report_option(format.partition(":")[0]).format](results)
+    name = parse_report_option(format.partition(":")[0]).format
+    rendered: Format = importlib.import_module(f"pytest_inferena.{FORMATS[name]}").render
+    return rendered(results)
 
 
 def write(results: Results, targets: Iterable[ReportTarget]) -> None:

@@ -15,7 +15,7 @@ from pytest_inferena import machine, results
 from pytest_inferena.cell import METRICS, Outcome
 from pytest_inferena.processes.preparer import still_made_of
 from pytest_inferena.processes.workload import Workload
-from pytest_inferena.report import ReportError, ReportTarget, render, terminal, write
+from pytest_inferena.report import ReportError, ReportTarget, render, write
 from pytest_inferena.session.celltest import record_of, target_of
 from pytest_inferena.session.plan import history, plan
 from pytest_inferena.session.progress import Live
@@ -109,6 +109,8 @@ class Session:
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Print the tables, and whatever went wrong with files."""
         if self.records:
+            from pytest_inferena.report import terminal
+
             asked = [target for target in self.settings.reports if target.path is None]
             for target in asked or [ReportTarget("terminal", None)]:
                 terminalreporter.section("inferena")
