@@ -1,4 +1,4 @@
-"""A cell is one figure to be had: a model on a framework's backend, by a metric, and what else tells it from others."""
+"""A cell: a model on a framework's backend, measured in one way; its id, its key, and what can become of it."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_inferena.cell import Outcome
 from pytest_inferena.processes.channel import Channel
 from pytest_inferena.worker import protocol
 
@@ -47,7 +48,7 @@ class WorkerFailed(Exception):  # noqa: N818 - becomes an outcome
 
     def __init__(self, outcome: str, message: str) -> None:
         super().__init__(message)
-        self.outcome = outcome
+        self.outcome = Outcome(outcome)
 
 
 @dataclass(frozen=True)

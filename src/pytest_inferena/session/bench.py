@@ -108,7 +108,7 @@ class Bench:
             with self.harness.lock(), clock.running():
                 record = self._measure(cell)
         except WorkerFailed as failure:
-            record = Record.of(cell, Outcome(failure.outcome), reason=str(failure))
+            record = Record.of(cell, failure.outcome, reason=str(failure))
             if record.outcome is not Outcome.UNSUPPORTED:  # then the worker lives on, and its log is of other cells
                 record = replace(record, log=self.worker.tail() if self.worker else "")
                 self.close()
