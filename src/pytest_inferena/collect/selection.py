@@ -27,7 +27,7 @@ def parameters(registry: Registry) -> list[Any]:
     """All targets as pytest parameters, with their ids and markers."""
     return [
         pytest.param(target, id=target.id, marks=[_mark(name) for name in target.marks()])
-        for target in registry.targets()
+        for target in registry.targets
     ]
 
 
