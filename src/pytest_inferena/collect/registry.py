@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import shutil
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,23 +25,24 @@ class Registry:
     models: Mapping[str, Model]
     frameworks: Mapping[str, Framework]
 
-    def targets(self) -> Iterator[Target]:
+    @cached_property
+    def targets(self) -> tuple[Target, ...]:
         """Every model on every backend of every framework, in the order of their registration."""
-        for model in self.models.values():
-            for framework in self.frameworks.values():
-                for backend in framework.backends:
-                    yield Target(model, framework, backend)
+        engines = [(framework, backend) for framework in self.frameworks.values() for backend in framework.backends]
+        return tuple(Target(model, *engine) for model in self.models.values() for engine in engines)
 
     def markers(self) -> dict[str, str]:
         """Every marker with its description; what this project declares, from one list."""
         described: dict[str, str] = {metric: f"cells of the metric {metric}" for metric in METRICS}
         described |= ASKED_FOR
-        for target in self.targets():
-            described.setdefault(target.model.name, f"cells of the model {target.model.title}")
-            described.setdefault(target.framework.name, f"cells of the framework {target.framework.title}")
-            described.setdefault(target.backend.name, f"cells of the backend {target.backend.name}")
-            described.setdefault(target.backend.device, f"cells on the device {target.backend.device}")
-            described.setdefault(target.framework.language, f"frameworks called from {target.framework.language}")
+        for model in self.models.values():
+            described.setdefault(model.name, f"cells of the model {model.title}")
+        for framework in self.frameworks.values():
+            described.setdefault(framework.name, f"cells of the framework {framework.title}")
+            for backend in framework.backends:
+                described.setdefault(backend.name, f"cells of the backend {backend.name}")
+                described.setdefault(backend.device, f"cells on the device {backend.device}")
+            described.setdefault(framework.language, f"frameworks called from {framework.language}")
         return described
 
     def with_interpreters(self, pythons: Mapping[str, str]) -> Registry:

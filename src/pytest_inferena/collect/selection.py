@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pytest_inferena.collect.registry import Registry
 
 _METRICS = frozenset(METRICS)
+_MATTER = _METRICS | ASKED_FOR.keys()
 OPERATORS = {"and", "or", "not", "True", "False", "None"}
 
 
@@ -27,7 +28,7 @@ def parameters(registry: Registry) -> list[Any]:
     """All targets as pytest parameters, with their ids and markers."""
     return [
         pytest.param(target, id=target.id, marks=[_mark(name) for name in target.marks()])
-        for target in registry.targets()
+        for target in registry.targets
     ]
 
 
@@ -81,11 +82,11 @@ def metric_of(item: pytest.Item) -> str:
     Raises:
         pytest.UsageError: it has none, or several.
     """
-    return _metric(item, {mark.name for mark in item.iter_markers()})
+    return _metric(item, _names(item.iter_markers()))
 
 
-def _metric(item: pytest.Item, marks: AbstractSet[str]) -> str:
-    found = marks & _METRICS
+def _metric(item: pytest.Item, names: AbstractSet[str]) -> str:
+    found = names & _METRICS
     if len(found) != 1:
         raise pytest.UsageError(f"{item.nodeid}: a cell's test has exactly one marker of {', '.join(METRICS)}")
     return next(iter(found))
@@ -115,12 +116,17 @@ def arrange(config: pytest.Config, items: list[pytest.Item]) -> None:
 
 
 def _marks(items: Iterable[pytest.Item]) -> dict[pytest.Item, frozenset[str]]:
-    """The names of the markers of every cell; what a file or a class has is looked up once for all of its tests."""
-    above: dict[Any, set[str]] = {}
+    """Every cell with those names of its markers that matter here; what its file has is looked up once."""
+    above: dict[Any, frozenset[str]] = {}
     found = {}
     for item in items:
         if "cell" in getattr(item, "fixturenames", ()):
             if item.parent not in above:
-                above[item.parent] = {mark.name for mark in item.parent.iter_markers()} if item.parent else set()
-            found[item] = frozenset([mark.name for mark in item.own_markers]) | above[item.parent]
+                above[item.parent] = _names(item.parent.iter_markers() if item.parent else ())
+            own = _names(item.own_markers)
+            found[item] = above[item.parent] | own if own else above[item.parent]
     return found
+
+
+def _names(marks: Iterable[pytest.Mark]) -> frozenset[str]:
+    return frozenset([mark.name for mark in marks if mark.name in _MATTER])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from pytest_inferena.cell import DEFAULTS, ENTRIES, METRICS, id_of
@@ -30,7 +31,7 @@ class Target:
     seq: int | None = None
     """None is the model's own, as with `batch`. The registry makes no others, for nothing prepares them yet."""
 
-    @property
+    @cached_property
     def id(self) -> str:
         """The id of its cells, which the metric is no part of."""
         names = self.model.name, self.framework.name, self.backend.name, self.backend.device

@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import packaging.tags
-from filelock import FileLock
 
 from pytest_inferena.store import cache, hashes
 
@@ -121,6 +120,8 @@ def build(folder: Path, name: str, feature: str) -> Build:
         raise CargoError(f"it has no feature {feature}; there are {', '.join(features) or 'none'}")
     if shutil.which("cargo") is None:
         raise CargoError(f"{CARGO} is not on PATH: install it, or 'pip install pytest-{name}'")
+    from filelock import FileLock
+
     root, target = cache.root() / "rust", cache.root() / "cargo"
     root.mkdir(parents=True, exist_ok=True)
     with FileLock(root / "lock"):

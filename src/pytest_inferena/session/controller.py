@@ -13,7 +13,6 @@ from msgspec.structs import replace
 
 from pytest_inferena import machine, results
 from pytest_inferena.cell import METRICS, Outcome
-from pytest_inferena.processes.preparer import still_made_of
 from pytest_inferena.processes.workload import Workload
 from pytest_inferena.report import ReportError, ReportTarget, render, write
 from pytest_inferena.session.celltest import record_of, target_of
@@ -42,7 +41,7 @@ class Session:
         self.troubles: list[str] = []
         self.notes = [engine.note for engine in registry.frameworks.values() if engine.note]
         self.live = Live(config, settings)
-        self.cells = {target.id: target for target in registry.targets()}
+        self.cells = {target.id: target for target in registry.targets}
         if settings.resume:
             self._resume()
 
@@ -196,7 +195,7 @@ class Session:
             self.notes.append(f"--inferena-resume: there is {where}, so everything was measured")
             return
         known = {
-            self.settings.cell(target, metric).key: target for target in self.registry.targets() for metric in METRICS
+            self.settings.cell(target, metric).key: target for target in self.registry.targets for metric in METRICS
         }
         for old in found.records:
             if old.key in known and old.outcome.judged and self._still(old, known[old.key]):
@@ -206,6 +205,8 @@ class Session:
 
     def _still(self, record: results.Record, target: Target) -> bool:
         """Whether the same model, weights, adapter and versions would be measured today, and not only judged."""
+        from pytest_inferena.processes.preparer import still_made_of
+
         workload = Workload(target.model, self.settings.size, self.settings.weights)
         versions, _ = target.framework.installed()
         return bool(

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_inferena import results
 from pytest_inferena.collect.selection import metric_of
-from pytest_inferena.processes.parts import BASE, Folder
 from pytest_inferena.processes.workload import Workload
 
 if TYPE_CHECKING:
@@ -50,6 +49,8 @@ def cells(items: Iterable[Any], settings: Settings) -> list[tuple[str, Target, C
 
 def plan(items: Iterable[pytest.Item], settings: Settings, walls: Walls) -> str:
     """The cells, the minutes and the disk."""
+    from pytest_inferena.processes.parts import BASE, Folder
+
     lines, total, unknown = [], 0.0, 0
     workloads = {}
     for _, target, cell in cells(items, settings):
