@@ -109,6 +109,7 @@ def _elementwise() -> dict[str, Case]:
         "full-scalar": ("full", {"size": [], "fill_value": 3, "dtype": "int64"}),
         "full-flags": ("full", {"size": [2, 3], "fill_value": True, "dtype": "bool"}),
         "expand": ("expand", {"self": X[:, :1], "size": [5, 2, 3, 4]}),
+        "expand-image": ("expand", {"self": IMAGE[:, :1, :, :1], "size": [2, 4, 6, 6]}),
         "expand-row": ("expand", {"self": SQUARE[0], "size": [2, 3, 4]}),
     }
 
@@ -145,6 +146,8 @@ def _indexed() -> dict[str, Case]:
         "index": ("index", {"self": X, "indices": [ints(2, 3, 2)]}),
         "index-inner": ("index", {"self": X, "indices": [None, None, columns]}),
         "index-pairs": ("index", {"self": X, "indices": [rows, columns]}),
+        "index-apart": ("index", {"self": X, "indices": [rows, None, columns]}),
+        "index-negative": ("index", {"self": X, "indices": [None, rows - 1, columns - 3]}),
         "index-grid": ("index", {"self": IMAGE, "indices": [None, None, columns[:, None], rows]}),
         "index_put": ("index_put", {"self": SQUARE, "indices": [rows], "values": SQUARE[:3], "accumulate": True}),
         "index_select": ("index_select", {"self": X, "dim": 1, "index": columns}),
