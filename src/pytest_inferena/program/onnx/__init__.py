@@ -16,6 +16,7 @@ from pytest_inferena.program.onnx.builder import DTYPES, STRETCHES, Builder
 from pytest_inferena.program.onnx.external import external
 from pytest_inferena.store.disk import link
 from pytest_inferena.worker import Unsupported, refuse
+from pytest_inferena.worker.capabilities import has
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,6 +51,9 @@ def written(*lacks: str, **conditions: Conditions) -> Operators:
     """
     known = {*OPERATORS, *STRETCHES}.difference(lacks)
     return {name: {**CONDITIONS.get(name, {}), **conditions.get(name, {})} for name in sorted(known)}
+
+
+WRITTEN = written()
 
 
 def to_onnx(
@@ -132,11 +136,10 @@ def _write(builder: Builder, node: Node, model: str) -> None:
     if node.operator in STRETCHES:
         builder.wait(node)
         return
-    rule = OPERATORS.get(node.operator)
-    where = f"node {node.name} of {model}.{builder.entry.name}"
-    if rule is None:
+    if not has(WRITTEN, node, builder.entry.specs):
+        where = f"node {node.name} of {model}.{builder.entry.name}"
         raise Unsupported(f"unsupported operator aten.{node.operator}, {where}: the ONNX table lacks it")
-    results = rule(builder, *node.arguments.values())
+    results = OPERATORS[node.operator](builder, *node.arguments.values())
     for spec, name in zip(node.outputs, (results,) if isinstance(results, str) else results, strict=True):
         builder.bind(spec.name, name)
 
