@@ -24,7 +24,8 @@ from tests.zoo import model
 
 from pytest_inferena.engines.framework import Framework
 from pytest_inferena.program.expand import expand
-from pytest_inferena.worker import Program, Setup, Unsupported
+from pytest_inferena.worker import Adapter, Program, Setup, Unsupported
+from pytest_inferena.worker.capabilities import require
 from pytest_inferena.worker.channels_last import ANCHORS
 from pytest_inferena.worker.loading import load_adapter
 
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from pytest_inferena.worker import Adapter, Entry
+    from pytest_inferena.worker import Entry
 
     Way: TypeAlias = Adapter | Exchanging | Outside
 
@@ -92,8 +93,6 @@ CRATE_LACKS = (
     *("cross_entropy_loss-each", "cross_entropy_loss-smooth", "cross_entropy_loss-weights"),
 )
 """What the crate that engines in Rust share does not read, or not in that way."""
-ONNX_LACKS = ("slice_scatter-step", *(f"cross_entropy_loss-{kind}" for kind in ("each", "smooth", "sum", "weights")))
-"""What the table lacks that writes ONNX."""
 LUMINAL_LACKS = (
     *CRATE_LACKS,
     *("erf", "log1p", "pow-root", "pow-tensor", "pow-base", "where", "where-number", "where-number-first"),
@@ -107,8 +106,8 @@ LUMINAL_LACKS = (
     *("scaled_dot_product_attention-groups-mask", "scaled_dot_product_attention-groups-bias"),
     *("cross_entropy_loss", "cross_entropy_loss-sum", "cross_entropy_loss-ignored", "mse_loss-1", "mse_loss-2"),
 )
-RTEN_LACKS = (*ONNX_LACKS, "bitwise_and-integers", "bitwise_or-integers", "bitwise_not-integers", "max_pool2d-spread",
-              "max_pool2d_with_indices", "native_layer_norm")  # fmt: skip
+RTEN_LACKS = ("bitwise_and-integers", "bitwise_or-integers", "bitwise_not-integers")
+"""Bits of integers, which arithmetic does not reach."""
 MEGANEURA_LACKS = (
     *CRATE_LACKS,
     *(f"{name}-{kind}" for name in ("add", "sub", "mul") for kind in ("integer", "integers")),
@@ -128,7 +127,7 @@ ENGINES = (
     Engine("luminal", "cpu", frozenset(LUMINAL_LACKS), zoo=False),
     Engine("meganeura", "vulkan", frozenset(MEGANEURA_LACKS), zoo=False, forward_only=frozenset({"max_pool2d"})),
     Engine("mlx", "cpu", env=(("MLX_DISABLE_COMPILE", "1"),)),  # it would run g++ for every few operators
-    Engine("openvino", "cpu", frozenset({*ONNX_LACKS, "pad-circular"})),
+    Engine("openvino", "cpu"),
     Engine("rten", "cpu", frozenset(RTEN_LACKS)),
     Engine("tinygrad", "cpu", frozenset({"floor_divide-floats"}), together=True, zoo=False, few_gradients=True,
            env=(("PARALLEL", "0"),)),
@@ -196,6 +195,8 @@ def _computed(adapter: Way, entry: Entry, parameters: Mapping[str, Tensor]) -> M
     if adapter.operators is not None:
         arrays, entry = entry.arrays("inputs"), entry_of(expand(entry, adapter.operators)[0], entry.name)
         entry._arrays["inputs"] = arrays
+        if isinstance(adapter, Adapter):  # as the worker does; the others have a table of their own
+            require(adapter.operators, entry)
     specs = {name: spec(name, value) for name, value in parameters.items()}
     trainable = frozenset(name for name, value in parameters.items() if value.requires_grad)
     program = Program(adapter.setup.scratch, "small", specs, trainable)

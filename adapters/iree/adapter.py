@@ -18,13 +18,13 @@ from iree.compiler.extras.onnx_importer import ModelInfo
 from iree.compiler.ir import Context
 from iree.compiler.tools.import_onnx.importer_externalization_overrides import IREENodeImporter, ParamData
 
-from pytest_inferena import Exchange, Unsupported
+from pytest_inferena import Exchange, Lazily, Unsupported
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from pytest_inferena import Entry, Program
+    from pytest_inferena import Entry, Operators, Program
 
 DRIVER = "local-task"
 FLAGS = (
@@ -46,15 +46,24 @@ LACKS = re.compile(r"failed to legalize operation '([\w.]+)'[^\n]*(?:\n[^\n]*?\"
 """What iree-compile says of an operator that it has no lowering for, and the line of it that follows."""
 
 
+def table() -> Operators:
+    """What the ONNX table writes, less those that IREE fuses better from small ones, or has no importer for."""
+    from pytest_inferena.program.onnx import written
+
+    return written("gelu", "rms_norm", "rotary_embedding", "scaled_dot_product_attention")
+
+
 class Adapter(Exchange):
     """Compiling is importing, iree-compile, and loading the module, which reads the weights."""
 
+    operators = Lazily(table)
+
     @classmethod
     def prepare(cls, program: Program, folder: Path) -> None:
-        """Write ENTRY.onnx, spelled by small operators: the compiler fuses by itself."""
+        """Write ENTRY.onnx."""
         from pytest_inferena.program.onnx import write_entries
 
-        write_entries(program, folder, fused=frozenset({"LayerNormalization"}))
+        write_entries(program, folder)
 
     def load(self, program: Program, weights: Mapping[str, np.ndarray[Any, Any]]) -> None:
         """Make the device; modules read the weights when they are loaded."""

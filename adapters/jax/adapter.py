@@ -11,7 +11,7 @@ import numpy as np
 from jax import lax
 
 from pytest_inferena import Adapter as Base
-from pytest_inferena import Unsupported, evaluate
+from pytest_inferena import evaluate
 
 from . import windows
 
@@ -23,50 +23,6 @@ if TYPE_CHECKING:
     from pytest_inferena import Entry, Operators, Program
 
 jax.config.update("jax_enable_x64", val=False)
-
-
-def channels(values: Array, like: Array) -> Array:
-    """A vector over channels, shaped to broadcast over (B, C, …)."""
-    return values.reshape(1, -1, *(1,) * (like.ndim - 2))
-
-
-def batch_norm(x: Array, weight: Array, bias: Array, mean: Array, var: Array, eps: float) -> Array:
-    """On stored statistics."""
-    scale = weight * lax.rsqrt(var + eps)
-    return x * channels(scale, x) + channels(bias - mean * scale, x)
-
-
-def normalized(x: Array, axes: tuple[int, ...], eps: float) -> Array:
-    """To zero mean and unit variance over axes."""
-    centred = x - x.mean(axes, keepdims=True)
-    return centred * lax.rsqrt(jnp.square(centred).mean(axes, keepdims=True) + eps)
-
-
-def layer_norm(x: Array, shape: list[int], weight: Array | None, bias: Array | None, eps: float) -> Array:
-    """Over the last dimensions."""
-    result = normalized(x, tuple(range(-len(shape), 0)), eps)
-    result = result if weight is None else result * weight
-    return result if bias is None else result + bias
-
-
-def group_norm(x: Array, groups: int, weight: Array | None, bias: Array | None, eps: float) -> Array:
-    """Over groups of channels of (B, C, …)."""
-    grouped = x.reshape(x.shape[0], groups, -1)
-    result = normalized(grouped, (2,), eps).reshape(x.shape)
-    result = result if weight is None else result * channels(weight, x)
-    return result if bias is None else result + channels(bias, x)
-
-
-def rms_norm(x: Array, shape: list[int], weight: Array, eps: float) -> Array:
-    """Over the last dimensions."""
-    axes = tuple(range(-len(shape), 0))
-    return x * lax.rsqrt(jnp.square(x).mean(axes, keepdims=True) + eps) * weight
-
-
-def rotary_embedding(x: Array, cos: Array, sin: Array) -> Array:
-    """Rotate pairs (i, i + half) of (B, H, S, D) by tables (S, D / 2)."""
-    first, second = jnp.split(x, 2, -1)
-    return jnp.concatenate((first * cos - second * sin, second * cos + first * sin), -1)
 
 
 def attention(
@@ -90,62 +46,21 @@ def attention(
     return result.swapaxes(1, 2)
 
 
-def cross_entropy_loss(
-    x: Array, target: Array, weight: Array | None, reduction: int, ignore_index: int, smoothing: float
-) -> Array:
-    """Of (N, classes) and class numbers (N,)."""
-    if x.ndim != 2 or target.ndim != 1:
-        raise Unsupported(f"cross_entropy_loss of {x.ndim} and {target.ndim} dimensions")
-    kept = target != ignore_index
-    classes = jnp.where(kept, target, 0)
-    total = jax.nn.logsumexp(x, 1)
-    share = kept if weight is None else jnp.where(kept, jnp.asarray(weight)[classes], 0)
-    losses = (total - jnp.take_along_axis(x, classes[:, None], 1)[:, 0]) * share
-    if smoothing:
-        every = (total[:, None] - x) * (1 if weight is None else weight)
-        losses = losses * (1 - smoothing) + jnp.where(kept, every.mean(1), 0) * smoothing
-    if reduction == 0:
-        return losses
-    return losses.sum() / (share.sum() if reduction == 1 else 1)
-
-
-def slice_scatter(x: Array, values: Array, dim: int, start: int, end: int, step: int) -> Array:
-    """A copy of x with `values` in place of a slice."""
-    return jnp.asarray(x).at[(slice(None),) * dim + (slice(start, end, step),)].set(values)
-
-
-def mse_loss(x: Array, target: Array, reduction: int) -> Array:
-    """The mean, the sum or each square."""
-    squares = jnp.square(x - target)
-    return (lambda y: y, jnp.mean, jnp.sum)[reduction](squares)
-
-
-def linear(x: Array, weight: Array, bias: Array | None) -> Array:
-    """Weights (out, in). All rows in one matrix: the gradient of the weights is then a plain product, and faster."""
-    result = x.reshape(-1, x.shape[-1]) @ weight.T
-    result = result if bias is None else result + bias
-    return result.reshape(*x.shape[:-1], weight.shape[0])
-
-
 NUMPY = (
     "abs bitwise_and bitwise_not bitwise_or cos cumsum exp floor_divide full log log1p logical_and logical_not "
-    "logical_or matmul maximum minimum roll sin sqrt tanh where"
+    "logical_or matmul maximum minimum sin sqrt tanh where"
 )
 """Operators that jax.numpy has under the same name."""
 
 OPERATORS: dict[str, Callable[..., Any]] = {
     **{name: getattr(operator, name) for name in ("add", "sub", "mul", "eq", "ne", "lt", "le", "gt", "ge")},
     **{name: getattr(jnp, name) for name in NUMPY.split()},
-    "adaptive_avg_pool1d": windows.adaptive_avg_pool,
-    "adaptive_avg_pool2d": windows.adaptive_avg_pool,
     "amax": lambda x, dims, keepdim: x.max(tuple(dims), keepdims=keepdim),
     "avg_pool2d": windows.avg_pool2d,
     "cat": jnp.concatenate,
     "clamp": jnp.clip,
     "conv1d": windows.convolution(1),
     "conv2d": windows.convolution(2),
-    "batch_norm": batch_norm,
-    "cross_entropy_loss": cross_entropy_loss,
     "detach": lax.stop_gradient,
     "div": lambda a, b: a / b,
     "embedding": lambda weight, indices: jnp.asarray(weight)[indices],
@@ -153,33 +68,23 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "expand": jnp.broadcast_to,
     "gather": lambda x, dim, index: jnp.take_along_axis(x, index, dim),
     "gelu": lambda x, approximate: jax.nn.gelu(x, approximate=approximate == "tanh"),
-    "group_norm": group_norm,
-    "index": lambda x, indices: jnp.asarray(x)[tuple(slice(None) if index is None else index for index in indices)],
     "index_select": lambda x, dim, index: jnp.take(x, index, dim),
-    "layer_norm": layer_norm,
-    "linear": linear,
     "log_softmax": jax.nn.log_softmax,
     "max_pool2d": windows.max_pool2d,
     "mean": lambda x, dims, keepdim: x.mean(tuple(dims), keepdims=keepdim),
-    "mse_loss": mse_loss,
     "neg": jnp.negative,
-    "pad": windows.pad,
     "permute": jnp.transpose,
     "pow": lambda a, b: a**b,
     "relu": jax.nn.relu,
     "reshape": jnp.reshape,
-    "rms_norm": rms_norm,
-    "rotary_embedding": rotary_embedding,
     "rsqrt": lax.rsqrt,
     "scaled_dot_product_attention": attention,
     "sigmoid": jax.nn.sigmoid,
     "silu": jax.nn.silu,
     "slice": lambda x, dim, start, end, step: lax.slice_in_dim(x, start, end, step, dim),
-    "slice_scatter": slice_scatter,
     "softmax": jax.nn.softmax,
     "sum": lambda x, dims, keepdim: x.sum(tuple(dims), keepdims=keepdim),
     "to": lambda x, dtype: x.astype(dtype),
-    "upsample_nearest2d": windows.upsample_nearest2d,
 }
 
 

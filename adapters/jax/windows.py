@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from pytest_inferena.worker.windows import counts, nearest, overhang, shares
+from pytest_inferena.worker.windows import counts, overhang
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,27 +79,3 @@ def avg_pool2d(
         return total / divisor_override
     cells = (counts(*sizes, ceil_mode=ceil_mode, count_include_pad=count_include_pad) for sizes in settings)
     return total / np.outer(*cells)
-
-
-def adaptive_avg_pool(x: Array, size: list[int]) -> Array:
-    """Over the last dimensions, to `size`, which need not divide them."""
-    for axis, length in enumerate(size, x.ndim - len(size)):
-        x = jnp.moveaxis(jnp.moveaxis(x, axis, -1) @ shares(x.shape[axis], length).T, -1, axis)
-    return x
-
-
-def upsample_nearest2d(x: Array, size: list[int]) -> Array:
-    """To (B, C, *size)."""
-    for axis, length in enumerate(size, 2):
-        before = x.shape[axis]
-        whole = length % before == 0
-        x = x.repeat(length // before, axis) if whole else x.take(np.array(nearest(before, length)), axis)
-    return x
-
-
-def pad(x: Array, sizes: list[int], mode: str, value: float | None) -> Array:
-    """`sizes` has two numbers for each dimension, the last one first."""
-    del value  # of constant padding, which is `cat`
-    pairs = list(zip(sizes[::2], sizes[1::2], strict=True))[::-1]
-    modes = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
-    return jnp.pad(x, [(0, 0)] * (x.ndim - len(pairs)) + pairs, mode=modes[mode])

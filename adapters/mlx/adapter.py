@@ -7,7 +7,7 @@ import importlib.metadata
 import operator
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from pytest_inferena.worker.channels_last import CONVOLUTIONS, channels_last
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from pytest_inferena import Entry, Program, Setup
+    from pytest_inferena import Entry, Operators, Program, Setup
     from pytest_inferena.worker.channels_last import ChannelsLast
 
 
@@ -73,18 +73,6 @@ def rms_norm(x: array, shape: list[int], weight: array, eps: float) -> array:
     return mx.fast.rms_norm(x.reshape(*x.shape[: -len(shape)], -1), weight.reshape(-1), eps).reshape(x.shape)
 
 
-def batch_norm(x: array, weight: array, bias: array, mean: array, var: array, eps: float) -> array:
-    """Of (B, C, …), on stored statistics."""
-    result: array = mx.moveaxis(windows.batch_norm(mx.moveaxis(x, 1, -1), weight, bias, mean, var, eps), -1, 1)
-    return result
-
-
-def rotary_embedding(x: array, cos: array, sin: array) -> array:
-    """Pairs (i, i + half) of (B, H, S, D) by tables (S, D / 2); mx.fast.rope makes its own, by its own rounding."""
-    first, second = mx.split(x, 2, -1)
-    return mx.concatenate([first * cos - second * sin, second * cos + first * sin], -1)
-
-
 def attention(
     query: array, key: array, value: array, mask: array | None, is_causal: bool, scale: float, enable_gqa: bool
 ) -> array:
@@ -97,53 +85,9 @@ def attention(
     return mx.fast.scaled_dot_product_attention(query, key, value, scale=scale, mask=given)
 
 
-def gelu(x: array, approximate: str) -> array:
-    """As mlx.nn has it."""
-    if approximate == "tanh":
-        return 0.5 * x * (1 + mx.tanh((2 / np.pi) ** 0.5 * (x + 0.044715 * x**3)))
-    return x * (1 + mx.erf(x / 2**0.5)) / 2
-
-
-def cross_entropy_loss(
-    x: array, target: array, weight: array | None, reduction: int, ignore_index: int, smoothing: float
-) -> array:
-    """Of (N, classes) and class numbers (N,)."""
-    if x.ndim != 2 or target.ndim != 1:
-        raise Unsupported(f"cross_entropy_loss of {x.ndim} and {target.ndim} dimensions")
-    kept = target != ignore_index
-    classes = mx.where(kept, target, 0)
-    total = mx.logsumexp(x, 1)
-    share = kept.astype(x.dtype) if weight is None else mx.where(kept, weight[classes], 0)
-    losses = (total - mx.take_along_axis(x, classes[:, None], 1)[:, 0]) * share
-    if smoothing:
-        every = (total[:, None] - x) * (1 if weight is None else weight)
-        losses = losses * (1 - smoothing) + mx.where(kept, every.mean(1), 0) * smoothing
-    if reduction == 0:
-        return losses
-    return losses.sum() / (share.sum() if reduction == 1 else 1)
-
-
-def mse_loss(x: array, target: array, reduction: int) -> array:
-    """The mean, the sum or each square."""
-    squares = mx.square(x - target)
-    return (lambda y: y, mx.mean, mx.sum)[reduction](squares)
-
-
-def index(x: array, indices: list[array | None]) -> array:
-    """As NumPy."""
-    return x[tuple(slice(None) if at is None else at for at in indices)]
-
-
 def cut(x: array, dim: int, start: int, end: int, step: int) -> array:
     """A slice."""
     return x[(slice(None),) * dim + (slice(start, end, step),)]
-
-
-def slice_scatter(x: array, values: array, dim: int, start: int, end: int, step: int) -> array:
-    """A copy of x with `values` in place of a slice."""
-    copy = mx.array(x)
-    copy[(slice(None),) * dim + (slice(start, end, step),)] = values
-    return copy
 
 
 def cast(x: array, dtype: str) -> array:
@@ -163,12 +107,7 @@ SAME = (
 OPERATORS: dict[str, Callable[..., Any]] = {
     **{name: getattr(operator, name) for name in ("add", "sub", "mul", "eq", "ne", "lt", "le", "gt", "ge", "neg")},
     **{name: getattr(mx, name) for name in SAME.split()},
-    "adaptive_avg_pool1d": windows.adaptive_avg_pool(2),
-    "adaptive_avg_pool2d_channels_last": windows.adaptive_avg_pool(1),
     "amax": lambda x, dims, keepdim: mx.max(x, dims, keepdims=keepdim),
-    "avg_pool2d_channels_last": windows.avg_pool2d,
-    "batch_norm": batch_norm,
-    "batch_norm_channels_last": windows.batch_norm,
     "bitwise_and": operator.and_,
     "bitwise_not": lambda x: mx.logical_not(x) if x.dtype == mx.bool_ else ~x,
     "bitwise_or": operator.or_,
@@ -176,7 +115,6 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "clamp": mx.clip,
     "conv1d_channels_last": windows.convolution,
     "conv2d_channels_last": windows.convolution,
-    "cross_entropy_loss": cross_entropy_loss,
     "cumsum": lambda x, dim: mx.cumsum(x, axis=dim),
     "detach": mx.stop_gradient,
     "div": operator.truediv,
@@ -184,33 +122,21 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "expand": mx.broadcast_to,
     "full": lambda size, value, dtype: mx.full(size, value, dtype=DTYPES[dtype]),
     "gather": lambda x, dim, index: mx.take_along_axis(x, index, dim),
-    "gelu": gelu,
-    "group_norm": windows.group_norm_first,
-    "group_norm_channels_last": windows.group_norm,
-    "index": index,
     "index_select": lambda x, dim, index: mx.take(x, index, dim),
     "layer_norm": layer_norm,
     "linear": linear,
     "log_softmax": lambda x, dim: x - mx.logsumexp(x, dim, keepdims=True),
-    "max_pool2d_channels_last": windows.max_pool2d,
     "mean": lambda x, dims, keepdim: mx.mean(x, dims, keepdims=keepdim),
-    "mse_loss": mse_loss,
-    "pad": windows.pad,
     "permute": mx.transpose,
     "pow": lambda a, b: a * a if b is not a and isinstance(b, int | float) and b == 2 else a**b,
     "relu": lambda x: mx.maximum(x, 0),
     "reshape": mx.reshape,
     "rms_norm": rms_norm,
-    "roll": mx.roll,
-    "rotary_embedding": rotary_embedding,
     "scaled_dot_product_attention": attention,
-    "silu": lambda x: x * mx.sigmoid(x),
     "slice": cut,
-    "slice_scatter": slice_scatter,
     "softmax": mx.softmax,
     "sum": lambda x, dims, keepdim: mx.sum(x, dims, keepdims=keepdim),
     "to": cast,
-    "upsample_nearest2d_channels_last": windows.upsample_nearest2d,
 }
 
 
@@ -226,6 +152,7 @@ def gains(entry: Entry) -> bool:
 class Adapter(Base):
     """Parameters and inputs are arguments of the function; constants are part of it."""
 
+    operators: ClassVar[Operators] = {name.removesuffix("_channels_last"): {} for name in OPERATORS}
     parameters: dict[str, array]
     trainable: frozenset[str]
 
@@ -243,7 +170,7 @@ class Adapter(Base):
 
     def compile(self, entry: Entry) -> Step:
         """Wrap the entry; MLX traces it when it is first run."""
-        made = channels_last(entry)
+        made = channels_last(entry, anchors=CONVOLUTIONS)
         constants = {name: mx.array(value) for name, value in made.entry.arrays("constants").items()}
         inputs = {spec.name: mx.array(entry.arrays("inputs")[spec.name]) for spec in entry.inputs}
 

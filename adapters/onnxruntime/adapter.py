@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnxruntime as ort
 
-from pytest_inferena import Exchange, Unsupported
+from pytest_inferena import Exchange, Lazily, Unsupported
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from pytest_inferena import Entry, Program
+    from pytest_inferena import Entry, Operators, Program
 
 PROVIDERS = {"cpu": "CPUExecutionProvider"}
 WEIGHTS_FOLDER = "session.model_external_initializers_file_folder_path"
@@ -29,9 +29,17 @@ LACKS = re.compile(
 NODE = re.compile(r"(?:with name '|In Node, \(\")([^'\"]+)")
 
 
+def table() -> Operators:
+    """All that the ONNX table writes."""
+    from pytest_inferena.program.onnx import written
+
+    return written()
+
+
 class Adapter(Exchange):
     """Compiling is making the session, which reads the weights: there is no load apart from it."""
 
+    operators = Lazily(table)
     sessions: tuple[ort.InferenceSession, ...] = ()
 
     @classmethod

@@ -13,33 +13,39 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import openvino as ov
 
-from pytest_inferena import Exchange, Unsupported
+from pytest_inferena import Exchange, Lazily, Unsupported
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from pytest_inferena import Entry, Program
+    from pytest_inferena import Entry, Operators, Program
 
-TAKEN_APART = "Attention"
-"""ONNX's operator that OpenVINO spells out with more nodes than the table does; all others are as quick either way."""
 LACKS = re.compile(r"No conversion rule found for operations: ([\w.]+?)(?:-\d+)?[,\s]")
 """What the ONNX frontend says of operators that it does not know, each with its version."""
 REFUSES = re.compile(r"'<Node\((?P<kind>\w+)\): (?P<node>[^>]+)>': [^\n]*\n(?P<why>Unsupported [^\n]*)")
 """What it says of a node whose operator it knows, but not all ways of using it."""
 
 
+def table() -> Operators:
+    """What the ONNX table writes, less one that OpenVINO spells with more nodes than the expansion does."""
+    from pytest_inferena.program.onnx import written
+
+    return written("scaled_dot_product_attention", pad={"mode": ["reflect", "replicate"]})
+
+
 class Adapter(Exchange):
     """Compiling reads the weights, and packs them: there is no load apart from it."""
 
+    operators = Lazily(table)
     compiled: ov.CompiledModel | None = None
 
     @classmethod
     def prepare(cls, program: Program, folder: Path) -> None:
         """Write ENTRY.onnx beside the weights, which OpenVINO takes from the model's own folder only."""
-        from pytest_inferena.program.onnx import FUSED, write_entries
+        from pytest_inferena.program.onnx import write_entries
 
-        write_entries(program, folder, linked=True, fused=FUSED - {TAKEN_APART})
+        write_entries(program, folder, linked=True)
 
     def load(self, program: Program, weights: Mapping[str, np.ndarray[Any, Any]]) -> None:
         """Find the exchange files; they and the weights are read by `build`."""

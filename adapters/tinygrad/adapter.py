@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import math
 import operator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from tinygrad import Device, Tensor, TinyJit, dtypes
 from tinygrad.engine.jit import JitError
 
 from pytest_inferena import Adapter as Base
-from pytest_inferena import Unsupported, evaluate
-from pytest_inferena.worker.windows import nearest, shares
+from pytest_inferena import evaluate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     import numpy as np
 
-    from pytest_inferena import Entry, Program
+    from pytest_inferena import Entry, Operators, Program
 
 
 def to_device(array: Any) -> Tensor:
@@ -34,60 +32,6 @@ def convolution(
     return x.conv2d(weight, bias, groups, tuple(stride), tuple(dilation), tuple(padding))
 
 
-def channels(values: Tensor, like: Tensor) -> Tensor:
-    """A vector over channels, shaped to broadcast over (B, C, …)."""
-    return values.reshape(1, -1, *(1,) * (like.ndim - 2))
-
-
-def affine(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
-    """Weight and bias, where there are any."""
-    result = x if weight is None else x * weight
-    return result if bias is None else result + bias
-
-
-def batch_norm(x: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, var: Tensor, eps: float) -> Tensor:
-    """On stored statistics."""
-    scale = weight * (var + eps).rsqrt()
-    return x * channels(scale, x) + channels(bias - mean * scale, x)
-
-
-def group_norm(x: Tensor, groups: int, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
-    """Over groups of channels of (B, C, …)."""
-    normed = x.reshape(x.shape[0], groups, -1).layernorm(eps=eps).reshape(x.shape)
-    return affine(normed, *(value if value is None else channels(value, x) for value in (weight, bias)))
-
-
-def layer_norm(x: Tensor, shape: list[int], weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
-    """Over the last dimensions."""
-    return affine(x.layernorm(tuple(range(-len(shape), 0)), eps), weight, bias)
-
-
-def rms_norm(x: Tensor, shape: list[int], weight: Tensor, eps: float) -> Tensor:
-    """Over the last dimensions."""
-    return x * (x.square().mean(tuple(range(-len(shape), 0)), keepdim=True) + eps).rsqrt() * weight
-
-
-def rotary_embedding(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Pairs (i, i + half) of (B, H, S, D) by tables (S, D / 2)."""
-    first, second = x.chunk(2, -1)
-    return (first * cos - second * sin).cat(second * cos + first * sin, dim=-1)
-
-
-def attention(
-    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, is_causal: bool, scale: float, enable_gqa: bool
-) -> Tensor:
-    """(B, H, S, D), as Tensor.scaled_dot_product_attention does it, which has one scale only."""
-    if enable_gqa:
-        times = query.shape[1] // key.shape[1]
-        key, value = key.repeat_interleave(times, 1), value.repeat_interleave(times, 1)
-    scores = query.matmul(key.transpose(-2, -1)) * scale
-    if is_causal:
-        mask = Tensor.ones(*scores.shape[-2:], dtype=dtypes.bool).tril()
-    if mask is not None:
-        scores = scores + (mask.where(0.0, -math.inf) if mask.dtype == dtypes.bool else mask)
-    return scores.softmax(-1) @ value
-
-
 def max_pool2d(
     x: Tensor, kernel: list[int], stride: list[int], padding: list[int], dilation: list[int], ceil_mode: bool
 ) -> Tensor:
@@ -100,66 +44,8 @@ def avg_pool2d(
     divisor_override: int | None,
 ) -> Tensor:  # fmt: skip
     """(B, C, H, W)."""
-    if divisor_override and ceil_mode:
-        raise Unsupported("avg_pool2d with ceil_mode and a divisor of its own")
-    include = count_include_pad or bool(divisor_override)
-    result = x.avg_pool2d(tuple(kernel), tuple(stride), 1, tuple(padding), ceil_mode, include)
-    return result * (math.prod(kernel) / divisor_override) if divisor_override else result
-
-
-def adaptive_avg_pool(x: Tensor, size: list[int]) -> Tensor:
-    """Over the last dimensions, to `size`, which need not divide them."""
-    for axis, length in enumerate(size, x.ndim - len(size)):
-        x = (x.transpose(axis, -1) @ Tensor(shares(x.shape[axis], length).T.copy())).transpose(axis, -1)
-    return x
-
-
-def upsample_nearest2d(x: Tensor, size: list[int]) -> Tensor:
-    """To (B, C, *size)."""
-    batch, depth, *before = x.shape
-    rows, columns = (after // now for after, now in zip(size, before, strict=True))
-    if [rows * before[0], columns * before[1]] == size:
-        wide = x.reshape(batch, depth, before[0], 1, before[1], 1)
-        return wide.expand(batch, depth, before[0], rows, before[1], columns).reshape(batch, depth, *size)
-    at = [Tensor(nearest(now, after)) for now, after in zip(before, size, strict=True)]
-    return x[:, :, at[0]][:, :, :, at[1]]
-
-
-def cross_entropy_loss(
-    x: Tensor, target: Tensor, weight: Tensor | None, reduction: int, ignore_index: int, smoothing: float
-) -> Tensor:
-    """Of (N, classes) and class numbers (N,)."""
-    if x.ndim != 2 or target.ndim != 1:
-        raise Unsupported(f"cross_entropy_loss of {x.ndim} and {target.ndim} dimensions")
-    kept = target.ne(ignore_index)
-    classes = kept.where(target, 0)
-    total = x.logsumexp(1)
-    share = kept.cast(x.dtype) if weight is None else kept.where(weight[classes], 0.0)
-    losses = (total - x.gather(1, classes.unsqueeze(1)).squeeze(1)) * share
-    if smoothing:
-        every = (total.unsqueeze(1) - x) * (1 if weight is None else weight)
-        losses = losses * (1 - smoothing) + kept.where(every.mean(1), 0.0) * smoothing
-    if reduction == 0:
-        return losses
-    return losses.sum() / (share.sum() if reduction == 1 else 1)
-
-
-def mse_loss(x: Tensor, target: Tensor, reduction: int) -> Tensor:
-    """The mean, the sum or each square."""
-    squares = (x - target).square()
-    return (lambda y: y, Tensor.mean, Tensor.sum)[reduction](squares)
-
-
-def floor_divide(x: Tensor, other: Any) -> Tensor:
-    """Of integers."""
-    if not dtypes.is_int(x.dtype):
-        raise Unsupported("floor_divide of floats: tinygrad multiplies by the reciprocal, and rounds 41 / 41 down to 0")
-    return x.div(other, rounding_mode="floor")
-
-
-def index(x: Tensor, indices: list[Tensor | None]) -> Tensor:
-    """As NumPy."""
-    return x[tuple(slice(None) if at is None else at for at in indices)]
+    del divisor_override
+    return x.avg_pool2d(tuple(kernel), tuple(stride), 1, tuple(padding), ceil_mode, count_include_pad)
 
 
 def cut(x: Tensor, dim: int, start: int, end: int, step: int) -> Tensor:
@@ -167,23 +53,13 @@ def cut(x: Tensor, dim: int, start: int, end: int, step: int) -> Tensor:
     return x[(slice(None),) * dim + (slice(start, end, step),)]
 
 
-def slice_scatter(x: Tensor, values: Tensor, dim: int, start: int, end: int, step: int) -> Tensor:
-    """A copy of x with `values` in place of a slice."""
-    rows = list(range(x.shape[dim]))
-    rows[start:end:step] = range(x.shape[dim], x.shape[dim] + values.shape[dim])
-    return x.cat(values, dim=dim)[(slice(None),) * dim + (Tensor(rows),)]
-
-
 SAME = "abs cos erf exp log logical_not matmul maximum minimum relu rsqrt sigmoid silu sin sqrt tanh"
 """Operators that are methods of the same name."""
 OPERATORS: dict[str, Callable[..., Any]] = {
     **{name: getattr(operator, name) for name in ("add", "sub", "mul", "lt", "le", "gt", "ge", "neg", "pow")},
     **{name: getattr(Tensor, name) for name in SAME.split()},
-    "adaptive_avg_pool1d": adaptive_avg_pool,
-    "adaptive_avg_pool2d": adaptive_avg_pool,
     "amax": lambda x, dims, keepdim: x.max(tuple(dims), keepdim),
     "avg_pool2d": avg_pool2d,
-    "batch_norm": batch_norm,
     "bitwise_and": operator.and_,
     "bitwise_not": lambda x: x.logical_not() if x.dtype == dtypes.bool else ~x,
     "bitwise_or": operator.or_,
@@ -191,50 +67,46 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "clamp": lambda x, low, high: x.clamp(low, high),
     "conv1d": convolution,
     "conv2d": convolution,
-    "cross_entropy_loss": cross_entropy_loss,
     "cumsum": lambda x, dim: x.cumsum(dim),
     "detach": Tensor.detach,
     "div": operator.truediv,
     "embedding": lambda weight, indices: weight[indices],
     "eq": lambda x, other: x.eq(other),
     "expand": lambda x, size: x.expand(*size),
-    "floor_divide": floor_divide,
+    "floor_divide": lambda x, other: x.div(other, rounding_mode="floor"),
     "full": lambda size, value, dtype: Tensor.full(tuple(size), value, dtype=getattr(dtypes, dtype)),
     "gather": lambda x, dim, at: x.gather(dim, at),
     "gelu": lambda x, approximate: x.gelu(approximate),
-    "group_norm": group_norm,
-    "index": index,
     "index_select": lambda x, dim, at: x[(slice(None),) * dim + (at,)],
-    "layer_norm": layer_norm,
-    "linear": lambda x, weight, bias: x.linear(weight.transpose(), bias),
-    "log1p": lambda x: (1 + x).log(),
     "log_softmax": lambda x, dim: x.log_softmax(dim),
     "logical_and": operator.and_,
     "logical_or": operator.or_,
     "max_pool2d": max_pool2d,
     "mean": lambda x, dims, keepdim: x.mean(tuple(dims), keepdim),
-    "mse_loss": mse_loss,
     "ne": lambda x, other: x.ne(other),
     "pad": lambda x, sizes, mode, value: x.pad(tuple(sizes), mode, value or 0.0),
     "permute": lambda x, dims: x.permute(*dims),
     "reshape": lambda x, shape: x.reshape(*shape),
-    "rms_norm": rms_norm,
     "roll": lambda x, shifts, dims: x.roll(tuple(shifts), tuple(dims)),
-    "rotary_embedding": rotary_embedding,
-    "scaled_dot_product_attention": attention,
     "slice": cut,
-    "slice_scatter": slice_scatter,
     "softmax": lambda x, dim: x.softmax(dim),
     "sum": lambda x, dims, keepdim: x.sum(tuple(dims), keepdim),
     "to": lambda x, dtype: x.cast(getattr(dtypes, dtype)),
-    "upsample_nearest2d": upsample_nearest2d,
     "where": lambda condition, x, other: condition.where(x, other),
+}
+
+
+CONDITIONS: Operators = {
+    "avg_pool2d": {"divisor_override": [None]},
+    # It multiplies floats by the reciprocal, and rounds 41 / 41 down to 0.
+    "floor_divide": {"dtype": ["int8", "int16", "int32", "int64", "uint8"]},
 }
 
 
 class Adapter(Base):
     """Parameters, constants and inputs are buffers that the captured kernels read."""
 
+    operators: ClassVar[Operators] = {name: CONDITIONS.get(name, {}) for name in OPERATORS}
     parameters: dict[str, Tensor]
     trainable: frozenset[str]
 

@@ -8,7 +8,7 @@ A model's file: `Case`.
 An adapter, in a worker process: `Adapter`, or `Exchange` where `prepare` writes files and may `refuse` an entry;
 `Setup`, which it is made with; `Step`, which it compiles an entry to; the `Program` and what it consists of, `Entry`,
 `Node`, `Ref` and `TensorSpec`; `evaluate`, which walks an entry with an operator table; `Operators`, the type of what
-an engine says it has; and `Unsupported`.
+an engine says it has, and `Lazily`, for those of a table that only `prepare` imports; and `Unsupported`.
 
 A test: `judge`, the gate as a function, and its `Verdict`.
 """
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         Adapter,
         Entry,
         Exchange,
+        Lazily,
         Node,
         Operators,
         Program,
@@ -42,6 +43,7 @@ __all__ = [
     "Case",
     "Entry",
     "Exchange",
+    "Lazily",
     "Node",
     "Operators",
     "Program",

@@ -5,7 +5,7 @@ interpreter; `__main__.py` starts it by file path.
 """
 
 from pytest_inferena.worker.adapter import Adapter, Setup, Step
-from pytest_inferena.worker.capabilities import Operators
+from pytest_inferena.worker.capabilities import Lazily, Operators
 from pytest_inferena.worker.exchange import Exchange, refuse
 from pytest_inferena.worker.format import Entry, Node, Program, Ref, TensorSpec, Unsupported, evaluate
 
@@ -13,6 +13,7 @@ __all__ = [
     "Adapter",
     "Entry",
     "Exchange",
+    "Lazily",
     "Node",
     "Operators",
     "Program",

@@ -7,16 +7,55 @@ docs/worker-protocol.md.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from pytest_inferena.worker.format import Ref, references
+from pytest_inferena.worker.format import Ref, Unsupported, references
 
 if TYPE_CHECKING:
-    from pytest_inferena.worker.format import Node, TensorSpec
+    from pytest_inferena.worker.format import Entry, Node, TensorSpec
 
 Conditions: TypeAlias = Mapping[str, Sequence[Any]]
 Operators: TypeAlias = Mapping[str, Conditions]
+
+
+class Lazily(Mapping[str, Conditions]):
+    """Operators of a table that only the preparer imports: the function is called when one is first looked up."""
+
+    def __init__(self, read: Callable[[], Operators]) -> None:
+        self.read = read
+
+    @cached_property
+    def operators(self) -> Operators:
+        """What the function says."""
+        return self.read()
+
+    def __getitem__(self, name: str) -> Conditions:
+        return self.operators[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.operators)
+
+    def __len__(self) -> int:
+        return len(self.operators)
+
+
+def require(operators: Operators, entry: Entry) -> None:
+    """Check that an engine computes every node of an entry itself.
+
+    Raises:
+        Unsupported: it does not; the message names the operator, the node and the conditions that are not met.
+    """
+    for node in entry.nodes:
+        if not has(operators, node, entry.specs):
+            met = operators.get(node.operator)
+            where = "" if met is None else f": it has it only where {_spelled(met)}"
+            raise Unsupported(f"unsupported operator aten.{node.operator}, node {node.name}{where}")
+
+
+def _spelled(conditions: Conditions) -> str:
+    return " and ".join(f"{name} is {' or '.join(map(str, values))}" for name, values in conditions.items())
 
 
 def has(operators: Operators, node: Node, specs: Mapping[str, TensorSpec]) -> bool:

@@ -20,9 +20,9 @@ What an adapter does with it:
 The pass is right for all entries, also `training` and `joint`: it changes where tensors lie, never what is computed.
 
 How it works: a value is a tensor together with the permutation that it lies in. A `permute` only changes the
-permutation, and costs nothing. Elementwise operators, `cat`, `slice`, reductions, and reshapes that keep batch and
-channels stay in (B, …, C) where an operand lies so. Every other operator asks for the Program's order. An order that
-a value does not have yet is made by a `permute`, or by a `reshape` where only dimensions of size 1 move.
+permutation, and costs nothing. Elementwise operators, `cat`, `slice`, `expand`, reductions, and reshapes that keep
+batch and channels stay in (B, …, C) where an operand lies so. Every other operator asks for the Program's order. An
+order that a value does not have yet is made by a `permute`, or by a `reshape` where only dimensions of size 1 move.
 """
 
 from __future__ import annotations
@@ -203,7 +203,7 @@ class _Rewriter:
         elif node.operator in _ELEMENTWISE.split() and self.follows(node, rank):
             arguments = {key: self.broadcast(value, rank) for key, value in node.arguments.items()}
             self.emit(node, arguments, last(rank))
-        elif node.operator in ALONG and self.leads(node):
+        elif (node.operator in ALONG and self.leads(node)) or (node.operator == "expand" and self.follows(node, rank)):
             self.along(node)
         elif node.operator in REDUCTIONS and self.leads(node) and self.reducible(node):
             self.reduce(node)
@@ -271,12 +271,12 @@ class _Rewriter:
         return Ref(self.want(padded.name, last(rank)))
 
     def along(self, node: Node) -> None:
-        """An operator that names one dimension or several."""
-        rank = len(node.outputs[0].shape)
-        order = last(rank)
+        """An operator that names one dimension or several, or their sizes."""
+        order = last(len(node.outputs[0].shape))
         changed: dict[str, Callable[[Any], Argument]] = {
             **dict.fromkeys(("self", "tensors"), lambda value: substitute(value, lambda n: Ref(self.want(n, order)))),
             "dim": order.index,
+            "size": lambda size: [size[at] for at in order],
             "dims": lambda dims: [order.index(at) for at in dims],
         }
         self.emit(node, {k: changed.get(k, self.plain)(value) for k, value in node.arguments.items()}, order)

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_inferena.worker.adapter import Adapter, Setup, Step
+from pytest_inferena.worker.capabilities import require
+from pytest_inferena.worker.exchange import Exchange
 from pytest_inferena.worker.format import Entry, Program, Unsupported
 from pytest_inferena.worker.loading import load_adapter
 from pytest_inferena.worker.protocol import VERSION, ProtocolError, encode, parse
@@ -19,6 +21,8 @@ from pytest_inferena.worker.timing import Loop, measure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from pytest_inferena.worker.capabilities import Operators
 
 __all__ = ["Server", "Weights", "load_adapter", "main"]  # adapters of older versions load files beside them from here
 
@@ -116,9 +120,14 @@ class Server:
         self.adapter = module.Adapter(setup)
         versions = {name: importlib.metadata.version(name) for name in self.distributions}
         answer = {"protocol": VERSION, "versions": versions, "ran": self.adapter.describe()}
-        if exchange is None and self.adapter.operators is not None:  # an exchange file was made by them already
-            answer["operators"] = self.adapter.operators
+        if (operators := self.operators()) is not None:
+            answer["operators"] = operators
         return answer
+
+    def operators(self) -> Operators | None:
+        """What the engine has of a Program's operators; exchange files were made by that already."""
+        engine = self.engine()
+        return None if engine.setup.exchange or isinstance(engine, Exchange) else engine.operators
 
     def load(self, program: str, entries: list[str]) -> dict[str, Any]:
         """Read all files there are to read and bring the parameters into the engine."""
@@ -137,6 +146,8 @@ class Server:
         engine = self.engine()
         if entry not in self.entries:
             raise ProtocolError(f"entry {entry!r} is not loaded; loaded are {_names(self.entries)}")
+        if (operators := self.operators()) is not None:
+            require(operators, self.entries[entry])
         start = time.monotonic_ns()
         step = engine.compile(self.entries[entry])
         step()

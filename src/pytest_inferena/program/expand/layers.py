@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,8 +25,10 @@ def _channels(values: Tensor, like: Tensor) -> Tensor:
 
 
 def batch_norm(x: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, var: Tensor, eps: float) -> Tensor:
-    """On stored statistics it scales and shifts, channel by channel."""
-    scale = weight * (var + eps).unary("rsqrt")
+    """On stored statistics, which are constants mostly, it scales and shifts, channel by channel."""
+    known = x.graph.constants.get(var.name)
+    inverse = (var + eps).unary("rsqrt") if known is None else x.constant((1 / np.sqrt(known + eps)).astype(var.dtype))
+    scale = weight * inverse
     return x * _channels(scale, x) + _channels(bias - mean * scale, x)
 
 
@@ -58,8 +59,10 @@ def layer_norm(x: Tensor, shape: list[int], weight: Tensor | None, bias: Tensor 
 
 
 def group_norm(x: Tensor, groups: int, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
-    """Over groups of channels of (B, C, …)."""
-    result = _normalised(x.reshape(x.shape[0], groups, -1), [2], eps)[0].reshape(*x.shape)
+    """Over groups of channels of (B, C, …): a layer norm of their rows, then weight and bias by channel."""
+    rows = x.reshape(x.shape[0], groups, -1)
+    bare = {"input": rows, "normalized_shape": [rows.shape[2]], "weight": None, "bias": None, "eps": eps}
+    result = x.make("layer_norm", bare, rows.shape).reshape(*x.shape)
     result = result if weight is None else result * _channels(weight, x)
     return result if bias is None else result + _channels(bias, x)
 
@@ -95,16 +98,15 @@ def attention(
     shape = (*query.shape[:-1], keys)
     rows = (query * scale).reshape(*key.shape[:-2], -1, query.shape[-1])
     scores = (rows @ key.swap(key.rank - 2, key.rank - 1)).reshape(*shape)
-    if is_causal:
-        mask = query.constant(np.tri(length, keys, dtype=bool))
+    known = np.tri(length, keys, dtype=bool) if is_causal else query.graph.constants.get(mask.name if mask else "")
     nothing = None
-    if mask is not None and mask.dtype != "bool":
+    if known is not None and known.dtype == bool and known.any(-1).all():
+        scores = scores + query.constant(np.where(known, 0.0, -np.inf).astype(scores.dtype))
+    elif mask is not None and mask.dtype != "bool":
         scores = scores + mask
     elif mask is not None:
-        known = query.graph.constants.get(mask.name)
-        if known is None or not known.any(-1).all():
-            nothing = mask.make("any", {"self": mask, "dim": mask.rank - 1, "keepdim": True}, (*mask.shape[:-1], 1))
-        scores = mask.where(scores, -math.inf if nothing is None else float(np.finfo(np.float32).min))
+        nothing = mask.make("any", {"self": mask, "dim": mask.rank - 1, "keepdim": True}, (*mask.shape[:-1], 1))
+        scores = mask.where(scores, float(np.finfo(np.float32).min))
     shares = scores.make("softmax", {"self": scores, "dim": scores.rank - 1}, shape)
     shares = shares if nothing is None else shares * nothing.to(shares.dtype)
     result = shares.reshape(*rows.shape[:-1], keys) @ value
@@ -114,17 +116,24 @@ def attention(
 def cross_entropy_loss(
     x: Tensor, target: Tensor, weight: Tensor | None, reduction: int, ignore_index: int, smoothing: float
 ) -> Tensor:
-    """Of (N, classes) and class numbers (N,); rows of the number that is ignored count nothing."""
+    """Of (N, classes) and class numbers (N,); rows of the number that is ignored count nothing.
+
+    The logarithm of each row's sum, not of each share: training SmolLM2 is a tenth faster so in MLX, and as fast as
+    JAX's own in JAX.
+    """
     rows, classes = x.shape
     kept = target.compare("ne", ignore_index)
     label = kept.where(target, 0)
-    logs = x.make("log_softmax", {"self": x, "dim": 1}, x.shape)
-    chosen = logs.make("gather", {"self": logs, "dim": 1, "index": label.reshape(rows, 1)}, (rows, 1)).reshape(rows)
+    largest = x.reduce("amax", [1]).detach()
+    total = (x - largest).unary("exp").reduce("sum", [1]).unary("log") + largest  # (N, 1)
+    chosen = x.make("gather", {"self": x, "dim": 1, "index": label.reshape(rows, 1)}, (rows, 1))
+    chosen = (chosen - total).reshape(rows)
     share = kept.to(x.dtype)
     if weight is not None:
         share = share * weight.reshape(classes, 1).rows(label).reshape(rows)
     losses = -(kept.where(chosen, 0.0) * share)
     if smoothing:
+        logs = x - total
         every = logs if weight is None else logs * weight
         smooth = -(kept.where(every.reduce("mean", [1], keepdim=False), 0.0))
         losses = losses * (1 - smoothing) + smooth * smoothing

@@ -106,23 +106,33 @@ def gather(x: Tensor, dim: int, index: Tensor) -> Tensor:
     return found.swap(dim, found.rank - 1)
 
 
+def _positive(index: Tensor, size: int) -> Tensor:
+    """Numbers from the front in place of those from the end; known ones are mended now."""
+    known = index.graph.constants.get(index.name)
+    if known is None:
+        return index.compare("lt", 0).where(index + size, index)
+    return index.constant(np.where(known < 0, known + size, known)) if (known < 0).any() else index
+
+
 def index(x: Tensor, indices: list[Tensor | None]) -> Tensor | None:
-    """Tensors that meet in one shape, side by side: rows by one number that counts through these dimensions."""
+    """Rows by one tensor; by several, as NumPy: rows by one number that counts through these dimensions."""
     dims = [at for at, one in enumerate(indices) if one is not None]
-    given = [one for one in indices if one is not None]
-    if dims != [*range(dims[0], dims[0] + len(dims))] or any(one.dtype == "bool" for one in given):
+    if any(one is not None and one.dtype == "bool" for one in indices):
         return None
-    sizes = [x.shape[dim] for dim in dims]
-    number = None
-    for one, size in zip(given, sizes, strict=True):
-        positive = one.compare("lt", 0).where(one + size, one)
-        number = positive if number is None else number * size + positive
-    assert number is not None  # noqa: S101 - there is at least one
-    rest = [*range(dims[0]), *range(dims[-1] + 1, x.rank)]
-    table = x.permute(*dims, *rest).reshape(math.prod(sizes), *(x.shape[at] for at in rest))
-    found = table.rows(number)
-    before, inner = dims[0], number.rank
-    return found.permute(*range(inner, inner + before), *range(inner), *range(inner + before, found.rank))
+    given = [_positive(one, x.shape[dim]) for dim, one in enumerate(indices) if one is not None]
+    number, front = given[0], dims[0]
+    for one, dim in zip(given[1:], dims[1:], strict=True):
+        number = number * x.shape[dim] + one
+    if len(dims) > 1:  # these dimensions are one, where they lie side by side; else they come first
+        front = front if dims == [*range(front, dims[-1] + 1)] else 0
+        rest = [dim for dim in range(x.rank) if dim not in dims]
+        order = [*rest[:front], *dims, *rest[front:]]
+        kept = [x.shape[dim] for dim in rest]
+        x = x.permute(*order).reshape(*kept[:front], math.prod(x.shape[dim] for dim in dims), *kept[front:])
+    rows = number.reshape(-1)
+    shape = [*x.shape[:front], rows.shape[0], *x.shape[front + 1 :]]
+    found = x.make("index_select", {"self": x, "dim": front, "index": rows}, shape)
+    return found.reshape(*x.shape[:front], *number.shape, *x.shape[front + 1 :])
 
 
 def index_put(x: Tensor, indices: list[Tensor], values: Tensor, accumulate: bool) -> Tensor | None:

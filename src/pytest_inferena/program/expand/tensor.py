@@ -91,12 +91,12 @@ class Tensor:
 
     def maximum(self, other: Tensor | Number) -> Tensor:
         """The larger of the two; a number becomes a tensor, for the operator takes nothing else."""
-        other = other if isinstance(other, Tensor) else self.full(self.shape, other)
+        other = other if isinstance(other, Tensor) else self.full([1] * self.rank, other)
         return self._binary("maximum", other)
 
     def minimum(self, other: Tensor | Number) -> Tensor:
         """The smaller of the two."""
-        other = other if isinstance(other, Tensor) else self.full(self.shape, other)
+        other = other if isinstance(other, Tensor) else self.full([1] * self.rank, other)
         return self._binary("minimum", other)
 
     def compare(self, operator: str, other: Tensor | Number) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from functools import reduce
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -133,23 +133,41 @@ def convolution(
     return x.make(f"conv{len(kernel)}d", arguments, (x.shape[0], weight.shape[0], *sizes))
 
 
-def pooled(
-    x: Tensor, window: tuple[list[int], list[int], list[int], list[int]], value: float, *, ceil_mode: bool = False
-) -> tuple[list[Tensor], list[int]]:
+Window: TypeAlias = "tuple[list[int], list[int], list[int], list[int]]"
+"""Kernel, stride, padding and dilation, each by dimension."""
+
+
+def overhangs(x: Tensor, window: Window, *, ceil_mode: bool) -> list[int]:
+    """Cells beyond the right padding that the last windows read, by dimension."""
+    settings = zip(x.shape[2:], *window, strict=True)
+    return [max(overhang(*setting, ceil_mode=ceil_mode), 0) for setting in settings]
+
+
+def pooled(x: Tensor, window: Window, value: float, *, ceil_mode: bool = False) -> tuple[list[Tensor], list[int]]:
     """What the cells of a pool's window see, and how many windows there are."""
     kernel, stride, padding, dilation = window
-    settings = zip(x.shape[2:], kernel, stride, padding, dilation, strict=True)
-    over = [max(overhang(*setting, ceil_mode=ceil_mode), 0) for setting in settings]
-    x = _padded(x, padding, [p + extra for p, extra in zip(padding, over, strict=True)], value)
+    x = beyond(x, padding, overhangs(x, window, ceil_mode=ceil_mode), value)
     sizes = _sizes(x, kernel, stride, dilation)
     return [*_taps(x, kernel, stride, dilation, sizes)], sizes
+
+
+def beyond(x: Tensor, padding: Sequence[int], over: Sequence[int], value: float) -> Tensor:
+    """An image with its padding, and what the last windows read behind that."""
+    return _padded(x, padding, [p + extra for p, extra in zip(padding, over, strict=True)], value)
 
 
 def max_pool2d(
     x: Tensor, kernel: list[int], stride: list[int], padding: list[int], dilation: list[int], ceil_mode: bool
 ) -> Tensor:
-    """The largest of what the window's cells see."""
-    return reduce(Tensor.maximum, pooled(x, (kernel, stride, padding, dilation), -math.inf, ceil_mode=ceil_mode)[0])
+    """The largest of what the window's cells see; with `ceil_mode`, a pool without it of a wider image."""
+    window = (kernel, stride, padding, dilation)
+    if not ceil_mode:
+        return reduce(Tensor.maximum, pooled(x, window, -math.inf)[0])
+    x = beyond(x, padding, overhangs(x, window, ceil_mode=True), -math.inf)
+    arguments = {
+        "self": x, "kernel_size": kernel, "stride": stride, "padding": [0, 0], "dilation": dilation, "ceil_mode": False,
+    }  # fmt: skip
+    return x.make("max_pool2d", arguments, (*x.shape[:2], *_sizes(x, kernel, stride, dilation)))
 
 
 def max_pool2d_with_indices(
@@ -181,13 +199,23 @@ def avg_pool2d(
     count_include_pad: bool,
     divisor_override: int | None,
 ) -> Tensor:
-    """The sum of what the window's cells see, by how many count."""
-    total = reduce(Tensor.__add__, pooled(x, (kernel, stride, padding, [1, 1]), 0.0, ceil_mode=ceil_mode)[0])
-    if divisor_override:
-        return total * (1 / divisor_override)
-    settings = zip(x.shape[2:], kernel, stride, padding, strict=True)
+    """The sum of what the window's cells see, by their number; else such a pool, times what the cells divide by."""
+    window = (kernel, stride, padding, [1, 1])
+    if not ceil_mode and count_include_pad and not divisor_override:
+        return reduce(Tensor.__add__, pooled(x, window, 0.0)[0]) * (1 / math.prod(kernel))
+    settings = [*zip(x.shape[2:], kernel, stride, padding, strict=True)]
     cells = [counts(*setting, ceil_mode=ceil_mode, count_include_pad=count_include_pad) for setting in settings]
-    return total / total.constant(np.outer(*cells).astype(np.float32))
+    over = overhangs(x, window, ceil_mode=ceil_mode)
+    if any(over):
+        x, padding = beyond(x, padding, over, 0.0), [0, 0]
+    arguments = {
+        "self": x, "kernel_size": kernel, "stride": stride, "padding": padding, "ceil_mode": False,
+        "count_include_pad": True, "divisor_override": None,
+    }  # fmt: skip
+    result = x.make("avg_pool2d", arguments, (*x.shape[:2], *map(len, cells)))
+    if divisor_override:
+        return result * (math.prod(kernel) / divisor_override)
+    return result * result.constant((math.prod(kernel) / np.outer(*cells)).astype(np.float32))
 
 
 def adaptive_avg_pool(x: Tensor, size: list[int]) -> Tensor:

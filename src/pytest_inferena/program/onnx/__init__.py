@@ -1,8 +1,7 @@
 """A Program as ONNX: one operator table for every engine that reads ONNX.
 
-Nothing is traced and nothing is optimised. Every operator of the Program becomes a few ONNX nodes, and the
-engine's own optimiser does the rest. An adapter says which of ONNX's large operators its engine has (Attention,
-RMSNormalization, …); the others are written with small ones.
+Nothing is traced and nothing is optimised. Every operator of the table becomes a few ONNX nodes, and the engine's own
+optimiser does the rest. An adapter says which of them its engine reads (`written`); the others are expanded before.
 """
 
 from __future__ import annotations
@@ -12,33 +11,49 @@ from typing import TYPE_CHECKING, Any
 
 from onnx import OperatorSetIdProto, helper
 
-from pytest_inferena.program.onnx import attention, elementwise, layers, shapes, windows
+from pytest_inferena.program.onnx import elementwise, layers, shapes, windows
 from pytest_inferena.program.onnx.builder import DTYPES, STRETCHES, Builder
 from pytest_inferena.program.onnx.external import external
 from pytest_inferena.store.disk import link
 from pytest_inferena.worker import Unsupported, refuse
+from pytest_inferena.worker.capabilities import has
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from onnx import GraphProto, ValueInfoProto
 
+    from pytest_inferena.worker.capabilities import Conditions, Operators
     from pytest_inferena.worker.format import Entry, Node, Program, TensorSpec
 
-__all__ = ["FUSED", "OPERATORS", "OPSET", "link", "to_onnx", "write_entries"]
+__all__ = ["OPERATORS", "OPSET", "link", "to_onnx", "write_entries", "written"]
 
 OPSET = 23
 """Has Attention, RMSNormalization and RotaryEmbedding."""
-FUSED = frozenset({"Attention", "Gelu", "LayerNormalization", "RMSNormalization", "RotaryEmbedding"})
-"""Large ONNX operators that are used by default; GroupNormalization and, from opset 24, Swish can be added."""
-
 OPERATORS = {
     **elementwise.OPERATORS,
     **shapes.OPERATORS,
     **layers.OPERATORS,
     **windows.OPERATORS,
-    **attention.OPERATORS,
 }
+CONDITIONS: Operators = {
+    "avg_pool2d": {"ceil_mode": [False], "count_include_pad": [True], "divisor_override": [None]},
+    "index_put": {"accumulate": [True]},
+}
+
+
+def written(*lacks: str, **conditions: Conditions) -> Operators:
+    """What of the Program's operators the table writes, as `Adapter.operators` has it.
+
+    Args:
+        lacks: operators that an engine does not read, or takes apart itself.
+        conditions: those under which it reads others, by operator.
+    """
+    known = {*OPERATORS, *STRETCHES}.difference(lacks)
+    return {name: {**CONDITIONS.get(name, {}), **conditions.get(name, {})} for name in sorted(known)}
+
+
+WRITTEN = written()
 
 
 def to_onnx(
@@ -47,7 +62,6 @@ def to_onnx(
     folder: Path,
     *,
     opset: int = OPSET,
-    fused: frozenset[str] = FUSED,
     parameters_are_inputs: bool | None = None,
 ) -> Path:
     """Write an entry as `folder/ENTRY.onnx`.
@@ -62,7 +76,6 @@ def to_onnx(
         program: whose entry it is.
         folder: where to write it.
         opset: version of ONNX's operators.
-        fused: names of the large ONNX operators that may be used.
         parameters_are_inputs: whether the parameters are inputs of the graph, which may change from step to step,
             or initializers, which an engine may fold, pack and fuse. By default they are inputs of `training` and
             `joint`, and initializers of other entries.
@@ -71,7 +84,7 @@ def to_onnx(
         Unsupported: the table lacks an operator; the message names the operator, its node and the model.
     """
     as_inputs = entry.name in {"training", "joint"} if parameters_are_inputs is None else parameters_are_inputs
-    graph = _graph(entry, program, fused, as_inputs=as_inputs)
+    graph = _graph(entry, program, as_inputs=as_inputs)
     opsets = [OperatorSetIdProto(version=opset)]
     model = helper.make_model(
         graph, opset_imports=opsets, ir_version=helper.find_min_ir_version_for(opsets), producer_name="pytest-inferena"
@@ -100,8 +113,8 @@ def write_entries(program: Program, folder: Path, *, linked: bool = False, **opt
             link(program.folder / file, folder)
 
 
-def _graph(entry: Entry, program: Program, fused: frozenset[str], *, as_inputs: bool) -> GraphProto:
-    builder = Builder(entry, fused)
+def _graph(entry: Entry, program: Program, *, as_inputs: bool) -> GraphProto:
+    builder = Builder(entry)
     for node in entry.nodes:
         _write(builder, node, program.model)
     builder.finish()
@@ -123,14 +136,10 @@ def _write(builder: Builder, node: Node, model: str) -> None:
     if node.operator in STRETCHES:
         builder.wait(node)
         return
-    rule = OPERATORS.get(node.operator)
-    where = f"node {node.name} of {model}.{builder.entry.name}"
-    if rule is None:
+    if not has(WRITTEN, node, builder.entry.specs):
+        where = f"node {node.name} of {model}.{builder.entry.name}"
         raise Unsupported(f"unsupported operator aten.{node.operator}, {where}: the ONNX table lacks it")
-    try:
-        results = rule(builder, *node.arguments.values())
-    except Unsupported as error:
-        raise Unsupported(f"unsupported operator aten.{node.operator}, {where}: {error}") from None
+    results = OPERATORS[node.operator](builder, *node.arguments.values())
     for spec, name in zip(node.outputs, (results,) if isinstance(results, str) else results, strict=True):
         builder.bind(spec.name, name)
 

@@ -37,7 +37,6 @@ class Builder:
     """
 
     entry: Entry
-    fused: frozenset[str]
     nodes: list[NodeProto] = field(default_factory=list)
     initializers: list[TensorProto] = field(default_factory=list)
     node: Node = field(init=False)

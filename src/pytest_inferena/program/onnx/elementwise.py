@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -66,51 +65,12 @@ def power(b: Builder, x: Any, exponent: Any) -> Any:
     return b.op("Pow", *b.broadcast((x, exponent), (b.out.dtype, b.out.dtype)))
 
 
-def rsqrt(b: Builder, x: Any) -> Any:
-    """1 / √x."""
-    return b.op("Reciprocal", b.op("Sqrt", b.tensor(x)))
-
-
-def log1p(b: Builder, x: Any) -> Any:
-    """Log(1 + x), also for small x: log(u) · x / (u - 1) with u = 1 + x, which corrects the rounding of u."""
-    name, one = b.tensor(x), b.constant(1, b.out.dtype)
-    u = b.op("Add", name, one)
-    log, left = b.op("Log", u), b.op("Sub", u, one)
-    nothing = b.op("Equal", left, b.constant(0, b.out.dtype))
-    mended = b.op("Where", b.op("Equal", left, name), log, b.op("Mul", log, b.op("Div", name, left)))
-    return b.op("Where", nothing, name, mended)
-
-
 def floor_divide(b: Builder, x: Any, y: Any) -> Any:
     """A quotient rounded down. ONNX rounds quotients of integers towards zero."""
     x, y = b.broadcast((x, y), (b.out.dtype, b.out.dtype))
     if b.out.dtype in FLOATING:
         return b.op("Floor", b.op("Div", x, y))
     return b.op("Div", b.op("Sub", x, b.op("Mod", x, y)), y)
-
-
-def silu(b: Builder, x: Any) -> Any:
-    """X · sigmoid(x)."""
-    name = b.tensor(x)
-    return b.op("Swish", name) if "Swish" in b.fused else b.op("Mul", name, b.op("Sigmoid", name))
-
-
-def gelu(b: Builder, x: Any, approximate: str) -> Any:
-    """X · Φ(x), with Φ exact or by tanh."""
-    name = b.tensor(x)
-    if "Gelu" in b.fused:
-        return b.op("Gelu", name, approximate=approximate)
-
-    def number(value: float) -> str:
-        return b.constant(value, b.out.dtype)
-
-    if approximate == "tanh":
-        cube = b.op("Mul", name, b.op("Mul", name, name))
-        inner = b.op("Add", name, b.op("Mul", cube, number(0.044715)))
-        share = b.op("Tanh", b.op("Mul", inner, number(math.sqrt(2 / math.pi))))
-    else:
-        share = b.op("Erf", b.op("Mul", name, number(math.sqrt(0.5))))
-    return b.op("Mul", b.op("Mul", name, number(0.5)), b.op("Add", share, number(1)))
 
 
 def clamp(b: Builder, x: Any, low: Any, high: Any) -> Any:
@@ -143,11 +103,10 @@ OPERATORS: dict[str, Rule] = {
     "exp": unary("Exp"),
     "floor_divide": floor_divide,
     "ge": comparison("GreaterOrEqual"),
-    "gelu": gelu,
+    "gelu": lambda b, x, approximate: b.op("Gelu", b.tensor(x), approximate=approximate),
     "gt": comparison("Greater"),
     "le": comparison("LessOrEqual"),
     "log": unary("Log"),
-    "log1p": log1p,
     "logical_and": logical("And"),
     "logical_not": logical("Not"),
     "logical_or": logical("Or"),
@@ -158,11 +117,8 @@ OPERATORS: dict[str, Rule] = {
     "ne": comparison("Equal", negated=True),
     "neg": unary("Neg"),
     "pow": power,
-    "reciprocal": unary("Reciprocal"),
     "relu": unary("Relu"),
-    "rsqrt": rsqrt,
     "sigmoid": unary("Sigmoid"),
-    "silu": silu,
     "sin": unary("Sin"),
     "sqrt": unary("Sqrt"),
     "sub": binary("Sub"),

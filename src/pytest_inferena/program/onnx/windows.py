@@ -5,10 +5,6 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from pytest_inferena.worker.windows import counts, overhang, shares
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -38,8 +34,7 @@ def max_pool2d_with_indices(
 def _window(
     kernel: list[int], stride: list[int], padding: list[int], dilation: list[int], ceil_mode: bool
 ) -> dict[str, Any]:
-    pairs = [[*value] * (2 if len(value) == 1 else 1) for value in (kernel, stride or kernel, padding, dilation)]
-    names = {"kernel_shape": pairs[0], "strides": pairs[1], "pads": [*pairs[2], *pairs[2]], "dilations": pairs[3]}
+    names = {"kernel_shape": kernel, "strides": stride, "pads": [*padding, *padding], "dilations": dilation}
     return names | {"ceil_mode": int(ceil_mode)}
 
 
@@ -60,27 +55,10 @@ def avg_pool2d(
     b: Builder, x: Any, kernel: list[int], stride: list[int], padding: list[int], ceil_mode: bool,
     count_include_pad: bool, divisor_override: int | None,
 ) -> Any:  # fmt: skip
-    """(B, C, H, W). ONNX divides by the window's size; a product corrects it where PyTorch divides otherwise."""
-    stride = stride or kernel
-    lines = list(zip(b.shape(x)[2:], kernel, stride, padding, strict=True))
-    ends = [max(overhang(*line, ceil_mode=ceil_mode), 0) if ceil_mode else 0 for line in lines]
-    pads = [*padding, *(pad + end for pad, end in zip(padding, ends, strict=True))]
-    settings: dict[str, Any] = {"kernel_shape": kernel, "strides": stride, "pads": pads, "count_include_pad": 1}
-    pooled = b.op("AveragePool", b.tensor(x), **settings)
-    told = [counts(*line, ceil_mode=ceil_mode, count_include_pad=count_include_pad) for line in lines]
-    divisor = np.full(b.out.shape[2:], divisor_override) if divisor_override else np.outer(*told)
-    scale = math.prod(kernel) / divisor
-    return pooled if (scale == 1).all() else b.op("Mul", pooled, b.constant(scale, b.out.dtype))
-
-
-def adaptive_avg_pool(b: Builder, x: Any, output_size: list[int]) -> Any:
-    """(B, C, …) to (B, C, *output_size) where the sizes do not divide: products with matrices that take means."""
-    name, sizes = b.tensor(x), b.shape(x)[2:]
-    columns = b.constant(shares(sizes[-1], output_size[-1]).T, b.out.dtype)
-    name = b.op("MatMul", name, columns)
-    if len(sizes) == 1:
-        return name
-    return b.op("MatMul", b.constant(shares(sizes[0], output_size[0]), b.out.dtype), name)
+    """(B, C, H, W), divided by the window's size."""
+    del count_include_pad, divisor_override
+    window = _window(kernel, stride, padding, [1, 1], ceil_mode)
+    return b.op("AveragePool", b.tensor(x), count_include_pad=1, **window)
 
 
 def pad(b: Builder, x: Any, sides: list[int], mode: str, value: float | None) -> Any:
@@ -93,7 +71,6 @@ def pad(b: Builder, x: Any, sides: list[int], mode: str, value: float | None) ->
 
 
 OPERATORS: dict[str, Rule] = {
-    **dict.fromkeys(("adaptive_avg_pool1d", "adaptive_avg_pool2d"), adaptive_avg_pool),
     "avg_pool2d": avg_pool2d,
     "max_pool2d": max_pool2d,
     "max_pool2d_with_indices": max_pool2d_with_indices,
