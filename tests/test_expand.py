@@ -28,7 +28,6 @@ SMALLEST: Operators = {
     "slice": {"step": [1]},
     "to": {"dtype": ["float32", "int32", "int64"]},
     "pow": {"self": ["tensor"], "exponent": ["tensor"]},
-    "where": {"dtype": ["int64"]},
 }
 """An engine that has what has no expansion, and no more."""
 

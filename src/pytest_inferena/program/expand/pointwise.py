@@ -128,14 +128,16 @@ def logical(operator: str) -> Callable[..., Tensor]:
     return rule
 
 
-def where(condition: Tensor, first: Any, second: Any) -> Tensor | None:
+def where(condition: Tensor, first: Any, second: Any) -> Tensor:
     """The smaller of a value and ∞ is the value, the larger of it and -∞ too: no product, so that ∞ may be chosen.
 
-    Returns None for numbers that are not floating: they have no infinity.
+    Of integers and truth values, which have no infinity, it is a sum of products with 0 and 1.
     """
     tensor = first if isinstance(first, Tensor) else second
     if not tensor.dtype.startswith("float"):
-        return None
+        chosen = condition.to("int64")
+        sides = [side.to("int64") if isinstance(side, Tensor) else int(side) for side in (first, second)]
+        return (chosen * sides[0] + (1 - chosen) * sides[1]).to(tensor.dtype)
     side = (condition.to(tensor.dtype) - 0.5) * math.inf  # ∞ where true, -∞ where false
     return side.minimum(first).maximum((-side).minimum(second))
 
