@@ -23,6 +23,7 @@ pub fn apply(r: &mut Record, node: &Node, x: &[Value]) -> Result<Value> {
             let number = r.number(*number, &x[0].shape);
             binary(r, *kind, &x[0], &number)?
         }
+        Op::ScalarFirst(Binary::Div, 1.0) => r.unary(Recip, &x[0]),
         Op::ScalarFirst(kind, number) => {
             let number = r.number(*number, &x[0].shape);
             binary(r, *kind, &number, &x[0])?

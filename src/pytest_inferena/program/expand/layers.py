@@ -97,14 +97,14 @@ def attention(
     scores = (rows @ key.swap(key.rank - 2, key.rank - 1)).reshape(*shape)
     if is_causal:
         mask = query.constant(np.tri(length, keys, dtype=bool))
-    nothing = None
+    nothing, known = None, query.graph.constants.get(mask.name) if mask is not None else None
     if mask is not None and mask.dtype != "bool":
         scores = scores + mask
+    elif mask is not None and known is not None and known.any(-1).all():  # known beforehand: no choice, but a sum
+        scores = scores + query.constant(np.where(known, 0, -np.inf).astype(query.dtype))
     elif mask is not None:
-        known = query.graph.constants.get(mask.name)
-        if known is None or not known.any(-1).all():
-            nothing = mask.make("any", {"self": mask, "dim": mask.rank - 1, "keepdim": True}, (*mask.shape[:-1], 1))
-        scores = mask.where(scores, -math.inf if nothing is None else float(np.finfo(np.float32).min))
+        nothing = mask.make("any", {"self": mask, "dim": mask.rank - 1, "keepdim": True}, (*mask.shape[:-1], 1))
+        scores = mask.where(scores, float(np.finfo(np.float32).min))
     shares = scores.make("softmax", {"self": scores, "dim": scores.rank - 1}, shape)
     shares = shares if nothing is None else shares * nothing.to(shares.dtype)
     result = shares.reshape(*rows.shape[:-1], keys) @ value

@@ -54,8 +54,9 @@ def gelu(x: Tensor, approximate: str) -> Tensor:
 
 
 def sigmoid(x: Tensor) -> Tensor:
-    """1 / (1 + e⁻ˣ); the power stays finite, so that a gradient is never 0 · ∞."""
-    return 1.0 / ((-x).minimum(80.0).unary("exp") + 1.0)
+    """1 / (1 + e⁻ˣ); where a gradient is derived the power stays finite, so that none is 0 · ∞."""
+    less = (-x).minimum(80.0) if x.graph.trains else -x
+    return 1.0 / (less.unary("exp") + 1.0)
 
 
 def log1p(x: Tensor) -> Tensor:
