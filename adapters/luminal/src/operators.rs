@@ -6,7 +6,7 @@ use luminal::op::{Recip, Sin, Sqrt};
 
 pub const OPERATORS: &str = r#"{
     "add": {}, "mul": {}, "div": {}, "maximum": {}, "lt": {}, "exp": {}, "log": {}, "sin": {}, "sqrt": {},
-    "sum": {}, "amax": {}, "full": {}, "to": {"dtype": ["float32", "int64"]},
+    "sum": {}, "amax": {}, "full": {}, "to": {"dtype": ["float32", "int64", "int32"]},
     "reshape": {}, "expand": {}, "permute": {}, "slice": {"step": [1]}, "cat": {}, "embedding": {}, "matmul": {}
 }"#;
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from pytest_inferena.program.expand.tensor import Tensor, cat
 
 if TYPE_CHECKING:
@@ -143,6 +145,18 @@ def where(condition: Tensor, first: Any, second: Any) -> Tensor:
     return side.minimum(first).maximum((-side).minimum(second))
 
 
+def bitwise(operator: str) -> Callable[..., Tensor | None]:
+    """Of truth values it is the logical one; None of integers."""
+
+    def rule(*values: Tensor) -> Tensor | None:
+        first = values[0]
+        names = dict(zip(("self", "other"), values, strict=False))
+        shape = first.shape if len(values) == 1 else _shape(*values)
+        return first.make(f"logical_{operator}", names, shape) if first.dtype == "bool" else None
+
+    return rule
+
+
 def softmax(x: Tensor, dim: int) -> Tensor:
     """Shares of powers; the largest one is 1."""
     powers = (x - x.reduce("amax", [dim]).detach()).unary("exp")
@@ -160,8 +174,8 @@ def cumsum(x: Tensor, dim: int) -> Tensor:
     length = x.shape[dim]
     if x.dtype.startswith("float"):
         x = x.swap(dim, x.rank - 1)
-        triangle = [[float(row <= column) for column in range(length)] for row in range(length)]
-        flat = x.reshape(-1, length) @ x.constant(triangle).to(x.dtype)
+        triangle = x.constant(np.triu(np.ones((length, length), np.float32))).to(x.dtype)
+        flat = x.reshape(-1, length) @ triangle
         return flat.reshape(*x.shape).swap(dim, x.rank - 1)
     rows = [x.slice(dim, 0, 1)]
     for at in range(1, length):
@@ -182,9 +196,13 @@ def mean(x: Tensor, dims: list[int], keepdim: bool) -> Tensor:
 EXPANSIONS: Mapping[str, Callable[..., Tensor | None]] = {
     "abs": lambda x: x.maximum(-x),
     "any": any_of,
+    "bitwise_and": bitwise("and"),
+    "bitwise_not": bitwise("not"),
+    "bitwise_or": bitwise("or"),
     "clamp": clamp,
     "cos": lambda x: (x + math.pi / 2).unary("sin"),
     "cumsum": cumsum,
+    "detach": lambda x: None if x.graph.trains else x,
     "erf": lambda x: _rational(x, ERF, 4.0),
     "gelu": gelu,
     "log1p": log1p,
