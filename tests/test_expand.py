@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
+from tests.layer_cases import FREE, KEY, MASK, QUERY, VALUE
 from tests.operator_cases import CASES
 from tests.programs import entry_of
-from tests.small_entries import differentiable, forward, training
+from tests.small_entries import Small, differentiable, forward, training
 from tests.test_program_page import FIRST, PAGE, SECOND
 
 from pytest_inferena.program.expand import EXPANSIONS, expand, graph_of, written
 from pytest_inferena.program.operators import OPERATORS
 from pytest_inferena.worker.aten import to_module
 from pytest_inferena.worker.capabilities import has
+from pytest_inferena.worker.format import Ref
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,10 +27,10 @@ if TYPE_CHECKING:
 
 SMALLEST: Operators = {
     **{operator: {} for operator, _ in CASES.values() if operator not in EXPANSIONS},
+    **{name: {"dtype": ["int64"]} for name in ("bitwise_and", "bitwise_not", "bitwise_or")},
     "slice": {"step": [1]},
     "to": {"dtype": ["float32", "int32", "int64"]},
     "pow": {"self": ["tensor"], "exponent": ["tensor"]},
-    "where": {"dtype": ["int64"]},
 }
 """An engine that has what has no expansion, and no more."""
 
@@ -97,6 +99,21 @@ def test_expansion(name: str, *, smallest: bool) -> None:
     assert [] == [
         node for node in parts.nodes if not has(SMALLEST if smallest else _without(operator), node, parts.specs)
     ]
+
+
+def test_a_mask_that_is_computed() -> None:
+    """A query that attends to nothing gets zeros, also where the mask is not known beforehand."""
+    hidden = ~MASK
+    hidden[1] = True
+    small = Small()
+    seen = Ref(small.add("logical_not", {"self": hidden})[0])
+    operands = {"query": QUERY, "key": KEY, "value": VALUE, "attn_mask": seen}
+    (result,) = small.add("scaled_dot_product_attention", operands | FREE)
+    parts, _ = _expanded(small.entry({"result": result}), SMALLEST)
+    (actual,) = to_module(parts, {})(*small.inputs.values())
+
+    assert {} == _close({"result": small.made[result]}, {"result": actual})
+    assert not actual[:, :, 1].any()
 
 
 @pytest.mark.parametrize(

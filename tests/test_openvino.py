@@ -67,7 +67,9 @@ def test_a_way_of_using_an_operator_that_openvino_lacks(tmp_path: Path) -> None:
     made, entry, _ = forward({"pad": CASES["pad-circular"]})
     adapter = _adapter(entry, made.parameters, tmp_path)
 
-    with pytest.raises(Unsupported, match=r"ONNX Pad, node .*: OpenVINO's ONNX frontend says: Unsupported padding mode"):
+    with pytest.raises(
+        Unsupported, match=r"ONNX Pad, node .*: OpenVINO's ONNX frontend says: Unsupported padding mode"
+    ):
         adapter.compile(entry)
 
 

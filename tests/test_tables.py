@@ -87,29 +87,12 @@ GGML_LACKS = (
     *("max_pool2d-spread", "max_pool2d-ceil", "upsample_nearest2d-uneven"),
     *("cross_entropy_loss", "mse_loss"),  # it trains by joint entries, which have no loss as one operator
 )
-CRATE_LACKS = (
-    *("floor_divide", "bitwise_and", "bitwise_or", "bitwise_not", "index", "pad", "roll", "slice_scatter"),
-    *("adaptive_avg_pool1d", "adaptive_avg_pool2d", "avg_pool2d", "max_pool2d-ceil", "mse_loss-0"),
-    *("cross_entropy_loss-each", "cross_entropy_loss-smooth", "cross_entropy_loss-weights"),
-)
-"""What the crate that engines in Rust share does not read, or not in that way."""
-LUMINAL_LACKS = (
-    *CRATE_LACKS,
-    *("erf", "log1p", "pow-root", "pow-tensor", "pow-base", "where", "where-number", "where-number-first"),
-    *("where-scalar", "gelu.", "clamp", "clamp-low", "clamp-high", "clamp-integers", "to.", "to-small", "flip"),
-    *("slice.", "gather", "gather-wide", "index_put", "index_select", "scatter_add", "cumsum", "cumsum-outer"),
-    *("any", "cumsum-integers", "conv1d", "conv1d-groups", "conv2d", "conv2d-depthwise", "convolution"),
-    *("convolution-rows", "convolution-transposed", "batch_norm", "batch_norm-rows", "group_norm"),
-    *("group_norm-bare", "native_layer_norm", "max_pool2d", "max_pool2d-spread", "max_pool2d_with_indices"),
-    *("upsample_nearest2d", "upsample_nearest2d-uneven", "upsample_nearest2d-smaller"),
-    *("scaled_dot_product_attention-mask", "scaled_dot_product_attention-bias"),
-    *("scaled_dot_product_attention-groups-mask", "scaled_dot_product_attention-groups-bias"),
-    *("cross_entropy_loss", "cross_entropy_loss-sum", "cross_entropy_loss-ignored", "mse_loss-1", "mse_loss-2"),
-)
+INTEGERS = ("floor_divide", "bitwise_and-integers", "bitwise_or-integers", "bitwise_not-integers")
+"""What has no expansion, for want of exact integers in what engines have beside."""
 RTEN_LACKS = ("bitwise_and-integers", "bitwise_or-integers", "bitwise_not-integers")
 """Bits of integers, which arithmetic does not reach."""
 MEGANEURA_LACKS = (
-    *CRATE_LACKS,
+    *INTEGERS,
     *(f"{name}-{kind}" for name in ("add", "sub", "mul") for kind in ("integer", "integers")),
     *("clamp", "cumsum", "sum-integers", "full-scalar", "to.", "to-small"),
     *("cos", "sin", "erf", "log1p", "sqrt", "rsqrt", "logical_or", "maximum", "minimum", "amax"),
@@ -119,12 +102,12 @@ MEGANEURA_LACKS = (
     *("scaled_dot_product_attention", "rotary_embedding"),  # of batches, and with masks of other shapes
 )
 ENGINES = (
-    Engine("burn", "flex", frozenset({*CRATE_LACKS, "clamp-integers"})),
-    Engine("candle", "cpu", frozenset({*CRATE_LACKS, "cumsum-integers", "max_pool2d-spread"})),
+    Engine("burn", "flex", frozenset(INTEGERS)),
+    Engine("candle", "cpu", frozenset(INTEGERS)),
     Engine("executorch", "xnnpack", together=True),
     Engine("ggml", "cpu", lacks=frozenset(GGML_LACKS)),
     Engine("jax", "xla"),
-    Engine("luminal", "cpu", frozenset(LUMINAL_LACKS), zoo=False),
+    Engine("luminal", "cpu", frozenset({*INTEGERS, "pow-tensor"})),
     Engine("meganeura", "vulkan", frozenset(MEGANEURA_LACKS), zoo=False, forward_only=frozenset({"max_pool2d"})),
     Engine("mlx", "cpu", env=(("MLX_DISABLE_COMPILE", "1"),)),  # it would run g++ for every few operators
     Engine("openvino", "cpu"),

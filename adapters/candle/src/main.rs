@@ -1,6 +1,5 @@
 //! Candle: an operator table. Gradients are by its own autograd.
 
-mod layers;
 mod operators;
 mod windows;
 
@@ -49,8 +48,8 @@ impl Operators for Candle {
         Ok(if variable { Var::from_tensor(&tensor)?.into_inner() } else { tensor })
     }
 
-    fn apply(&self, node: &Node, tensors: Vec<Tensor>, trains: bool) -> Result<Tensor> {
-        operators::apply(&self.device, node, &tensors, trains)
+    fn apply(&self, node: &Node, tensors: Vec<Tensor>, _: bool) -> Result<Tensor> {
+        operators::apply(&self.device, node, &tensors)
     }
 
     fn gradients(&self, loss: &Tensor, of: &[Tensor]) -> Result<Vec<Option<Tensor>>> {

@@ -1,7 +1,6 @@
 //! Luminal 0.2: the Program recorded as a graph of its primitive operators.
 
 mod operators;
-mod products;
 mod record;
 mod session;
 

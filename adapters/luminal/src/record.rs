@@ -1,8 +1,9 @@
 //! Luminal's graph by node numbers and run-time shapes. Luminal's own tensors, sized at compile time, stand on it.
 
-use inferena_worker::{Array, Data, Dtype, Result, unsupported};
-use luminal::op::{Add, Constant, ConstantValue, Contiguous, Exp2, LessThan, Log2, MaxReduce, Mul, Operator, Recip};
-use luminal::op::{Sqrt, SumReduce};
+use crate::session::floats;
+use inferena_worker::{Array, Data, Dtype, Reduce, Result, unsupported};
+use luminal::op::{Add, Constant, ConstantValue, Contiguous, Exp2, Function, InputTensor, LessThan, Log2, MaxReduce};
+use luminal::op::{Mod, Mul, Operator, SumReduce};
 use luminal::prelude::petgraph::graph::NodeIndex;
 use luminal::prelude::{Graph, MatMul2D, Tensor};
 use luminal::shape::symbolic::Expression;
@@ -12,7 +13,7 @@ use std::f32::consts::{LN_2, LOG2_E};
 /// Integers beyond it are not exact in float32, the only type of Luminal's operators on CPU.
 const EXACT: u64 = 1 << 24;
 /// Dimensions that a shape of Luminal's can have.
-const DIMENSIONS: usize = 6;
+pub const DIMENSIONS: usize = 6;
 /// Stands for the end of a dimension that is not cut.
 const END: i32 = i32::MAX;
 
@@ -23,9 +24,15 @@ pub struct Value {
     tracker: ShapeTracker,
     pub shape: Vec<usize>,
     pub dtype: Dtype,
+    /// Whether it is a number 0 over and over.
+    zero: bool,
 }
 
 impl Value {
+    fn new(node: NodeIndex, tracker: ShapeTracker, shape: &[usize], dtype: Dtype) -> Self {
+        Self { node, tracker, shape: shape.to_vec(), dtype, zero: false }
+    }
+
     pub fn of(self, dtype: Dtype) -> Self {
         Self { dtype, ..self }
     }
@@ -46,6 +53,13 @@ fn is_plain(tracker: &ShapeTracker) -> bool {
     tracker.is_contiguous() && !tracker.is_sliced() && !tracker.is_padded()
 }
 
+/// The shape in which two tensors meet.
+fn broadcast(x: &[usize], y: &[usize]) -> Vec<usize> {
+    let rank = x.len().max(y.len());
+    let size = |shape: &[usize], dim: usize| (dim + shape.len()).checked_sub(rank).map_or(1, |at| shape[at]);
+    (0..rank).map(|dim| size(x, dim).max(size(y, dim))).collect()
+}
+
 impl Record {
     /// A tensor with its data, which stays from step to step. Every leaf has another name.
     pub fn leaf(&mut self, name: &str, array: Array) -> Result<Value> {
@@ -61,38 +75,36 @@ impl Record {
         if shape.len() > DIMENSIONS {
             return unsupported(format!("{} dimensions; Luminal's shapes have {DIMENSIONS}", shape.len()));
         }
-        let missing = luminal::op::Function(name.into(), Box::new(|_| panic!("a leaf has its data")));
+        let missing = Function(name.into(), Box::new(|_| panic!("a leaf has its data")));
         let node = self.0.add_op(missing).finish();
         self.0.keep_tensors(node);
         self.0.set_tensor(node, 0, Tensor::new(data));
-        Ok(Value { node, tracker: tracker(&shape), shape, dtype })
+        Ok(Value::new(node, tracker(&shape), &shape, dtype))
     }
 
     /// A tensor that is one number over and over.
     pub fn number(&mut self, number: f64, shape: &[usize]) -> Value {
         let node = self.0.add_op(Constant(ConstantValue::Float(number as f32), &raw const self.0.dyn_map)).finish();
-        let tracker = ShapeTracker::fake(&sizes(shape));
-        Value { node, tracker, shape: shape.to_vec(), dtype: Dtype::Float32 }
+        let value = Value::new(node, ShapeTracker::fake(&sizes(shape)), shape, Dtype::Float32);
+        Value { zero: number == 0.0, ..value }
     }
 
     /// An operator of two tensors, given as they lie.
-    pub fn join(&mut self, operator: impl Operator + 'static, x: &Value, y: &Value, shape: &[usize]) -> Value {
+    fn join(&mut self, operator: impl Operator + 'static, x: &Value, y: &Value, shape: &[usize]) -> Value {
         let node = self.0.add_op(operator).input(x.node, 0, x.tracker).input(y.node, 0, y.tracker).finish();
-        Value { node, tracker: tracker(shape), shape: shape.to_vec(), dtype: Dtype::Float32 }
+        Value::new(node, tracker(shape), shape, Dtype::Float32)
     }
 
+    /// An operator of each element. It leaves the data in its order.
     pub fn unary(&mut self, operator: impl Operator + 'static, x: &Value) -> Value {
         let node = self.0.add_op(operator).input(x.node, 0, x.tracker).finish();
-        Value { node, dtype: Dtype::Float32, ..x.clone() }
+        Value::new(node, x.tracker, &x.shape, Dtype::Float32)
     }
 
     fn binary(&mut self, operator: impl Operator + 'static, x: &Value, y: &Value) -> Value {
-        let rank = x.shape.len().max(y.shape.len());
-        let size =
-            |value: &Value, dim: usize| (dim + value.shape.len()).checked_sub(rank).map_or(1, |at| value.shape[at]);
-        let shape: Vec<usize> = (0..rank).map(|dim| size(x, dim).max(size(y, dim))).collect();
+        let shape = broadcast(&x.shape, &y.shape);
         let (x, y) = (expand(x, &shape), expand(y, &shape));
-        Value { dtype: x.dtype, ..self.join(operator, &x, &y, &shape) }
+        self.join(operator, &x, &y, &shape)
     }
 
     pub fn add(&mut self, x: &Value, y: &Value) -> Value {
@@ -105,35 +117,12 @@ impl Record {
 
     /// 1 where x < y, else 0.
     pub fn less(&mut self, x: &Value, y: &Value) -> Value {
-        let less = self.binary(LessThan, x, y);
-        Value { dtype: Dtype::Bool, ..less }
+        self.binary(LessThan, x, y)
     }
 
-    pub fn add_number(&mut self, x: &Value, number: f64) -> Value {
-        let number = self.number(number, &x.shape);
-        self.add(x, &number)
-    }
-
-    pub fn scale(&mut self, x: &Value, number: f64) -> Value {
+    fn scale(&mut self, x: &Value, number: f64) -> Value {
         let number = self.number(number, &x.shape);
         self.mul(x, &number)
-    }
-
-    pub fn sub(&mut self, x: &Value, y: &Value) -> Value {
-        let less = self.scale(y, -1.0);
-        self.add(x, &less)
-    }
-
-    pub fn div(&mut self, x: &Value, y: &Value) -> Value {
-        let share = self.unary(Recip, y);
-        self.mul(x, &share)
-    }
-
-    /// 1 - x.
-    pub fn not(&mut self, x: &Value) -> Value {
-        let less = self.scale(x, -1.0);
-        let other = self.add_number(&less, 1.0);
-        Value { dtype: Dtype::Bool, ..other }
     }
 
     pub fn exp(&mut self, x: &Value) -> Value {
@@ -146,33 +135,26 @@ impl Record {
         self.scale(&log, LN_2.into())
     }
 
-    pub fn rsqrt(&mut self, x: &Value) -> Value {
-        let root = self.unary(Sqrt, x);
-        self.unary(Recip, &root)
+    /// Each element rounded towards 0.
+    pub fn whole(&mut self, x: &Value) -> Value {
+        let one = self.number(1.0, &x.shape);
+        let rest = self.binary(Mod, x, &one);
+        let less = self.scale(&rest, -1.0);
+        self.add(x, &less)
     }
 
-    pub fn sigmoid(&mut self, x: &Value) -> Value {
-        let less = self.scale(x, -1.0);
-        let power = self.exp(&less);
-        let sum = self.add_number(&power, 1.0);
-        self.unary(Recip, &sum)
-    }
-
-    /// 2 σ(2x) - 1, as in Luminal's own.
-    pub fn tanh(&mut self, x: &Value) -> Value {
-        let double = self.scale(x, 2.0);
-        let share = self.sigmoid(&double);
-        let double = self.scale(&share, 2.0);
-        self.add_number(&double, -1.0)
-    }
-
-    /// The greater of x and y.
+    /// The greater of x and y: the maximum along a dimension in which they lie side by side.
+    ///
+    /// Luminal's own is a sum of products with 0 and 1, which is no number where x or y is infinite.
     pub fn maximum(&mut self, x: &Value, y: &Value) -> Value {
-        let less = self.less(x, y);
-        let difference = self.sub(y, x);
-        let step = self.mul(&less, &difference);
-        let result = self.add(x, &step);
-        Value { dtype: x.dtype, ..result }
+        let shape = broadcast(&x.shape, &y.shape);
+        let rows = [x, y].map(|one| {
+            let wide = expand(one, &shape);
+            self.reshape(&wide, &[1, shape.iter().product()])
+        });
+        let both = self.cat(&rows, 0);
+        let largest = self.reduce(Reduce::Max, &both, 0);
+        self.reshape(&largest, &shape)
     }
 
     /// A tensor whose data lies in the order in which it is looked at.
@@ -182,12 +164,15 @@ impl Record {
 
     pub fn copy(&mut self, x: &Value) -> Value {
         let node = self.0.add_op(Contiguous).input(x.node, 0, x.tracker).finish();
-        Value { node, tracker: tracker(&x.shape), ..x.clone() }
+        Value::new(node, tracker(&x.shape), &x.shape, x.dtype)
     }
 
     pub fn reshape(&mut self, x: &Value, shape: &[usize]) -> Value {
+        if x.zero {
+            return self.number(0.0, shape);
+        }
         let plain = self.plain(x);
-        Value { tracker: tracker(shape), shape: shape.to_vec(), ..plain }
+        Value::new(plain.node, tracker(shape), shape, x.dtype)
     }
 
     pub fn slice(&mut self, x: &Value, dim: usize, start: usize, end: usize) -> Value {
@@ -200,42 +185,38 @@ impl Record {
         self.copy(&cut)
     }
 
-    /// A sum of padded tensors, as in Luminal's own. It goes by halves, so that few sums are as large as the result.
+    /// A sum of padded tensors, as in Luminal's own. A tensor of zeros is not added: it is the padding of the others.
     pub fn cat(&mut self, tensors: &[Value], dim: usize) -> Value {
+        let padded = self.side_by_side(tensors, dim);
+        self.plain(&padded)
+    }
+
+    /// By halves, so that few sums are as large as the result.
+    fn side_by_side(&mut self, tensors: &[Value], dim: usize) -> Value {
         let [one] = tensors else {
             let (first, second) = tensors.split_at(tensors.len() / 2);
-            let (mut first, mut second) = (self.cat(first, dim), self.cat(second, dim));
+            let (first, second) = (self.side_by_side(first, dim), self.side_by_side(second, dim));
             let (before, after) = (first.shape[dim], second.shape[dim]);
-            for (value, left, right) in [(&mut first, 0, after), (&mut second, before, 0)] {
-                let mut padding = vec![(Expression::from(0), Expression::from(0)); value.shape.len()];
-                padding[dim] = (Expression::from(left), Expression::from(right));
-                value.tracker.pad(&padding);
-                value.shape[dim] = before + after;
-            }
-            return self.add(&first, &second);
+            let (first, second) = (pad(first, dim, 0, after), pad(second, dim, before, 0));
+            return match (first.zero, second.zero) {
+                (true, _) => second,
+                (_, true) => first,
+                _ => self.add(&first, &second),
+            };
         };
-        self.plain(one)
+        if one.zero { one.clone() } else { self.plain(one) }
     }
 
     /// Reduce along one dimension, which stays with size 1.
-    fn reduce(&mut self, operator: impl Operator + 'static, x: &Value, dim: usize) -> Value {
-        let node = self.0.add_op(operator).input(x.node, 0, x.tracker).finish();
+    pub fn reduce(&mut self, kind: Reduce, x: &Value, dim: usize) -> Value {
+        let node = match kind {
+            Reduce::Max => self.0.add_op(MaxReduce(dim)),
+            _ => self.0.add_op(SumReduce(dim)),
+        };
+        let node = node.input(x.node, 0, x.tracker).finish();
         let mut shape = x.shape.clone();
         shape[dim] = 1;
-        Value { node, tracker: tracker(&shape), shape, dtype: x.dtype }
-    }
-
-    pub fn sum(&mut self, x: &Value, dim: usize) -> Value {
-        self.reduce(SumReduce(dim), x, dim)
-    }
-
-    pub fn max(&mut self, x: &Value, dim: usize) -> Value {
-        self.reduce(MaxReduce(dim), x, dim)
-    }
-
-    pub fn mean(&mut self, x: &Value, dim: usize) -> Value {
-        let sum = self.sum(x, dim);
-        self.scale(&sum, 1.0 / x.shape[dim] as f64)
+        Value::new(node, tracker(&shape), &shape, x.dtype)
     }
 
     /// The product of matrices (M, K) and (K, N). Either may be a transposed view.
@@ -243,21 +224,17 @@ impl Record {
         self.join(MatMul2D, x, y, &[x.shape[0], y.shape[1]])
     }
 
-    pub fn softmax(&mut self, x: &Value, dim: usize) -> Value {
-        let largest = self.max(x, dim);
-        let less = self.sub(x, &largest);
-        let power = self.exp(&less);
-        let sum = self.sum(&power, dim);
-        self.div(&power, &sum)
-    }
-
-    /// Every row, brought to mean square 1.
-    pub fn normal(&mut self, x: &Value, dim: usize, eps: f64) -> Value {
-        let square = self.mul(x, x);
-        let mean = self.mean(&square, dim);
-        let mean = self.add_number(&mean, eps);
-        let scale = self.rsqrt(&mean);
-        self.mul(x, &scale)
+    /// Rows of a table. Luminal has a lookup, but it is private: its compiler puts it in place of a product with one-hot
+    /// rows as wide as the table. This is the same loop.
+    pub fn rows(&mut self, table: &Value, indices: &Value, shape: &[usize]) -> Value {
+        let (table, indices) = (self.plain(table), self.plain(indices));
+        let width = table.shape[1];
+        let lookup = move |given: Vec<(InputTensor, _)>| {
+            let [table, indices] = [0, 1].map(|at| floats(given[at].0.borrowed()).expect("the CPU has no other"));
+            let row = |index: &f32| &table[*index as usize * width..][..width];
+            vec![Tensor::new(indices.iter().flat_map(row).copied().collect::<Vec<f32>>())]
+        };
+        self.join(Function("rows".into(), Box::new(lookup)), &table, &indices, shape)
     }
 }
 
@@ -283,4 +260,13 @@ pub fn expand(x: &Value, shape: &[usize]) -> Value {
         }
     }
     wide
+}
+
+/// More rows on either side, which are 0.
+fn pad(mut x: Value, dim: usize, before: usize, after: usize) -> Value {
+    let mut padding = vec![(Expression::from(0), Expression::from(0)); x.shape.len()];
+    padding[dim] = (Expression::from(before), Expression::from(after));
+    x.tracker.pad(&padding);
+    x.shape[dim] += before + after;
+    x
 }

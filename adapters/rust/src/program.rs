@@ -1,5 +1,6 @@
 //! The Program: a model as data, as docs/program-format.md describes it, with typed operators.
 
+mod conditions;
 mod op;
 
 pub use op::{Binary, Compare, MEAN, Op, Reduce, Unary};
@@ -125,6 +126,18 @@ impl Entry {
     /// The operators in the order of their execution. One that is not known is `unsupported`, by name and node.
     pub fn nodes(&self) -> Result<Vec<Node>> {
         self.nodes.iter().map(|node| self.node(node)).collect()
+    }
+
+    /// Refuse an operator that a table of what an engine has lacks, or that it has under other conditions.
+    pub(crate) fn check(&self, table: &Value) -> Result<()> {
+        for node in &self.nodes {
+            let tensors = op::tensors(&node.args).unwrap_or_default();
+            let rank = self.shapes.get(tensors.first().unwrap_or(&node.out[0].name)).map_or(0, Vec::len);
+            if !conditions::has(table, node, rank, self.name == "training") {
+                return lacking(&node.op, &node.out[0].name, "");
+            }
+        }
+        Ok(())
     }
 
     fn node(&self, node: &NodeDocument) -> Result<Node> {

@@ -177,6 +177,9 @@ impl<E: Engine> Server<E> {
     fn compile(&mut self, name: String) -> Result<Value> {
         let engine = started(&mut self.engine)?;
         let Some(entry) = self.entries.get(&name) else { return failed(format!("entry {name:?} is not loaded")) };
+        if let Some(table) = E::OPERATORS {
+            entry.check(&serde_json::from_str(table)?)?;
+        }
         let start = Instant::now();
         let mut step = engine.compile(entry)?;
         step.run()?;

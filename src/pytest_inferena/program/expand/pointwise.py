@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from pytest_inferena.program.expand.tensor import Tensor, cat
 
 if TYPE_CHECKING:
@@ -54,8 +56,9 @@ def gelu(x: Tensor, approximate: str) -> Tensor:
 
 
 def sigmoid(x: Tensor) -> Tensor:
-    """1 / (1 + e⁻ˣ); the power stays finite, so that a gradient is never 0 · ∞."""
-    return 1.0 / ((-x).minimum(80.0).unary("exp") + 1.0)
+    """1 / (1 + e⁻ˣ); where a gradient is derived the power stays finite, so that none is 0 · ∞."""
+    less = (-x).minimum(80.0) if x.graph.trains else -x
+    return 1.0 / (less.unary("exp") + 1.0)
 
 
 def log1p(x: Tensor) -> Tensor:
@@ -128,16 +131,30 @@ def logical(operator: str) -> Callable[..., Tensor]:
     return rule
 
 
-def where(condition: Tensor, first: Any, second: Any) -> Tensor | None:
+def where(condition: Tensor, first: Any, second: Any) -> Tensor:
     """The smaller of a value and ∞ is the value, the larger of it and -∞ too: no product, so that ∞ may be chosen.
 
-    Returns None for numbers that are not floating: they have no infinity.
+    Of integers and truth values, which have no infinity, it is a sum of products with 0 and 1.
     """
     tensor = first if isinstance(first, Tensor) else second
     if not tensor.dtype.startswith("float"):
-        return None
+        chosen = condition.to("int64")
+        sides = [side.to("int64") if isinstance(side, Tensor) else int(side) for side in (first, second)]
+        return (chosen * sides[0] + (1 - chosen) * sides[1]).to(tensor.dtype)
     side = (condition.to(tensor.dtype) - 0.5) * math.inf  # ∞ where true, -∞ where false
     return side.minimum(first).maximum((-side).minimum(second))
+
+
+def bitwise(operator: str) -> Callable[..., Tensor | None]:
+    """Of truth values it is the logical one; None of integers."""
+
+    def rule(*values: Tensor) -> Tensor | None:
+        first = values[0]
+        names = dict(zip(("self", "other"), values, strict=False))
+        shape = first.shape if len(values) == 1 else _shape(*values)
+        return first.make(f"logical_{operator}", names, shape) if first.dtype == "bool" else None
+
+    return rule
 
 
 def softmax(x: Tensor, dim: int) -> Tensor:
@@ -157,8 +174,8 @@ def cumsum(x: Tensor, dim: int) -> Tensor:
     length = x.shape[dim]
     if x.dtype.startswith("float"):
         x = x.swap(dim, x.rank - 1)
-        triangle = [[float(row <= column) for column in range(length)] for row in range(length)]
-        flat = x.reshape(-1, length) @ x.constant(triangle).to(x.dtype)
+        triangle = x.constant(np.triu(np.ones((length, length), np.float32))).to(x.dtype)
+        flat = x.reshape(-1, length) @ triangle
         return flat.reshape(*x.shape).swap(dim, x.rank - 1)
     rows = [x.slice(dim, 0, 1)]
     for at in range(1, length):
@@ -179,9 +196,13 @@ def mean(x: Tensor, dims: list[int], keepdim: bool) -> Tensor:
 EXPANSIONS: Mapping[str, Callable[..., Tensor | None]] = {
     "abs": lambda x: x.maximum(-x),
     "any": any_of,
+    "bitwise_and": bitwise("and"),
+    "bitwise_not": bitwise("not"),
+    "bitwise_or": bitwise("or"),
     "clamp": clamp,
     "cos": lambda x: (x + math.pi / 2).unary("sin"),
     "cumsum": cumsum,
+    "detach": lambda x: None if x.graph.trains else x,
     "erf": lambda x: _rational(x, ERF, 4.0),
     "gelu": gelu,
     "log1p": log1p,
