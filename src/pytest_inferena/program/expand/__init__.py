@@ -61,14 +61,14 @@ def graph_of(entry: Entry) -> Graph:
     """An entry to be rewritten."""
     return Graph(
         inputs=list(entry.inputs), outputs=dict(entry.outputs), nodes=list(entry.nodes), specs=dict(entry.specs),
-        constants=dict(entry.arrays("constants")), parameters=set(entry.parameters), trains=entry.name == "training",
+        constants=dict(entry.arrays("constants")), parameters=set(entry.parameters), trains=entry.trains,
     )  # fmt: skip
 
 
 def _write(graph: Graph, node: Node, operators: Operators, expanded: Counter[str]) -> None:
     """Append a node as it is, or what it becomes."""
     node = replace(node, arguments={name: graph.resolve(value) for name, value in node.arguments.items()})
-    if not has(operators, node, graph.specs) and written(graph, node):
+    if not has(operators, node, graph.specs, trains=graph.trains) and written(graph, node):
         expanded[node.operator] += 1
     else:
         graph.emit(node.operator, node.arguments, *node.outputs)
