@@ -9,23 +9,19 @@ use burn_backend::ops::{
 };
 use burn_backend::{FloatDType, Scalar, TensorMetadata};
 use burn_dispatch::{Dispatch as B, DispatchTensor as Tensor};
-use inferena_worker::{Binary, Dtype, MEAN, Node, Op, Result, unsupported};
+use inferena_worker::{Binary, Dtype, Node, Op, Result, unsupported};
 
 pub const OPERATORS: &str = r#"{
-    "abs": {"dtype": ["float32"]}, "clamp": {"dtype": ["float32"]}, "pow": {"dtype": ["float32"]}, "cumsum": {},
-    "cos": {}, "detach": {}, "erf": {}, "exp": {}, "gelu": {}, "log": {}, "log1p": {}, "neg": {}, "logical_not": {},
-    "relu": {}, "rsqrt": {}, "sigmoid": {}, "silu": {}, "sin": {}, "sqrt": {}, "tanh": {},
-    "add": {}, "sub": {}, "mul": {}, "div": {}, "maximum": {}, "minimum": {}, "logical_and": {}, "logical_or": {},
+    "abs": {"dtype": ["float32"]}, "cos": {}, "detach": {}, "erf": {}, "exp": {}, "gelu": {"approximate": ["none"]},
+    "log": {}, "log1p": {}, "neg": {}, "logical_not": {}, "relu": {}, "sigmoid": {}, "sin": {}, "sqrt": {}, "tanh": {},
+    "clamp": {"dtype": ["float32"]},
+    "add": {}, "sub": {"self": ["tensor"]}, "mul": {}, "div": {}, "pow": {"self": ["tensor"], "dtype": ["float32"]},
+    "maximum": {}, "minimum": {}, "logical_and": {}, "logical_or": {},
     "eq": {}, "ne": {}, "lt": {}, "le": {}, "gt": {}, "ge": {}, "where": {}, "to": {}, "full": {},
-    "mean": {}, "sum": {}, "amax": {}, "softmax": {}, "log_softmax": {},
+    "mean": {}, "sum": {}, "amax": {}, "cumsum": {}, "softmax": {}, "log_softmax": {},
     "reshape": {}, "expand": {}, "permute": {}, "slice": {}, "cat": {}, "gather": {}, "index_select": {}, "embedding": {},
-    "matmul": {}, "linear": {}, "conv1d": {}, "conv2d": {}, "upsample_nearest2d": {},
-    "batch_norm": {}, "group_norm": {}, "layer_norm": {}, "rotary_embedding": {},
-    "max_pool2d": {"ceil_mode": [false]},
-    "rms_norm": {},
-    "scaled_dot_product_attention": {"rank": [4]},
-    "cross_entropy_loss": {"weight": [null], "label_smoothing": [0.0], "reduction": [1, 2], "rank": [2]},
-    "mse_loss": {"reduction": [1, 2]}
+    "matmul": {}, "linear": {}, "conv1d": {}, "conv2d": {}, "max_pool2d": {"ceil_mode": [false]}, "upsample_nearest2d": {},
+    "layer_norm": {"weight": ["tensor"]}, "scaled_dot_product_attention": {"trains": [false], "rank": [4]}
 }"#;
 
 impl Burn {
@@ -42,12 +38,7 @@ impl Burn {
             Op::Unary(kind) => unary(*kind, x),
             Op::Binary(kind) => binary(*kind, lift(x, shape.len()), lift(next(), shape.len()), shape, self.bools)?,
             Op::Scalar(kind, number) => self.scalar(*kind, x, *number)?,
-            Op::ScalarFirst(Binary::Sub, number) if kind(&x) == Kind::Float => {
-                B::float_add_scalar(B::float_neg(x), Scalar::Float(*number))
-            }
-            Op::ScalarFirst(kind, number) => {
-                binary(*kind, self.filled(*number, node.dtype()?, &vec![1; shape.len()]), x, shape, self.bools)?
-            }
+            Op::ScalarFirst(Binary::Div, number) => B::float_mul_scalar(B::float_recip(x), Scalar::Float(*number)),
             Op::Compare(kind) => compare(*kind, expand(x, shape), expand(next(), shape), self.bools)?,
             Op::CompareScalar(kind, number) if number.fract() != 0.0 => {
                 compare_number(*kind, self.cast(x, Dtype::Float32), *number, self.bools)?
@@ -55,7 +46,6 @@ impl Burn {
             Op::CompareScalar(kind, number) => compare_number(*kind, x, *number, self.bools)?,
             Op::Reshape => reshape(x, shape),
             Op::Expand => expand(x, shape),
-            Op::Full(_) => unreachable!("it has no tensors"),
             Op::To => self.cast(x, node.dtype()?),
             Op::Permute { dims } => permute(x, dims),
             Op::Slice { dim, start, end, step } => tensors::slice(x, *dim, *start, *end, *step),
@@ -65,7 +55,6 @@ impl Burn {
                 tensors::cat(all, *dim)
             }
             Op::Reduce { kind, dims, .. } => reduce(*kind, x, dims, shape),
-            Op::Clamp { .. } if kind(&x) != Kind::Float => return unsupported("of this dtype"),
             Op::Clamp { min, max } => match (min, max) {
                 (Some(min), Some(max)) => B::float_clamp(x, Scalar::Float(*min), Scalar::Float(*max)),
                 (Some(min), None) => B::float_clamp_min(x, Scalar::Float(*min)),
@@ -108,28 +97,14 @@ impl Burn {
                 let options = InterpolateOptions::new(InterpolateMode::Nearest);
                 B::interpolate(x, [shape[2], shape[3]], options)
             }
-            Op::BatchNorm { eps } => {
-                let (weight, bias, mean, variance) = (next(), next(), next(), next());
-                layers::batch_norm(x, weight, bias, mean, variance, *eps)
-            }
-            Op::GroupNorm { num_groups, eps } => layers::group_norm(x, given.next(), given.next(), *num_groups, *eps),
             Op::LayerNorm { normalized_shape, eps } => {
-                layers::layer_norm(x, given.next(), given.next(), normalized_shape, *eps)
+                layers::layer_norm(x, next(), given.next(), normalized_shape, *eps)
             }
-            Op::RmsNorm { normalized_shape, eps } => layers::rms_norm(x, given.next(), normalized_shape, *eps),
-            Op::Rotary => layers::rotary(x, next(), next()),
             Op::Attention { scale, is_causal } => {
                 let (key, value) = (next(), next());
-                layers::attention(x, key, value, given.next(), *scale, *is_causal, trains)
+                layers::attention(x, key, value, given.next(), *scale, *is_causal)
             }
-            Op::CrossEntropy { ignore_index, reduction } => {
-                self.cross_entropy(x, next(), *ignore_index, *reduction == MEAN)
-            }
-            Op::MseLoss { reduction } => {
-                let rest = B::float_sub(x, next());
-                let squares = B::float_mul(rest.clone(), rest);
-                reshape(if *reduction == MEAN { B::float_mean(squares) } else { B::float_sum(squares) }, shape)
-            }
+            _ => return unsupported(""),
         })
     }
 
@@ -176,16 +151,5 @@ impl Burn {
             }
             _ => return unsupported("of integers"),
         })
-    }
-
-    /// A row whose target is ignored counts as nothing.
-    fn cross_entropy(&self, x: Tensor, target: Tensor, ignored: i64, mean: bool) -> Tensor {
-        let rows = target.shape()[0];
-        let skipped = B::int_equal_elem(target.clone(), Scalar::Int(ignored), self.bools);
-        let kept = B::bool_into_float(B::bool_not(skipped.clone()), FloatDType::F32);
-        let target = B::int_mask_fill(target, skipped, Scalar::Int(0));
-        let picked = B::float_gather(1, B::log_softmax(x, 1), reshape(target, &[rows, 1]));
-        let total = B::float_neg(B::float_sum(B::float_mul(reshape(picked, &[rows]), kept.clone())));
-        reshape(if mean { B::float_div(total, B::float_sum(kept)) } else { total }, &[])
     }
 }

@@ -1,7 +1,7 @@
 //! The operator table.
 
 use crate::windows;
-use candle_core::{DType, Device, Tensor};
+use candle_core::{D, DType, Device, Tensor};
 use candle_nn::ops;
 use inferena_worker::{Binary, Compare, Dtype, Node, Op, Reduce, Result, Unary, unsupported};
 
@@ -62,7 +62,10 @@ pub fn apply(device: &Device, node: &Node, x: &[Tensor]) -> Result<Tensor> {
         Op::Gather { dim } => x[0].contiguous()?.gather(&x[1].contiguous()?, *dim)?,
         Op::IndexSelect { dim } => x[0].index_select(&x[1].contiguous()?, *dim)?,
         Op::Embedding => x[0].index_select(&x[1].flatten_all()?, 0)?.reshape(shape)?,
-        Op::Matmul => x[0].broadcast_matmul(&x[1])?,
+        Op::Matmul if x[1].rank() == 2 => {
+            x[0].reshape(((), x[0].dim(D::Minus1)?))?.matmul(&matrices(&x[1])?)?.reshape(shape)?
+        }
+        Op::Matmul => batches(&x[0], shape)?.matmul(&batches(&x[1], shape)?)?,
         Op::Convolution { stride, padding, dilation, groups } => {
             windows::convolution(x, stride[0], padding[0], dilation[0], *groups)?
         }
@@ -170,6 +173,25 @@ fn reduce(kind: Reduce, x: &Tensor, dims: &[usize], shape: &[usize]) -> Made {
         Reduce::Max => dims.iter().try_fold(x.clone(), |x, dim| x.max_keepdim(*dim))?,
     }
     .reshape(shape)
+}
+
+/// Matrices as often as a product has batches; a single one is not copied for that.
+fn batches(x: &Tensor, shape: &[usize]) -> Made {
+    let (x, rank) = (matrices(x)?, shape.len());
+    let wide = [&shape[..rank - 2], &x.dims()[x.rank() - 2..]].concat();
+    match x.elem_count() {
+        _ if x.dims() == wide => Ok(x),
+        count if count == wide[rank - 2] * wide[rank - 1] => x.broadcast_as(wide),
+        _ => x.broadcast_as(wide)?.contiguous(),
+    }
+}
+
+/// Matrices one behind the other, by rows or by columns as they were: Candle multiplies no others.
+fn matrices(x: &Tensor) -> Made {
+    if x.is_contiguous() || x.t()?.is_contiguous() {
+        return Ok(x.clone());
+    }
+    if x.stride()[x.rank() - 2] == 1 { x.t()?.contiguous()?.t() } else { x.contiguous() }
 }
 
 /// All but the last dimensions as one.

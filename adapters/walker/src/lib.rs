@@ -131,6 +131,10 @@ impl<O: Operators> Walk<O> {
         }
         let mut nodes = Vec::with_capacity(plain.len());
         for node in plain {
+            if node.inputs.is_empty() {
+                leaves[number(&node.out.name)?] = Some(operators.apply(&node, vec![], trains)?); // the same in all steps
+                continue;
+            }
             let mut inputs = node.inputs.iter().map(|name| number(name)).collect::<Result<Vec<_>>>()?;
             if !trains && let Some(weight) = engine.arranged(&node)? {
                 inputs[1] = leaves.len();

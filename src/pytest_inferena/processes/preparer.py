@@ -104,7 +104,7 @@ class Preparer:
         """
         program = Program.read(prepared.folder)
         there = [program.entry(name) for name in entries if name not in prepared.absent]
-        if all(has(operators, node, entry.specs) for entry in there for node in entry.nodes):
+        if all(has(operators, node, entry.specs, trains=entry.trains) for entry in there for node in entry.nodes):
             return prepared
         lacks = json.dumps([operators, entries], sort_keys=True)
         name = f"expanded-{hashlib.sha256(lacks.encode()).hexdigest()[:16]}"

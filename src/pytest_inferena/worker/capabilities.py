@@ -1,8 +1,8 @@
 """Which operators an engine has, and under which conditions: what decides what is expanded for it.
 
 The table maps an operator's name to its conditions. A condition names an argument, or `rank` (dimensions of the first
-tensor) or `dtype` (of the first output), and lists the values that it may have. The grammar is in
-docs/worker-protocol.md.
+tensor), `dtype` (of the first output) or `trains` (whether the engine derives gradients of the entry), and lists the
+values that it may have. The grammar is in docs/worker-protocol.md.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def require(operators: Operators, entry: Entry) -> None:
         Unsupported: it does not; the message names the operator, the node and the conditions that are not met.
     """
     for node in entry.nodes:
-        if not has(operators, node, entry.specs):
+        if not has(operators, node, entry.specs, trains=entry.trains):
             met = operators.get(node.operator)
             where = "" if met is None else f": it has it only where {_spelled(met)}"
             raise Unsupported(f"unsupported operator aten.{node.operator}, node {node.name}{where}")
@@ -58,18 +58,21 @@ def _spelled(conditions: Conditions) -> str:
     return " and ".join(f"{name} is {' or '.join(map(str, values))}" for name, values in conditions.items())
 
 
-def has(operators: Operators, node: Node, specs: Mapping[str, TensorSpec]) -> bool:
+def has(operators: Operators, node: Node, specs: Mapping[str, TensorSpec], *, trains: bool) -> bool:
     """Whether an engine computes a node itself.
 
     Args:
         operators: what the engine says it has.
         node: with all its arguments.
         specs: every tensor of the node by name.
+        trains: whether the engine derives gradients of the entry.
     """
     conditions = operators.get(node.operator)
-    return conditions is not None and all(
-        _allowed(_value(name, node, specs), values, _rank(node, specs)) for name, values in conditions.items()
-    )
+    if conditions is None:
+        return False
+    rank = _rank(node, specs)
+    known = {**node.arguments, "rank": rank, "dtype": node.outputs[0].dtype, "trains": trains}
+    return all(_allowed(known.get(name), values, rank) for name, values in conditions.items())
 
 
 def _rank(node: Node, specs: Mapping[str, TensorSpec]) -> int:
@@ -78,14 +81,10 @@ def _rank(node: Node, specs: Mapping[str, TensorSpec]) -> int:
     return len(specs[first].shape)
 
 
-def _value(name: str, node: Node, specs: Mapping[str, TensorSpec]) -> Any:
-    if name == "rank":
-        return _rank(node, specs)
-    return node.outputs[0].dtype if name == "dtype" else node.arguments.get(name)
-
-
 def _allowed(value: Any, values: Sequence[Any], rank: int) -> bool:
     if isinstance(value, list):
+        if "equal" in values and all(item == value[0] for item in value):
+            return True
         return all(_allowed(item, values, rank) for item in value)
     return any(_matches(value, one, rank) for one in values)
 

@@ -83,6 +83,11 @@ class Entry:
     """Every tensor by name, parameters included; filled by `Program`."""
     _arrays: dict[str, Mapping[str, Any]] = field(default_factory=dict)
 
+    @property
+    def trains(self) -> bool:
+        """Whether an engine derives gradients of it."""
+        return self.name == "training"
+
     def operators(self) -> set[str]:
         """The distinct operators."""
         return {node.operator for node in self.nodes}

@@ -46,32 +46,45 @@ def expand(entry: Entry, operators: Operators) -> tuple[Graph, dict[str, int]]:
     """
     graph = graph_of(entry)
     expanded: Counter[str] = Counter()
-    for _ in range(DEEPEST):
-        before = expanded.total()
-        nodes, graph.nodes = graph.nodes, []
-        for node in nodes:
-            _write(graph, node, operators, expanded)
-        graph.prune()
-        if expanded.total() == before:
-            return graph, dict(sorted(expanded.items()))
-    raise AssertionError(f"expansions go round in a circle: {dict(expanded)}")
+    nodes, graph.nodes = graph.nodes, []
+    for node in nodes:
+        _write(graph, node, operators, expanded)
+    graph.prune()
+    return graph, dict(sorted(expanded.items()))
 
 
 def graph_of(entry: Entry) -> Graph:
     """An entry to be rewritten."""
     return Graph(
         inputs=list(entry.inputs), outputs=dict(entry.outputs), nodes=list(entry.nodes), specs=dict(entry.specs),
-        constants=dict(entry.arrays("constants")), parameters=set(entry.parameters), trains=entry.name == "training",
+        constants=dict(entry.arrays("constants")), parameters=set(entry.parameters), trains=entry.trains,
     )  # fmt: skip
 
 
-def _write(graph: Graph, node: Node, operators: Operators, expanded: Counter[str]) -> None:
-    """Append a node as it is, or what it becomes."""
+def _write(graph: Graph, node: Node, operators: Operators, expanded: Counter[str], depth: int = 0) -> bool:
+    """Append a node as it is, or what it becomes; False where that is not all the engine's.
+
+    What an expansion gives is expanded too. Where in the end something is left that the engine lacks, the node stays
+    whole: the engine then refuses what the model has, and not a part of it that nobody wrote.
+    """
     node = replace(node, arguments={name: graph.resolve(value) for name, value in node.arguments.items()})
-    if not has(operators, node, graph.specs) and written(graph, node):
-        expanded[node.operator] += 1
-    else:
+    if had := has(operators, node, graph.specs, trains=graph.trains):
         graph.emit(node.operator, node.arguments, *node.outputs)
+        return had
+    place, known, inner = len(graph.nodes), len(graph.aliases), Counter({node.operator: 1})
+    if depth < DEEPEST and written(graph, node):
+        parts, graph.nodes[place:] = graph.nodes[place:], []
+        if all(_write(graph, part, operators, inner, depth + 1) for part in parts):
+            for spec in node.outputs:
+                made = graph.aliases[spec.name]
+                graph.aliases[spec.name] = graph.aliases.get(made, made)
+            expanded.update(inner)
+            return True
+    del graph.nodes[place:]
+    while len(graph.aliases) > known:
+        graph.aliases.popitem()
+    graph.emit(node.operator, node.arguments, *node.outputs)
+    return False
 
 
 def written(graph: Graph, node: Node) -> bool:

@@ -136,7 +136,7 @@ def _write(builder: Builder, node: Node, model: str) -> None:
     if node.operator in STRETCHES:
         builder.wait(node)
         return
-    if not has(WRITTEN, node, builder.entry.specs):
+    if not has(WRITTEN, node, builder.entry.specs, trains=builder.entry.trains):
         where = f"node {node.name} of {model}.{builder.entry.name}"
         raise Unsupported(f"unsupported operator aten.{node.operator}, {where}: the ONNX table lacks it")
     results = OPERATORS[node.operator](builder, *node.arguments.values())
