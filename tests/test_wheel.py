@@ -118,7 +118,7 @@ def follow_the_recipes(folder: Path) -> None:
     (folder / "my_engine").mkdir(parents=True)
     (folder / "my_net.py").write_text(block("class MyNet"))
     (folder / "my_engine" / "adapter.toml").write_text(engine_toml())
-    (folder / "my_engine" / "adapter.py").write_text(block("OPERATORS = {"))
+    (folder / "my_engine" / "adapter.py").write_text(block("evaluate(self.entry"))
     (folder / "conftest.py").write_text("".join(map(block, REGISTERED)))
 
 
@@ -158,6 +158,21 @@ def test_the_recipe_for_an_executable(python: Path, tmp_path: Path, cache: Path)
     executable.chmod(0o755)
 
     assert "7 passed, 1 skipped" in (said := run(python, tmp_path, cache, *ALL)), said[-3000:]
+
+
+def test_the_smallest_table_runs_models(tmp_path: Path, cache: Path) -> None:
+    """With the 26 operators of the page a transformer and a convolutional network run and train, all else expanded."""
+    follow_the_recipes(tmp_path)
+    short, whole = block("evaluate(self.entry"), block('"amax"')
+    adapter = re.sub(r"OPERATORS = \{.*?\nHAS = [^\n]*\n", lambda _: whole, short, count=1, flags=re.DOTALL)
+    (tmp_path / "my_engine" / "adapter.py").write_text(adapter)
+    described = engine_toml().replace('training = "none"', 'training = "joint"')
+    (tmp_path / "my_engine" / "adapter.toml").write_text(described)
+    models = (".", "--pyargs", "pytest_inferena.benchmarks", "-k", "smollm2 or resnet50", "-m", "my_engine")
+
+    assert 26 == len(re.findall(r"^    \"\w+\": (?!\{)", whole, re.MULTILINE))
+    said = run(Path(sys.executable), tmp_path, cache, *models, "--inferena-size=tiny")
+    assert "8 passed" in said, said[-3000:]
 
 
 def test_the_recipe_for_an_exchange_file(tmp_path: Path, cache: Path) -> None:

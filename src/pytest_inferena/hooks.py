@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @pytest.hookspec
 def pytest_inferena_models() -> list[Path]:  # type: ignore[empty-body] # a specification has no body
-    """Model files to benchmark; what such a file holds is told in CONTRIBUTING.
+    """Files of models to benchmark; CONTRIBUTING says what such a file holds.
 
     Example:
         def pytest_inferena_models():
@@ -22,7 +22,7 @@ def pytest_inferena_models() -> list[Path]:  # type: ignore[empty-body] # a spec
 
 @pytest.hookspec
 def pytest_inferena_adapters() -> list[Path]:  # type: ignore[empty-body] # a specification has no body
-    """Folders of adapters, each with its adapter.toml; what such a folder holds is told in CONTRIBUTING.
+    """Folders of adapters, each with its adapter.toml; CONTRIBUTING says what such a folder holds.
 
     Example:
         def pytest_inferena_adapters():
@@ -32,7 +32,7 @@ def pytest_inferena_adapters() -> list[Path]:  # type: ignore[empty-body] # a sp
 
 @pytest.hookspec
 def pytest_inferena_record(record: dict[str, Any]) -> None:
-    """A cell is done; its record as it goes into the journal (see results.schema.json). Called once a cell.
+    """A cell is done. Called once for each cell, with its record as the journal has it (see results.schema.json).
 
     Example:
         def pytest_inferena_record(record):

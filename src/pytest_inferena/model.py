@@ -1,4 +1,4 @@
-"""What a model's file imports: `Case`. Kept under this name for files that were written for it."""
+"""`Case`, under its old name, for files of models that import it from here."""
 
 from pytest_inferena.prepare.case import Case
 

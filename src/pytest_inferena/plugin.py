@@ -1,4 +1,4 @@
-"""pytest's hooks, and nothing else; whatever is heavy is imported when a cell is there to need it."""
+"""pytest's hooks, and nothing else. Whatever is heavy is imported when a cell needs it."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config, args: list[str]) -> None:
-    """With --pyargs find a checkout's benchmarks, and load conftests before collection, too late for markers."""
+    """With --pyargs, find a checkout's benchmarks and load their conftest now: collection is too late for markers."""
     known = early_config.known_args_namespace
     if known.pyargs:
         from pytest_inferena.collect.arguments import folder_of, path_of
@@ -116,7 +116,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Every test that asks for a cell or a worker runs once for each target; a `target` of somebody else is theirs."""
+    """Run every test that asks for a cell or a worker once for each target. Other tests may have their own `target`."""
     if {"cell", "worker"} & {*metafunc.fixturenames}:
         from pytest_inferena.collect.selection import parameters
 
@@ -136,7 +136,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Give cells their clock before pytest-benchmark's fixture looks for one."""
+    """Give a cell its clock before pytest-benchmark's fixture looks for one."""
     if "cell" in getattr(item, "fixturenames", ()) and item.config.pluginmanager.hasplugin("benchmark"):
         from pytest_inferena.session.ledger import mark
 
@@ -178,7 +178,7 @@ def framework(target: Target) -> Framework:
 
 @pytest.fixture(scope="session")
 def worker(request: pytest.FixtureRequest, target: Target) -> Iterator[Bench]:
-    """The target's worker: started by the first cell that needs it, ended with the last."""
+    """The target's worker. The first cell that needs it starts it, and it ends with the last one."""
     from pytest_inferena.session.bench import Bench, Harness
 
     config = request.config
@@ -199,4 +199,4 @@ def cell(request: pytest.FixtureRequest, worker: Bench, benchmark: Any) -> Itera
     cell = session.settings.cell(worker.target, metric_of(request.node))
     yield CellTest(request.node, worker, cell, session.finished(cell))
     if benchmark is not None and benchmark.stats is None:
-        benchmark.skipped = True  # a cell without figures is no unused fixture
+        benchmark.skipped = True  # a cell without figures has used the fixture

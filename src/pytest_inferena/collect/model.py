@@ -1,4 +1,4 @@
-"""A model as collection knows it: what its file says, read without running it."""
+"""A model as collection knows it. Its file is read, and not run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NEEDS = ("inference", "latency", "training")
 
 @dataclass(frozen=True)
 class Model:
-    """What collection knows of a model, read without running its file."""
+    """What collection knows of a model."""
 
     name: str  # the file's stem, part of test ids: [a-z0-9_]+
     title: str  # how it is shown
@@ -33,10 +33,10 @@ class Model:
 
     @classmethod
     def from_file(cls, path: Path) -> Self:
-        """Reads the constants TITLE, UNIT, ITEMS, PARAMETERS and, where they stand there, those of `_OPTIONAL`.
+        """Read the constants TITLE, UNIT, ITEMS and PARAMETERS, and those of `_OPTIONAL` that the file has.
 
         Raises:
-            ValueError: the file's name, its syntax or one of the constants is not as it has to be.
+            ValueError: the file's name, its syntax or a constant is wrong.
         """
         if not re.fullmatch(r"[a-z0-9_]+", path.stem):
             raise ValueError(f"{path}: a model's file is named in [a-z0-9_]; rename it.")
@@ -47,7 +47,7 @@ class Model:
         return cls(name=path.stem, source=path, **values)
 
     def too_big(self, entry: str, size: str) -> str:
-        """Why this machine has too little memory for an entry (`joint` is training); "" if it has enough."""
+        """Why this machine has too little memory for an entry; "" if it has enough. `joint` counts as training."""
         from pytest_inferena import machine  # here: the preparer reads models, and depends on nothing of results
 
         needs = self.needs_gib.get("training" if entry == "joint" else entry, 0) if size == "full" else 0

@@ -1,4 +1,4 @@
-"""What is there to benchmark: models and frameworks, from hooks and entry points, checked when read."""
+"""The models and frameworks that can be benchmarked, from hooks and entry points; they are checked when read."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Registry:
         return tuple(Target(model, *engine) for model in self.models.values() for engine in engines)
 
     def markers(self) -> dict[str, str]:
-        """Every marker with its description; what this project declares, from one list."""
+        """Every marker that this project declares, with its description."""
         described: dict[str, str] = {metric: f"cells of the metric {metric}" for metric in METRICS}
         described |= ASKED_FOR
         for model in self.models.values():
@@ -46,10 +46,10 @@ class Registry:
         return described
 
     def with_interpreters(self, pythons: Mapping[str, str]) -> Registry:
-        """The same, with workers of some frameworks in interpreters of their own.
+        """The same registry, with other interpreters for the workers of some frameworks.
 
         Raises:
-            RegistryError: there is no such framework, it is no Python one, or no such program.
+            RegistryError: there is no such framework, it does not run Python, or there is no such interpreter.
         """
         named = dict(self.frameworks)
         for name, python in pythons.items():
@@ -83,7 +83,7 @@ def collect(hook: Any) -> Registry:
 
 
 def _check_distinct(registry: Registry) -> None:
-    """Markers of two kinds may share a name only where they mean the same cells, as a backend and its device do."""
+    """Two markers may share a name only if they mean the same cells, as those of a backend and its device do."""
     taken = dict.fromkeys(METRICS, "metric") | dict.fromkeys(ASKED_FOR, "marker")
     _reject("framework", registry.frameworks, taken)
     for framework in registry.frameworks.values():

@@ -65,7 +65,7 @@ def _name(line: str) -> str:
 
 
 def _check_expression(expression: str, known: set[str]) -> None:
-    """An unknown name in `-m` selects nothing, silently: say so instead."""
+    """Refuse an unknown name in `-m`: pytest would silently select nothing."""
     without_arguments = re.sub(r"\([^()]*=[^()]*\)", "", expression)
     for name in re.findall(r"[A-Za-z_][\w.]*", without_arguments):
         if name not in known and name not in OPERATORS:
@@ -77,7 +77,7 @@ def _check_expression(expression: str, known: set[str]) -> None:
 
 
 def metric_of(item: pytest.Item) -> str:
-    """The metric a test measures: the one of its markers that is a metric's.
+    """The metric that a test measures: it has one metric's marker.
 
     Raises:
         pytest.UsageError: it has none, or several.
@@ -93,7 +93,7 @@ def _metric(item: pytest.Item, names: AbstractSet[str]) -> str:
 
 
 def arrange(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Sort cells by target, compile first, in the places that cells have; deselect what has to be asked for."""
+    """Sort the cells by target, compile first, and deselect what was not asked for. Other tests keep their places."""
     expression = config.getoption("markexpr", default="")
     unasked = {name for name in ASKED_FOR if not config.getoption(f"inferena_{name}") and name not in expression}
     marks = _marks(items)
@@ -116,7 +116,7 @@ def arrange(config: pytest.Config, items: list[pytest.Item]) -> None:
 
 
 def _marks(items: Iterable[pytest.Item]) -> dict[pytest.Item, frozenset[str]]:
-    """Every cell with those names of its markers that matter here; what its file has is looked up once."""
+    """Every cell with the names of its markers that matter here. Those of a file are looked up once."""
     above: dict[Any, frozenset[str]] = {}
     found = {}
     for item in items:

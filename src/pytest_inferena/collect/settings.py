@@ -1,4 +1,4 @@
-"""The options of a session, read once from pytest's configuration; nothing else calls `getoption`."""
+"""The options of a session, read once from pytest's configuration."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ class Settings:
     reports: tuple[ReportTarget, ...]
     timeouts: Mapping[str, float]
     loop: Mapping[str, Any]
-    """Fields of `worker.timing.Loop`; with a `max_rounds` of 1 nothing is measured."""
+    """Fields of `worker.timing.Loop`. If `max_rounds` is 1, nothing is measured."""
     command: str = field(default="pytest", compare=False)
     root: str = field(default=".", compare=False)
-    """Where node ids begin, seen from the folder that pytest was called in."""
+    """The folder where node ids begin, relative to the one that pytest was called in."""
 
     @property
     def judges_only(self) -> bool:
@@ -58,7 +58,7 @@ class Settings:
         return bool(self.loop["max_rounds"] == 1)
 
     def deadline(self, request: str, own: Mapping[str, float]) -> float:
-        """Seconds a request may take: --inferena-timeout, else the adapter's own, else the method page's."""
+        """Seconds that a request may take: from --inferena-timeout, else from adapter.toml, else from `DEADLINES`."""
         default = DEADLINES.get(request, 60.0)
         if request == "compile" and self.size == "tiny":
             default = TINY_COMPILE
@@ -145,7 +145,7 @@ def _seconds(key: str, value: str) -> float:
 
 
 def _loop(config: pytest.Config) -> dict[str, Any]:
-    """The timing loop: ours, as far as pytest-benchmark's own options are not given."""
+    """The timing loop: ours, changed by those options of pytest-benchmark that are given."""
     if config.getoption("benchmark_disable", default=False):
         return asdict(Loop(min_rounds=1, max_rounds=1, few=1, warmup=False))
     parser = argparse.ArgumentParser(allow_abbrev=False, add_help=False)

@@ -1,6 +1,7 @@
 """Inference Arena's published tables as external platforms: shown beside ours, marked, and never called right.
 
-Its figures are of a single call, and its own gate looked at the loss alone; what it called different is wrong here too.
+Each of its figures is of a single call, and its own gate looked at the loss only. What it called different is wrong
+here too.
 """
 
 import hashlib
@@ -29,10 +30,10 @@ def read_arena(path: Path, models: Iterable[Model]) -> list[Results]:
     Args:
         path: JSON with `source` and `rows`: model, platform, framework, version, revision, backend, status, compile_s,
             inference_ms, latency_ms, training_ms, loss.
-        models: Ours; those whose file says what Inference Arena calls them stand beside its figures.
+        models: Ours. Those whose files say what Inference Arena calls them stand beside its figures.
 
     Raises:
-        ResultsError: It is no such file.
+        ResultsError: The file is no such file.
 
     """
     try:
@@ -78,7 +79,7 @@ def _run(platform: str, origin: Mapping[str, Any], rows: list[Any], known: Mappi
 
 
 def _records(row: Mapping[str, Any], model: str, device: str) -> Iterator[Record]:
-    """A record for each metric; those of a wrong or missing row without a figure too, with its reason."""
+    """A record for each metric. A row that is wrong or missing has records too, with its reason."""
     outcome, reason = STATUS[row["status"]]
     for metric in METRICS:
         value = row[FIELDS[metric]]

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command; 0, or 1 after one line on what is wrong, or where a comparison found something worse."""
+    """Run a command. Returns 0, or 1 if something is wrong, which one line tells, or if a comparison found a loss."""
     parser = argparse.ArgumentParser(prog="inferena", description="Which ML framework runs this model best?")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     doctor = commands.add_parser("doctor", help="what is installed, which devices, what is missing and how to get it")

@@ -1,4 +1,4 @@
-"""What is there and what is missing: the machine, the cache, every engine's state."""
+"""What is there and what is missing: the machine, the cache, the state of every engine."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def examine(registry: Registry) -> dict[str, Any]:
-    """All of it as data; every engine that is installed is started and greeted once."""
+    """All of this as data. Every engine that is installed is started and greeted once."""
     folder = cache.root()
     folder.mkdir(parents=True, exist_ok=True)
     return {

@@ -1,7 +1,7 @@
 """Engines in Rust: one executable each, built once by cargo for this machine, or brought by a wheel.
 
-What is built lies in the cache under a key of all that it was made from. Dependencies are built in one target folder,
-which engines share, from copies of the sources in one place: cargo goes by paths and times.
+The cache keeps an executable under a key of all that it was made from. All engines share one target folder, so that
+their dependencies are built once. Sources are copied to one place first: cargo compares paths and times.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Build:
 
 
 def packages(folder: Path) -> list[Path]:
-    """A package's folder, and those that it names by `path`, in place of a dependency's own too."""
+    """A package's folder, and the folders that it names by `path`, also those that replace a dependency's own."""
     manifest = _manifest(folder)
     tables = (manifest["dependencies"], *manifest.get("patch", {}).values())
     named = [one["path"] for table in tables for one in table.values() if isinstance(one, dict) and "path" in one]
@@ -89,8 +89,8 @@ def found(folder: Path, name: str, feature: str) -> Build | None:
 
     Args:
         folder: with Cargo.toml.
-        name: of the executable; the variable `NAME_BIN`, in capitals, goes before all, then a wheel `NAME`.
-        feature: of cargo, that it was built with; "" for the default.
+        name: of the executable. The variable `NAME_BIN`, in capitals, comes first, then a wheel `NAME`.
+        feature: the feature of cargo that it was built with; "" for the default.
     """
     if given := os.environ.get(variable(name)):
         return Build(Path(given), {})
@@ -98,7 +98,7 @@ def found(folder: Path, name: str, feature: str) -> Build | None:
     for place in (_wheel(name), _built(name, key)):
         if place is not None and (place / "build.json").exists():
             document = json.loads((place / "build.json").read_text())
-            if document.get("key") == key:  # a wheel may be of other sources than those that results are said to be of
+            if document.get("key") == key:  # a wheel may be made of other sources than those whose hash results have
                 return Build(place / name, document["versions"])
     return None
 
@@ -109,7 +109,7 @@ def variable(name: str) -> str:
 
 
 def build(folder: Path, name: str, feature: str) -> Build:
-    """Build an executable, unless it is there; cargo's own progress goes to stderr.
+    """Build an executable if it is not there; cargo's own progress goes to stderr.
 
     Raises:
         CargoError: there is no cargo, no registry, or the build failed.
@@ -143,7 +143,7 @@ def build(folder: Path, name: str, feature: str) -> Build:
 
 
 def wheel(folder: Path, name: str, title: str, output: Path) -> Path:
-    """Make a wheel that holds the executable: who installs it needs no cargo.
+    """Make a wheel that holds the executable, for machines without cargo.
 
     Args:
         folder: with Cargo.toml.
@@ -196,7 +196,7 @@ def _built(name: str, key: str) -> Path:
 
 
 def _wheel(name: str) -> Path | None:
-    """Where a distribution of the executable's name has it."""
+    """Where a distribution that is called like the executable has it."""
     with contextlib.suppress(importlib.metadata.PackageNotFoundError):
         distribution = importlib.metadata.distribution(f"pytest-{name}")
         return Path(str(distribution.locate_file(f"pytest_{name.replace('-', '_')}")))
@@ -204,7 +204,7 @@ def _wheel(name: str) -> Path | None:
 
 
 def _copied(folders: list[Path], target: Path) -> Path:
-    """Copies beside each other, as they lie; a file that is the same keeps its time."""
+    """Copy folders beside each other. A file that has not changed keeps its time, so that cargo does nothing for it."""
     for folder in folders:
         copy = target / folder.name
         wanted = {file.relative_to(folder): file for file in _sources(folder)}
@@ -225,7 +225,7 @@ def _sources(folder: Path) -> Iterator[Path]:
 
 
 def _resolve(source: Path, host: str) -> None:
-    """Have Cargo.lock and this machine's crates here, without a registry where that is possible."""
+    """Make Cargo.lock and fetch the crates for this machine, without a registry if that is possible."""
     fetch = ["cargo", "fetch", "--quiet", "--target", host]
     here = subprocess.run([*fetch, "--offline"], cwd=source, capture_output=True, check=False)
     if here.returncode:
@@ -233,7 +233,7 @@ def _resolve(source: Path, host: str) -> None:
 
 
 def _versions(source: Path) -> dict[str, str]:
-    """Direct dependencies as they were resolved, and a hash of all of them."""
+    """The versions of direct dependencies, and a hash of all dependencies."""
     manifest = _manifest(source)
     lock = tomllib.loads((source / "Cargo.lock").read_text(encoding="utf-8"))["package"]
     direct = [one for one in lock if one["name"] in manifest["dependencies"] and "source" in one]
@@ -243,7 +243,7 @@ def _versions(source: Path) -> dict[str, str]:
 
 
 def _keep(program: Path, made: Path, document: Mapping[str, Any]) -> None:
-    """Put it where it is looked for, whole or not at all."""
+    """Put the executable where it is looked for, whole or not at all."""
     making = made.with_suffix(".making")
     for folder in (making, made):
         shutil.rmtree(folder, ignore_errors=True)

@@ -38,15 +38,15 @@ class Backend:
     tools: tuple[str, ...] = ()
     """Programs that have to be on PATH, such as a compiler."""
     platforms: tuple[str, ...] = ()
-    """Where it exists at all, as `sys.platform` names it; empty: everywhere."""
+    """The platforms where it exists, as `sys.platform` names them; empty: all."""
     env: Mapping[str, str] = field(default_factory=dict, hash=False)
     """Environment of the worker, beside the framework's."""
     tuned: bool = False
-    """The engine searches for fast kernels by timing them: the variant `tuned`, which has to be asked for."""
+    """The engine searches for fast kernels by timing them. Its variant is `tuned`, which runs only when asked for."""
     feature: str = ""
     """The feature of cargo that its executable is built with, for engines in Rust."""
     build_tools: Mapping[str, str] = field(default_factory=dict, hash=False)
-    """Programs that building the feature takes, and what brings each."""
+    """Programs that are needed to build the feature, each with what brings it."""
 
     @property
     def variant(self) -> str:
@@ -89,11 +89,11 @@ class Description:
     install: str = ""
     """The command that installs what is missing; empty: `inferena setup NAME`, which installs `requires`."""
     alone: tuple[str, ...] = ()
-    """Distributions of `requires` that are installed without their own requirements; what they do need stands there."""
+    """Distributions that are installed without their own requirements; `requires` has what they really need."""
     build: Mapping[str, str] = field(default_factory=dict)
-    """Distributions that `inferena setup` builds on this machine, with the CMAKE_ARGS to do it by."""
+    """Distributions that `inferena setup` builds on this machine, each with its CMAKE_ARGS."""
     debian: tuple[str, ...] = ()
-    """Packages of Debian and its kin that `inferena setup` installs where it may."""
+    """Packages of Debian that `inferena setup` installs if it may."""
     backends: tuple[Backend, ...] = ()
     training: str = "autograd"
     """`autograd`: its own; `joint`: it runs PyTorch's gradient graph; `none`."""
@@ -122,7 +122,7 @@ class Description:
 
     @property
     def note(self) -> str:
-        """What its author should change, although it still works; "" if nothing."""
+        """What its author should change, although it works; "" if nothing."""
         if self.adapter.name == "adapter.py":
             return ""
         return f"{self.adapter} is called adapter.py from now on: rename it"
@@ -140,14 +140,14 @@ class Description:
 
     @cached_property
     def requirements(self) -> Mapping[str, SpecifierSet]:
-        """Name → versions that were tested, of what this platform needs."""
+        """The distributions that this platform needs, each with the versions that were tested."""
         parsed = [Requirement(text) for text in self.requires]
         return {one.name: one.specifier for one in parsed if one.marker is None or one.marker.evaluate()}
 
     def environment(self, backend: Backend, scratch: Path, threads: int, kernels: Path | None = None) -> dict[str, str]:
-        """What its worker's environment is to have: adapter.toml's `env` and the backend's, filled in.
+        """The variables for its worker's environment: adapter.toml's `env` and the backend's, filled in.
 
-        Kernels that the engine compiles go to `scratch`, which is empty: `compile` is measured cold. Where nothing is
+        Kernels that the engine compiles go to `scratch`, which is empty: `compile` is measured cold. If nothing is
         measured they may go to a folder that stays.
         """
         filled = {"scratch": str(scratch), "kernels": str(kernels or scratch), "threads": str(threads)}
@@ -180,7 +180,7 @@ class Description:
         return found
 
     def check(self, file: Path) -> None:
-        """Raise RegistryError for values that no field's type rules out."""
+        """Raise RegistryError for values that are of the right type and wrong all the same."""
         self._check_names(file)
         if not self.backends:
             raise RegistryError(f"{file}: no [[backends]]; one with name and device is needed")
@@ -205,7 +205,7 @@ class Description:
 
 
 def _entries(key: str, kind: Any, tables: Any) -> Iterator[Any]:
-    """What an array of tables holds."""
+    """The entries of an array of tables."""
     for table in tables if isinstance(tables, list) else [tables]:
         try:
             yield build(kind, table)

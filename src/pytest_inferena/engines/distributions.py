@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from pytest_inferena.engines.description import Description
 
 CONSTRAINTS = Path(__file__).parents[3] / "constraints.txt"
-"""A checkout's tested versions; a wheel has none."""
+"""The tested versions, in a checkout; a wheel has no such file."""
 WORKER = ("numpy", "safetensors")
-"""What a worker needs beside its engine."""
+"""What every worker needs beside its engine."""
 _ASK = """
 import importlib.metadata, json, sys
 versions = {}
@@ -103,7 +103,7 @@ def _environment(engine: Description) -> Path:
 
 
 def _pip(python: Path) -> list[str]:
-    """uv, which is quicker, where it lies beside the interpreter or on PATH; else pip."""
+    """The installer: uv, which is quicker, if it is beside the interpreter or on PATH; else pip."""
     uv = shutil.which("uv", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
     return [uv, "pip"] if uv else [str(python), "-m", "pip"]
 
@@ -113,7 +113,7 @@ def _target(python: Path) -> list[str]:
 
 
 def _wheel(engine: Description, requirement: str) -> Path:
-    """A distribution built on this machine; once for each version, way to build it, processor and Python."""
+    """A wheel that is built on this machine, once for each version, set of CMAKE_ARGS, processor and Python."""
     name, arguments = Requirement(requirement).name, engine.build[Requirement(requirement).name]
     pinned = [line for line in _constraints() if Requirement(line).name == name]
     key = [pinned or requirement, arguments, instruction_sets(), sys.version_info[:2], sys.platform]
@@ -138,7 +138,7 @@ def _constraints() -> list[str]:
 
 
 def run(command: Sequence[str], engine: Description, **environment: str) -> None:
-    """Run a step of an engine's installation; its own words go where ours do.
+    """Run a step of an engine's installation. What it prints goes where our own output goes.
 
     Raises:
         SetupError: it failed.

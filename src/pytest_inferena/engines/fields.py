@@ -1,4 +1,4 @@
-"""A dataclass from a table of TOML, with errors that speak of the field, in TOML's words."""
+"""Makes a dataclass of a table of TOML. Its errors name the field, in the words of TOML."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 Kind = TypeVar("Kind")
 
 WORDS = {str: "a string", bool: "a boolean", int: "an integer", float: "a float", list: "an array", dict: "a table"}
-"""What TOML calls the values that Python has of it."""
+"""What TOML calls the types that Python reads it as."""
 KINDS: dict[str, tuple[type, ...]] = {
     "str": (str,),
     "str | None": (str,),
@@ -23,7 +23,7 @@ KINDS: dict[str, tuple[type, ...]] = {
     "Mapping[str, float]": (dict, int, float),
     "tuple[str, ...]": (list, str),
 }
-"""Annotation of a field → the type of its value, then of what is in it; anything else is built before."""
+"""Annotation of a field → the type of its value, then the types of its items. Other fields are given to `build`."""
 
 
 class FieldError(ValueError):
@@ -36,7 +36,7 @@ def build(kind: type[Kind], document: Any, **built: Any) -> Kind:
     Args:
         kind: a dataclass whose annotations are strings.
         document: what TOML says.
-        built: fields that are no business of the table's, or were made of it already.
+        built: fields that the table does not have, or that were made of it already.
 
     Raises:
         FieldError: a field is missing, unknown or of the wrong type.

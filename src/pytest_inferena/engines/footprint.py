@@ -19,13 +19,13 @@ def size(requirements: Iterable[str], alone: Iterable[str] = ()) -> int:
 
     Args:
         requirements: as pip takes them.
-        alone: those of them that are used without what they require.
+        alone: requirements that are installed without their own requirements.
     """
     return sum(map(_size, closure(requirements, alone)))
 
 
 def closure(requirements: Iterable[str], alone: Iterable[str] = ()) -> set[str]:
-    """Names of distributions that are here and that these requirements lead to, extras and markers obeyed."""
+    """Names of the installed distributions that these requirements need, with their extras and markers."""
     ends = {Requirement(text).name for text in alone}
     waiting = [Requirement(text) for text in requirements]
     seen: set[tuple[str, frozenset[str]]] = set()

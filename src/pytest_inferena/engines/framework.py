@@ -20,10 +20,10 @@ MIB = 1 << 20
 
 
 class Framework(Description):
-    """What adapter.toml says, and whether it can run here; how is its kind's affair."""
+    """What adapter.toml says, and whether the engine can run here. Its kind knows how."""
 
     def check(self, file: Path) -> None:
-        """Raise RegistryError for what is wrong in adapter.toml, or with the files beside it."""
+        """Raise RegistryError if adapter.toml is wrong, or the files beside it are."""
         super().check(file)
         if lacking := self.kind.lacks():
             raise RegistryError(f"{file}: {lacking}")
@@ -44,11 +44,11 @@ class Framework(Description):
 
     @cached_property
     def versions(self) -> Mapping[str, str]:
-        """Versions of the required distributions that its interpreter has, or of what an executable is built of."""
+        """Versions of the required distributions in its interpreter, or of what an executable is built of."""
         return self.kind.versions()
 
     def footprint(self, backend: Backend) -> float | None:
-        """MiB of what must be shipped to run a backend; None where its files are not to be found from here."""
+        """MiB that must be shipped to run a backend; None if its files cannot be found from here."""
         size = self.kind.size(backend)
         return None if size is None else size / MIB
 

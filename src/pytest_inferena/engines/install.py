@@ -1,4 +1,4 @@
-"""`inferena setup`: installs what an engine requires, and builds what is best built on the machine it runs on."""
+"""`inferena setup`: installs what an engine requires, and builds what should be built on the machine it runs on."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def setup(engine: Framework, *, isolated: bool = False, feature: str = "") -> Pa
 
     Args:
         engine: what to install; one that is there already is left alone.
-        isolated: into an environment of its own, where its requirements clash with others'.
-        feature: of cargo, that an engine in Rust is built with.
+        isolated: whether it gets an environment of its own, because its requirements clash with others'.
+        feature: the feature of cargo that an engine in Rust is built with.
 
     Returns:
-        the interpreter that has it now, for --inferena-python; of an engine in Rust, its executable.
+        the interpreter that has it now, for --inferena-python; for an engine in Rust its executable.
 
     Raises:
         SetupError: a step failed.
@@ -35,7 +35,7 @@ def setup(engine: Framework, *, isolated: bool = False, feature: str = "") -> Pa
 
 
 def _system(engine: Framework) -> None:
-    """Packages of the operating system, where it is Debian's kin and we may."""
+    """Install packages of the operating system, if it is Debian or alike and we may."""
     dpkg = shutil.which("dpkg-query")
     if dpkg is None or not engine.debian:
         return

@@ -1,6 +1,6 @@
 """The three ways to start an engine's worker: Python, an executable, a package of cargo.
 
-Each is a class with the same methods, so that nobody else asks which one an engine has.
+Each is a class with the same methods, so that no other module asks which kind an engine is.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Kind(ABC):
 
     @property
     def program(self) -> str:
-        """What it runs instead of Python; "" where another interpreter may be chosen."""
+        """The program that it runs instead of Python; "" if another interpreter may be chosen."""
         return ""
 
     def lacks(self) -> str:
@@ -41,29 +41,29 @@ class Kind(ABC):
         return ""
 
     def sources(self) -> list[Path]:
-        """The folders that hold all of the adapter: results have a hash of them."""
+        """The folders that hold the whole adapter. Results have a hash of them."""
         return [self.says.folder]
 
     @abstractmethod
     def command(self, backend: Backend) -> tuple[str, ...]:
-        """What starts a worker, where nothing is missing."""
+        """The command that starts a worker, if nothing is missing."""
 
     def versions(self) -> Mapping[str, str]:
         """Versions of what the engine is made of, by name."""
         return distributions.versions(self.says.requirements)
 
     def missing(self, backend: Backend) -> str:
-        """Why a backend cannot run although its distributions are here, with the remedy; "" if it can."""
+        """Why a backend cannot run although its distributions are installed, with the remedy; "" if it can."""
         del backend
         return ""
 
     def size(self, backend: Backend) -> int | None:
-        """Bytes that must be shipped to run a backend; None where its files are not to be found from here."""
+        """Bytes that must be shipped to run a backend; None if its files cannot be found from here."""
         program = Path(self.command(backend)[0])
         return program.stat().st_size if program.exists() else None
 
     def require(self, feature: str) -> None:
-        """Refuse at once what `install` would do for minutes and not end well.
+        """Refuse at once what `install` would work on for minutes, and fail.
 
         Raises:
             SetupError: the engine has no such feature, or a tool that builds it is missing.
@@ -75,7 +75,7 @@ class Kind(ABC):
 
     @abstractmethod
     def install(self, feature: str, *, isolated: bool) -> Path:
-        """Install the engine; what is there already is left alone.
+        """Install the engine. What is installed already is left alone.
 
         Returns:
             the interpreter that has it now, or its executable.
@@ -85,7 +85,7 @@ class Kind(ABC):
         """
 
     def wheel(self, output: Path) -> Path | None:
-        """Make a wheel that holds the executable, in a folder; None where pip installs the engine as it is."""
+        """Make a wheel that holds the executable, in a folder; None if pip installs the engine without one."""
         del output
         return None
 
@@ -100,25 +100,25 @@ class PythonWorker(Kind):
         return super().lacks()
 
     def command(self, backend: Backend) -> tuple[str, ...]:
-        """The interpreter with the worker, the adapter, and whose versions it is to say."""
+        """The interpreter with the worker, the adapter, and the distributions whose versions it reports."""
         del backend
         return (self.says.python, str(WORKER), self.says.name, str(self.says.adapter), *self.says.requirements)
 
     def versions(self) -> Mapping[str, str]:
-        """Of the required distributions that its interpreter has."""
+        """Versions of the required distributions that its interpreter has."""
         if self.says.python == sys.executable:
             return super().versions()
         return distributions.versions_elsewhere(self.says)
 
     def size(self, backend: Backend) -> int | None:
-        """Of the distributions and what they require; the interpreter and the system's libraries are no part of it."""
+        """The size of the distributions and of what they require, without the interpreter and system libraries."""
         del backend
         if self.says.python != sys.executable:
             return None
         return footprint.size(self.says.requires, self.says.alone)
 
     def install(self, feature: str, *, isolated: bool) -> Path:
-        """By pip, into this interpreter or an environment of its own."""
+        """Install by pip, into this interpreter or an environment of its own."""
         del feature
         return distributions.install(self.says, isolated=isolated)
 
@@ -137,7 +137,7 @@ class Executable(Kind):
         return (str(self.says.folder / self.says.executable),)
 
     def install(self, feature: str, *, isolated: bool) -> Path:
-        """Nobody but its author knows how.
+        """Refuse: only its author knows how it is installed.
 
         Raises:
             SetupError: always.
@@ -147,7 +147,7 @@ class Executable(Kind):
 
 
 class Crate(Kind):
-    """A package of cargo in the adapter's folder, built once; what it requires of Python is for the preparer."""
+    """A package of cargo in the adapter's folder, built once. The preparer needs what it requires of Python."""
 
     @property
     def program(self) -> str:
@@ -169,17 +169,17 @@ class Crate(Kind):
         return crates.found(self.says.folder, self.says.cargo, backend.feature)
 
     def command(self, backend: Backend) -> tuple[str, ...]:
-        """The executable alone; its bare name, where it is not built."""
+        """The executable alone; its bare name if it is not built."""
         built = self.built(backend)
         return (str(built.program if built else self.says.cargo),)
 
     def versions(self) -> Mapping[str, str]:
-        """Of what an executable is built of, and of what the preparer has."""
+        """Versions of the crates that the executable is built of, and of what the preparer has."""
         builds = (self.built(backend) for backend in self.says.backends)
         return {**super().versions(), **next((one.versions for one in builds if one), {})}
 
     def missing(self, backend: Backend) -> str:
-        """It is not built, or what the environment names is no program."""
+        """Whether it is not built, or the environment's variable names no program."""
         build = self.built(backend)
         if build is None:
             feature = f" --feature {backend.feature}" if backend.feature else ""
@@ -187,7 +187,7 @@ class Crate(Kind):
         return "" if shutil.which(build.program) else f"{build.program} is no program: {self.says.remedy}"
 
     def require(self, feature: str) -> None:
-        """A feature that is not built yet takes its backend's tools."""
+        """Refuse a feature that is not built yet if its backend's build tools are missing."""
         for backend in self.says.backends:
             if not feature or backend.feature != feature or self.built(backend):
                 continue
@@ -200,7 +200,7 @@ class Crate(Kind):
                     )
 
     def install(self, feature: str, *, isolated: bool) -> Path:
-        """By cargo; then by pip what the preparer needs."""
+        """Build by cargo, then install by pip what the preparer needs."""
         try:
             program = crates.build(self.says.folder, self.says.cargo, feature).program
         except crates.CargoError as error:
@@ -210,7 +210,7 @@ class Crate(Kind):
         return distributions.install(self.says, isolated=isolated)
 
     def wheel(self, output: Path) -> Path:
-        """Of the executable that is built without a feature.
+        """Make a wheel of the executable without a feature.
 
         Raises:
             CargoError: it could not be made.
@@ -219,5 +219,5 @@ class Crate(Kind):
 
 
 def kind_of(says: Description) -> Kind:
-    """The one that adapter.toml asks for."""
+    """The kind that adapter.toml asks for."""
     return (Crate if says.cargo else Executable if says.executable else PythonWorker)(says)

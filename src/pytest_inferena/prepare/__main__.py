@@ -1,9 +1,9 @@
-"""The preparer: a process of its own, with torch, that turns a model into the files everybody else reads.
+"""The preparer: a process of its own, with torch. It turns a model into the files that all others read.
 
     python -m pytest_inferena.prepare REQUEST.json
 
-The request names the model's file, the size, the weights, the part to make and the folder to fill; the
-answer is `facts.json` in that folder, or one line in `error.json`; exit status 28 says that the disk is full.
+The request names the model's file, the size, the weights, the part to make and the folder to fill. The answer is
+`facts.json` in that folder, or one line in `error.json`. Exit status 28 says that the disk is full.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 def main(request_file: str) -> int:
-    """Answer one request; 0 also when the answer is an error."""
+    """Answer one request. The exit status is 0 also when the answer is an error."""
     request = json.loads(Path(request_file).read_text())
     folder = Path(request["folder"])
     made_by = Imported(Path(request["adapter"]).parent if "adapter" in request else None)
@@ -128,7 +128,7 @@ PARTS = {"base": base, "joint": joint_entry, "exchange": exchange, "expand": exp
 
 
 def distributions(request: Mapping[str, Any]) -> tuple[str, ...]:
-    """Those that a checkpoint is read from without an import of them."""
+    """The distributions that a checkpoint is read from, although they are not imported."""
     return Model.from_file(Path(request["source"])).packages if request.get("weights") == "package" else ()
 
 

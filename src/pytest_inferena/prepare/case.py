@@ -1,4 +1,4 @@
-"""A model as the preparer knows it: made runnable, with its inputs, by the file that describes it."""
+"""A model as the preparer knows it: the file that describes it has made it runnable, with its inputs."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 @dataclass
 class Case:
-    """A model made runnable, with its inputs: what a model file's `case(size)` returns.
+    """A model that can be run, with its inputs: what `case(size)` of a model's file returns.
 
-    `module` takes the inputs as keyword arguments by their names and returns one tensor or a tuple of them.
-    Its parameters have the names of the published checkpoint.
+    `module` takes the inputs as keyword arguments and returns one tensor or a tuple of them. Its parameters have the
+    names of the published checkpoint.
     """
 
     module: nn.Module
@@ -34,10 +34,10 @@ class Case:
 
 
 def load_case(model_source: Path, size: str) -> Case:
-    """Runs a model file and makes its case of one size, "full" or "tiny".
+    """Run a model's file and make its case of one size, "full" or "tiny".
 
     Raises:
-        ValueError: the file has no function `case`, or that returns something else.
+        ValueError: the file has no function `case`, or the function returns something else.
     """
     name = f"pytest_inferena_model_{model_source.stem}"
     spec = importlib.util.spec_from_file_location(name, model_source)

@@ -1,4 +1,4 @@
-"""What the preparer has imported, for its answer: a part counts as long as all of that is the same."""
+"""What the preparer has imported. Its answer has it: a part counts only as long as all of it is the same."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 class Imported:
-    """Watches `sys.modules`: a file's content is taken when the module is first seen, as near to its import as can be.
+    """Watches `sys.modules`. A file is read when its module is first seen, as soon after the import as possible.
 
-    A module of a distribution counts by that one's version. One of this package, of the adapter, of the model, or of
-    a distribution that is installed as an editable checkout, counts by its content.
+    A module of a distribution counts by the distribution's version. A module of this package, of the adapter, of the
+    model, or of an editable installation counts by its content.
     """
 
     def __init__(self, adapter: Path | None) -> None:
@@ -60,7 +60,7 @@ class Imported:
 
 
 def _files(modules: Iterable[str]) -> Iterator[Path]:
-    """The files of modules: built-in ones have none, and torch names some that do not exist."""
+    """The files of modules. Built-in modules have none, and torch names some that do not exist."""
     for name in modules:
         file = getattr(sys.modules[name], "__file__", None)
         if isinstance(file, str) and Path(file).is_absolute() and Path(file).is_file():
@@ -80,5 +80,5 @@ def _standard() -> tuple[Path, ...]:
 
 @functools.cache
 def _distributions() -> Mapping[str, list[str]]:
-    """Name of a package → distributions that have a part of it."""
+    """Name of a package → the distributions that have a part of it."""
     return importlib.metadata.packages_distributions()

@@ -24,14 +24,14 @@ ENTRIES = ("inference", "latency", "training")
 
 
 def run(module: nn.Module, case: Case, entry: str, dtype: torch.dtype = torch.float32) -> dict[str, Tensor | None]:
-    """Runs one entry eagerly, in eval mode.
+    """Run one entry eagerly, in eval mode.
 
     Args:
         module: the case's own or a copy of it, its parameters in `dtype`.
         case: inputs, targets and loss; floating-point tensors among them are cast to `dtype`.
-        entry: "inference" or "latency" for the outputs by name; "training" for `loss` and, for each
-            parameter with requires_grad (a tied one once, under its first name), `grad:PARAMETER`,
-            None where it has no gradient.
+        entry: "inference" and "latency" give the outputs by name. "training" gives `loss`, and `grad:PARAMETER` for
+            each parameter with requires_grad, or None if it has no gradient. A tied parameter counts once, under
+            its first name.
         dtype: what to compute in.
 
     Raises:
@@ -94,10 +94,10 @@ def reference_errors(case: Case, entry: str, golden: Mapping[str, Array | None])
 
 
 def write_golden(case: Case, entry: str, folder: Path) -> dict[str, Any]:
-    """Writes `golden-ENTRY.safetensors`, rounded from float64 to float32.
+    """Write `golden-ENTRY.safetensors`, rounded from float64 to float32.
 
     Returns:
-        What the gate needs beside it, as JSON values: "tensors" maps each name to the NRMSE of PyTorch
+        What the gate needs beside the file, as JSON values: "tensors" maps each name to the NRMSE of PyTorch
         float32, "none" lists the gradients that do not exist.
     """
     rounded = _arrays(golden(case, entry))
@@ -108,7 +108,7 @@ def write_golden(case: Case, entry: str, folder: Path) -> dict[str, Any]:
 
 
 def _arrays(tensors: dict[str, Tensor | None]) -> dict[str, Array | None]:
-    """Empties the mapping into contiguous NumPy arrays, floating-point ones in float32."""
+    """Empty the mapping into contiguous NumPy arrays; floating-point ones become float32."""
     arrays: dict[str, Array | None] = {}
     for name in list(tensors):
         tensor = tensors.pop(name)

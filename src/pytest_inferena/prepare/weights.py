@@ -26,31 +26,32 @@ if TYPE_CHECKING:
 EMBEDDING_GAIN = 1.5  # the spread of the logits where an LM head is tied to the embedding
 STREAM_SHARE = 0.9  # of the variance behind a join of a U-Net
 KINK_WINDOW = 0.1  # how far a ReLU's input may be shifted, in standard deviations
-# What ends a residual branch, a matrix, a kernel or a batch norm, as published checkpoints name it.
+# The last module of a residual branch (a matrix, a kernel or a batch norm), as published checkpoints name it.
 _RESIDUAL = re.compile(
     r"(^|\.)(o_proj|out_proj|down_proj|fc2|to_out\.0|net\.2|c_proj|layer\.2\.normalization|bn3"
     r"|\w*resnets?(\.\d+)?\.conv2|attentions\.\d+\.proj_out)\.weight$"
 )
-# Where a U-Net, on the way up, joins the stream and what was kept on the way down, in this order.
+# Where a U-Net on its way up joins the stream with what was kept on the way down, in this order.
 _JOIN = re.compile(r"(^|\.)up_\w+(\.\w+)*\.conv_shortcut\.weight$")
-# Where a residual stream of its own runs beside others, or inside a branch of another.
+# Where a residual stream runs beside others, or inside a branch of another.
 _STREAM = re.compile(r".*\.(encoder|decoder|transformer_blocks)\.")
-_WHOLE = ("model.safetensors", "diffusion_pytorch_model.safetensors")  # beside them lies the same at other precisions
+# Files of these names only: others beside them hold the same weights at other precisions.
+_WHOLE = ("model.safetensors", "diffusion_pytorch_model.safetensors")
 
 
 class WeightsUnavailable(ValueError):  # noqa: N818  it reads as the outcome that it leads to
-    """The weights asked for cannot be had here; the message says how they could be."""
+    """The weights that were asked for are not to be had here; the message says how to get them."""
 
 
 def resolve_weights(case: Case, source: str) -> str:
-    """Puts weights into the case's module, strictly, and leaves it in eval mode.
+    """Load weights into the case's module, strictly, and leave it in eval mode.
 
     Args:
         case: what to load into.
-        source: "seeded", "package", "hub", or the path of a .safetensors file or of a folder with such.
+        source: "seeded", "package", "hub", or the path of a .safetensors file or of a folder with such files.
 
     Returns:
-        Where they came from: "seeded", "package: NAME VERSION", "hub: REPOSITORY@REVISION", "path: NAME".
+        Where the weights came from: "seeded", "package: NAME VERSION", "hub: REPOSITORY@REVISION", "path: NAME".
 
     Raises:
         WeightsUnavailable: the case has no such source, or it cannot be reached.
@@ -70,22 +71,21 @@ def resolve_weights(case: Case, source: str) -> str:
 
 
 def seed_weights(module: nn.Module, seed: int = 0, inputs: Mapping[str, Tensor] | None = None) -> None:
-    """Fills all parameters with scaled normal numbers, each from its own stream, seeded with its name.
+    """Fill all parameters with scaled normal numbers, each from a stream that is seeded with its name.
 
-    Matrices and kernels are full-rank with standard deviation 1 / sqrt(fan_in), norms 1 ± 0.1, biases 0 ± 0.1.
-    Whatever is added to a residual stream is scaled down by the square root of the number of its additions,
-    so that every layer keeps a share of the result and rounding errors do not grow with depth. A U-Net's way up
-    joins the stream with skip connections a dozen times: with equal shares the lowest levels, those that join
-    first, would be lost among the others.
+    Matrices and kernels are full-rank with standard deviation 1 / sqrt(fan_in), norms are 1 ± 0.1, biases 0 ± 0.1.
+    What is added to a residual stream is scaled down by the square root of the number of additions. So every layer
+    keeps a share of the result, and rounding errors do not grow with depth. A U-Net on its way up joins the stream
+    with skip connections a dozen times. With equal shares the lowest levels, which join first, would be lost.
 
-    Batch norm gets the statistics of one forward on noise. Its biases are then moved by at most a tenth of a
-    standard deviation, so that no input of a ReLU is as near to zero as rounding errors reach: there the
-    gradient jumps, and two exact engines could differ. Both are computed in float64, for every machine the same.
+    Batch norm gets the statistics of one forward on noise. Then its biases are moved, by at most a tenth of a
+    standard deviation, so that no input of a ReLU is nearly zero. There the gradient jumps: rounding errors could make
+    two exact engines differ. Both are computed in float64, and so are the same on every machine.
 
     Args:
         module: left in eval mode; requires_grad stays as it is.
-        seed: of all streams.
-        inputs: of the entry to be judged; noise has their shapes.
+        seed: the seed of all streams.
+        inputs: those of the entry to be judged; the noise has their shapes.
 
     Raises:
         ValueError: the module has batch norm, and no inputs are given.
@@ -107,7 +107,7 @@ def seed_weights(module: nn.Module, seed: int = 0, inputs: Mapping[str, Tensor] 
 
 
 def load_strictly(module: nn.Module, state: Mapping[str, Tensor], label: str) -> None:
-    """Loads a state dict; only a tied parameter's second name and buffers of integers may be absent.
+    """Load a state dict. Only the second name of a tied parameter and buffers of integers may be absent.
 
     Raises:
         ValueError: keys are missing, unexpected or of another shape, or tied tensors differ.
@@ -191,7 +191,7 @@ def _moments(name: str, parameter: Tensor, owner: nn.Module, additions: int) -> 
 
 
 def _prefer_stream(kernel: Tensor) -> None:
-    """Scales a kernel (out, in, 1, 1) for the stream, which comes first, and for the skip connection behind it."""
+    """Scale a kernel (out, in, 1, 1) for the stream, which comes first, and for the skip connection behind it."""
     out, both = kernel.shape[:2]
     stream = max(both - out, out)  # the skip connection has `out` channels, or those of the level above
     kernel[:, :stream] *= math.sqrt(STREAM_SHARE * both / stream)
@@ -223,7 +223,7 @@ def _calibrate_batch_norm(module: nn.Module, seed: int, inputs: Mapping[str, Ten
 
 
 def _leave_kinks(module: nn.Module, inputs: Mapping[str, Tensor]) -> None:
-    """Moves batch-norm biases so that zero lies amid the widest gap between a channel's ReLU inputs."""
+    """Move the biases of batch norms so that zero lies in the middle of the widest gap between a ReLU's inputs."""
     exact = copy.deepcopy(module).double()
     last: list[nn.Module] = []  # the one with parameters that ran last, the one before a ReLU
 
@@ -250,7 +250,7 @@ def _leave_kinks(module: nn.Module, inputs: Mapping[str, Tensor]) -> None:
 
 
 def _widest_gaps(values: Tensor) -> Tensor:
-    """For each row (C, N) the centre of the widest gap between its values near zero (C,)."""
+    """The centre (C,) of the widest gap between values near zero, in each row (C, N)."""
     values = values.float()  # half the time and memory, and a gap is far wider than its rounding
     edge = KINK_WINDOW * values.std(dim=1, keepdim=True)  # (C, 1)
     edges = torch.maximum(torch.minimum(values, edge), -edge)

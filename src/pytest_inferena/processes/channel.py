@@ -1,4 +1,4 @@
-"""The parent's ends of a worker's pipes: requests out, answers and log in. It sleeps until one of them moves."""
+"""The parent's ends of a worker's pipes: requests go out, answers and the log come in. It sleeps in between."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import time
 from pytest_inferena.worker.protocol import LIMIT, ProtocolError
 
 LOG_TAIL = 4096
-"""Bytes of the log that are kept; the rest is read and dropped, so that no worker fills memory or disk."""
+"""The last bytes of the log are kept. The others are read and dropped, so that no worker fills memory or disk."""
 CHUNK = 1 << 16
 
 
 class Channel:
-    """Three pipes; none of them ever blocks the parent."""
+    """Three pipes, none of which ever blocks the parent."""
 
     def __init__(self) -> None:
         self.child_read, self._requests = os.pipe()
@@ -29,10 +29,10 @@ class Channel:
         self._log = b""
 
     def started(self, pid: int | None) -> None:
-        """Leave the child's ends to the child, and watch its end; None: there is no child."""
+        """Leave the child's ends of the pipes to the child, and watch for its death; None if there is no child."""
         for end in (self.child_read, self.child_write, self.child_output):
             os.close(end)
-        if pid is not None and hasattr(os, "pidfd_open"):  # else its end shows by the pipe's alone
+        if pid is not None and hasattr(os, "pidfd_open"):  # else only a closed pipe shows that it has ended
             with contextlib.suppress(OSError):
                 self._process = os.pidfd_open(pid)
                 self._open.add(self._process)
@@ -47,9 +47,9 @@ class Channel:
         """Write a request.
 
         Raises:
-            ProtocolError: an answer is there already.
-            BrokenPipeError, EOFError: nobody reads it.
-            TimeoutError: nobody has read it when the monotonic clock says `until`.
+            ProtocolError: there is an answer already.
+            BrokenPipeError, EOFError: the worker does not read any more.
+            TimeoutError: the worker has not read it when the monotonic clock says `until`.
         """
         with contextlib.suppress(BlockingIOError):
             self._buffer += os.read(self._answers, CHUNK)
@@ -67,7 +67,7 @@ class Channel:
         Raises:
             ProtocolError: it is too long.
             EOFError: the pipe was closed, or the worker has ended, before the line was whole.
-            TimeoutError: it is not there when the monotonic clock says `until`.
+            TimeoutError: it has not come when the monotonic clock says `until`.
         """
         while b"\n" not in self._buffer:
             if len(self._buffer) >= LIMIT:
@@ -81,14 +81,14 @@ class Channel:
         return line
 
     def log(self) -> bytes:
-        """The end of what the worker has printed."""
-        for _ in range(LIMIT // CHUNK):  # a pipe holds no more; one that is filled as fast as it is read never ends
+        """The last of what the worker has printed."""
+        for _ in range(LIMIT // CHUNK):  # a pipe's content: not for ever, however fast it is filled
             if self._output not in self._open or not self._drain():
                 break
         return self._log
 
     def _wait(self, end: int, event: int, until: float) -> set[int]:
-        """Sleep until a pipe is ready or the worker has ended; reads the log meanwhile."""
+        """Sleep until a pipe is ready or the worker has ended, and read the log meanwhile."""
         with selectors.DefaultSelector() as selector:
             selector.register(end, event)
             for watched in {self._output, self._process} & self._open:
@@ -103,7 +103,7 @@ class Channel:
                     selector.unregister(self._output)
 
     def _drain(self) -> bool:
-        """Read a piece of the log; whether there was one."""
+        """Read a piece of the log, and say whether there was one."""
         try:
             chunk = os.read(self._output, CHUNK)
         except BlockingIOError:

@@ -1,4 +1,4 @@
-"""The parent's side of the protocol: starts a worker, asks, waits, and types whatever goes wrong."""
+"""The parent's side of the protocol: it starts a worker, asks, waits, and gives every failure a type."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 GRACE = 5.0
-"""Seconds a worker has to end once it should."""
+"""Seconds in which a worker has to end after it was told to."""
 
 INHERITED = (
     "PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR", "TEMP", "TMP", "SYSTEMROOT",
     "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR",
     "CUDA_VISIBLE_DEVICES", "CUDA_HOME", "HIP_VISIBLE_DEVICES", "VK_ICD_FILENAMES", "VK_DRIVER_FILES",
 )  # fmt: skip
-"""What a worker sees of the environment, besides its threads and its adapter.toml's `env`."""
+"""The variables of the environment that a worker gets, beside its threads and adapter.toml's `env`."""
 
 THREADS = (
     "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS",
@@ -35,7 +35,7 @@ THREADS = (
 )  # fmt: skip
 
 
-# What Rust's and C++'s runtimes say before they abort, for neither lets a program answer then.
+# What the runtimes of Rust and C++ print before they abort: neither lets the program answer then.
 _NO_MEMORY = re.compile(r"memory allocation of \d+ bytes failed|std::bad_alloc")
 
 
@@ -58,13 +58,13 @@ class Launch:
     command: tuple[str, ...]
     threads: int
     env: Mapping[str, str]
-    """From adapter.toml, placeholders filled in."""
+    """From adapter.toml, with the placeholders filled in."""
     folder: Path
-    """The worker's own: where it runs, its scratch, what it writes."""
+    """The worker's own folder: it runs there, and has its scratch and what it writes there."""
 
 
 class Worker:
-    """A live worker process; after a `WorkerFailed` other than unsupported, oom or error it has ended."""
+    """A live worker process. It has ended after a `WorkerFailed` other than unsupported, oom or error."""
 
     def __init__(self, launch: Launch) -> None:
         launch.folder.mkdir(parents=True, exist_ok=True)
@@ -125,7 +125,7 @@ class Worker:
         return self._channel.log().decode(errors="replace")
 
     def close(self) -> bool:
-        """Ask the worker to quit and to end; end it if it does not. Whether it ended of its own accord."""
+        """Ask the worker to quit, and kill it if it does not. Returns whether it ended by itself."""
         done = False
         if not self._ended:
             with contextlib.suppress(WorkerFailed, subprocess.TimeoutExpired):
@@ -136,7 +136,7 @@ class Worker:
         return done
 
     def kill(self) -> None:
-        """End the worker and whatever it started, and free the pipes."""
+        """Kill the worker and whatever it started, and close the pipes."""
         if self._ended:
             return
         self._ended = True
@@ -169,7 +169,7 @@ def _environment(launch: Launch, channel: Channel) -> dict[str, str]:
 
 
 def _found(command: tuple[str, ...]) -> tuple[str, ...]:
-    """The command with its program's path made absolute, for the worker runs in a folder of its own."""
+    """The command, with an absolute path of the program: the worker runs in another folder."""
     program = os.path.abspath(command[0]) if os.sep in command[0] else command[0]  # noqa: PTH100 - keeps links: a venv's python is one
     return (program, *command[1:])
 
@@ -185,8 +185,8 @@ def _signal(number: int) -> str:
 
 @contextlib.contextmanager
 def affinity(threads: int) -> Iterator[None]:
-    """Processes started inside run on `threads` CPUs, where the system can say so."""
-    if not hasattr(os, "sched_setaffinity"):  # macOS, Windows: the engines' own options must do
+    """Processes that are started in here run on `threads` CPUs, if the system can arrange that."""
+    if not hasattr(os, "sched_setaffinity"):  # on macOS and Windows the engines' own options have to do
         yield
         return
     before = os.sched_getaffinity(0)
@@ -198,7 +198,7 @@ def affinity(threads: int) -> Iterator[None]:
 
 
 def oom_kills() -> int:
-    """How often the kernel has ended a process for memory, as far as it tells."""
+    """How many processes the kernel has killed for want of memory, as far as it says."""
     try:
         fields = Path("/proc/vmstat").read_text().split()
     except OSError:

@@ -1,10 +1,10 @@
 """What is prepared once and kept: Programs, weights, golden data and exchange files.
 
-A workload's folder holds a folder for each Program that was made of it: another PyTorch, or another state of the
-sources, makes another one, and whoever runs the old one is not disturbed. A Program's folder holds parts: `base`
-(Program, weights, golden), `joint`, and folders such as `exchange-ENGINE-…`, again one for each way in which it was
-made. A part has a manifest, which is written last. It counts only while its files, what it was made from, and the
-Program that it was made of are what the manifest says.
+A workload's folder holds a folder for each Program that was made of it. Another PyTorch, or other sources, make another
+Program, and whoever runs the old one is not disturbed. A Program's folder holds parts: `base` (Program, weights,
+golden), `joint`, and folders such as `exchange-ENGINE-…`, one for each way in which they were made. A part's manifest
+is written last. The part counts only as long as the manifest is right about its files, about what they were made from,
+and about the Program that they were made of.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 BASE = "base"
 IN_PROGRAM = frozenset({BASE, "joint"})
-"""Parts whose files lie in the Program's own folder: what `joint` is made by makes `base`, too."""
+"""Parts whose files are in the Program's own folder: the same code makes `joint` and `base`."""
 SUFFIX = ".manifest.json"
 DIGEST = "[0-9a-f]" * 16
 """What follows a folder's name, as a pattern."""
@@ -40,17 +40,17 @@ DIGEST = "[0-9a-f]" * 16
 
 @dataclass(frozen=True)
 class Part:
-    """A part that is there, and made from what there is today."""
+    """A part that is there, and was made from what is there today."""
 
     program: Path
     """The Program's folder."""
     name: str
-    """As its manifest is called: `base`, `exchange-ENGINE-0123456789abcdef`."""
+    """The name of its manifest: `base`, `exchange-ENGINE-0123456789abcdef`."""
     manifest: Mapping[str, Any]
 
     @property
     def folder(self) -> Path:
-        """Where its files lie, if it is a folder of its own."""
+        """The folder of its files, if it has one of its own."""
         return self.program / self.name
 
 
@@ -70,12 +70,12 @@ class Folder:
         return FileLock(self.path.with_suffix(".lock"))
 
     def part(self, name: str, adapter: Path | None = None, *, whole: bool = True) -> Part | None:
-        """A part that is made from what there is today; None if there is none.
+        """The part that was made from what is there today, or None.
 
         Args:
-            name: `base`, `joint`, or what a folder's name begins with.
+            name: `base`, `joint`, or the beginning of a folder's name.
             adapter: the folder of the adapter that makes it.
-            whole: read all its files and compare them, once a session; else only its manifest.
+            whole: whether to read and compare all its files, once a session; otherwise only its manifest is read.
         """
         if name in self._whole:
             return self._whole[name]
@@ -99,7 +99,7 @@ class Folder:
         return sorted(base.program.glob(pattern + SUFFIX)) if base else []
 
     def _read(self, file: Path, name: str, adapter: Path | None, *, whole: bool) -> tuple[Part | None, list[Path]]:
-        """A part by its manifest, None where it is old; and what of it is damaged."""
+        """A part by its manifest, None if it is old; and its files that are damaged."""
         try:
             manifest: dict[str, Any] = json.loads(file.read_text())
             if not Origins.from_json(manifest).are_todays(adapter) or manifest["program"] != self._program(name):
@@ -119,7 +119,7 @@ class Folder:
 
     @contextlib.contextmanager
     def making(self) -> Iterator[Path]:
-        """An empty folder beside this one; what an earlier process left there when it was killed is removed."""
+        """An empty folder beside this one. What a killed process left there is removed."""
         for left in self.path.parent.glob(f"{self.path.name}-making-*"):
             shutil.rmtree(left, ignore_errors=True)
         made = Path(tempfile.mkdtemp(prefix=f"{self.path.name}-making-", dir=self.path.parent))
@@ -129,7 +129,7 @@ class Folder:
             shutil.rmtree(made, ignore_errors=True)
 
     def publish(self, name: str, made: Path, facts: dict[str, Any], origins: Origins) -> None:
-        """Move what was made in `made` into place, the manifest last, so that a part is whole or absent."""
+        """Move the files in `made` into place, the manifest last, so that a part is whole or absent."""
         kept = name if name in IN_PROGRAM else f"{name}-{origins.digest()}"
         if (made / name).is_dir():
             (made / name).rename(made / kept)
@@ -143,7 +143,7 @@ class Folder:
         draft.write_text(json.dumps(manifest))
         _remove_folder(final)
         final.unlink(missing_ok=True)
-        for child in made.iterdir():  # a folder is an engine's own, with damage that is left there
+        for child in made.iterdir():  # an engine's folder goes as a whole, and damaged files with it
             _remove_folder(target / child.name)
         for file in files:
             (target / file).parent.mkdir(parents=True, exist_ok=True)
@@ -166,7 +166,7 @@ class Folder:
             raise self.no_space()
 
     def no_space(self) -> CacheError:
-        """What to say where the disk is full."""
+        """The error for a full disk."""
         free = shutil.disk_usage(self.path.parent).free
         return CacheError(
             f"{self.path.parent} has no room: {free >> 20} MiB left, {self.workload.model.title} takes "
@@ -182,6 +182,6 @@ def _is(path: Path, kept: dict[str, Any]) -> bool:
 
 
 def _remove_folder(path: Path) -> None:
-    """Remove a folder; a file stays until another replaces it, so that who reads it always finds one."""
+    """Remove a folder. A file stays until another replaces it, so that readers always find one."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)

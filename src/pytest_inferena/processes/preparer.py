@@ -1,4 +1,4 @@
-"""The parent's side of preparing: ask the cache, else start the preparer and wait for it, asleep."""
+"""The parent's side of preparing: it looks into the cache, or else starts the preparer and sleeps until it is done."""
 
 from __future__ import annotations
 
@@ -33,22 +33,22 @@ PARENT = Path(__file__).parents[2]
 
 @dataclass(frozen=True)
 class Prepared:
-    """A workload ready to be run by a target's worker."""
+    """A workload that a target's worker can run."""
 
     folder: Path
     """What all engines share: Program, weights, inputs, golden."""
     exchange: Path | None
     weights: str
-    """Label of the weights that were used."""
+    """The label of the weights."""
     golden: Mapping[str, Mapping[str, Any]]
-    """By entry: `tensors`, name → NRMSE of the reference, and `none`, gradients that do not exist."""
+    """Entry → `tensors`, the NRMSE of the reference by name, and `none`, the gradients that do not exist."""
     hashes: Mapping[str, str]
     absent: Mapping[str, str] = field(default_factory=dict)
-    """Entries that this model cannot have, with the reason."""
+    """Entries that this model cannot have, each with the reason."""
     expanded_folder: Path | None = None
-    """The Program with what the engine lacks expanded; None: nothing had to be."""
+    """The Program in which the operators that the engine lacks are expanded; None if it lacks none."""
     expanded: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-    """By entry, how many nodes of which operators were expanded."""
+    """Entry → the operators that were expanded, each with its number of nodes."""
 
     @property
     def program(self) -> Path:
@@ -57,7 +57,7 @@ class Prepared:
 
 
 class Preparer:
-    """Prepares every workload at most once a session; failures are remembered too."""
+    """Prepares every workload at most once a session. It remembers failures too."""
 
     def __init__(self, threads: int, deadline: float) -> None:
         self.threads, self.deadline = threads, deadline
@@ -97,7 +97,7 @@ class Preparer:
         return Prepared(base.program, exchange, facts["weights"], facts["golden"], hashes, absent, place, expanded)
 
     def expand(self, workload: Workload, prepared: Prepared, entries: Sequence[str], operators: Operators) -> Prepared:
-        """The same for an engine that has these operators: what it lacks of them is expanded, once for all like it.
+        """The same for an engine with these operators. What it lacks is expanded, once for all engines like it.
 
         Raises:
             WorkerFailed: with the outcome that its cells get.
@@ -114,7 +114,7 @@ class Preparer:
         return replace(prepared, expanded_folder=part.folder if expanded else None, expanded=expanded)
 
     def take_notes(self) -> list[str]:
-        """What the user should be told and was not yet: damaged files that were made again."""
+        """News for the user: damaged files that were made again. Each is told once."""
         notes = [note for folder in self._folders.values() for note in folder.notes]
         for folder in self._folders.values():
             folder.notes.clear()
@@ -189,17 +189,17 @@ def _died(status: int, *, oom: bool, tail: str) -> WorkerFailed:
 
 
 def exchange_of(framework: Framework) -> str:
-    """Name of the part with an engine's files."""
+    """The name of the part that holds an engine's files."""
     return f"exchange-{framework.name}"
 
 
 def still_made_of(workload: Workload, target: Target, hashes: Mapping[str, str | None]) -> bool:
-    """Whether a target would be given the same again: what is prepared is made from what there is today.
+    """Whether a target would be given the same files today.
 
     Args:
         workload: what it ran.
         target: the engine that ran it.
-        hashes: what its record says of Program, weights, inputs and adapter.
+        hashes: those of its record: of Program, weights, inputs and adapter.
     """
     folder, engine = Folder(workload), target.framework
     base = folder.part(BASE, whole=False)
@@ -209,7 +209,7 @@ def still_made_of(workload: Workload, target: Target, hashes: Mapping[str, str |
 
 
 def _path() -> str:
-    """PYTHONPATH of the preparer: where this package lies, then what was there."""
+    """PYTHONPATH of the preparer: this package's place, then what was there before."""
     return os.pathsep.join(filter(None, [str(PARENT), os.environ.get("PYTHONPATH")]))
 
 

@@ -21,17 +21,17 @@ class Workload:
     model: Model
     size: str
     weights: str
-    """As asked for: seeded, package, hub or a path."""
+    """What was asked for: seeded, package, hub or a path."""
 
     def key(self) -> str:
-        """A name for its folder; which code makes its content is for the parts there to say."""
+        """A name for its folder. The parts in it say which code made them."""
         parts: list[Any] = [self.model.name, self.size, self.weights, str(self.model.source.resolve())]
         if self.weights not in {"seeded", "package", "hub"}:
             parts += [_stamp(path) for path in sorted(files_of(Path(self.weights)))]
         return f"{self.model.name}-{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]}"
 
     def estimate(self) -> int:
-        """Bytes it will take: weights and gradients in fp32, and some for outputs; tiny models take next to nothing."""
+        """Bytes that it will take: weights and gradients in float32, and some outputs. Tiny models take little."""
         return 9 * self.model.parameters + (64 << 20) if self.size == "full" else 16 << 20
 
 

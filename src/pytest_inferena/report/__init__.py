@@ -1,6 +1,6 @@
-"""Reports: each format is a pure function from results to text, and nothing but result files is read.
+"""Reports: each format is a pure function from results to text. Only result files are read.
 
-Every run of pytest imports this module to read its options; what renders is imported when something is to be rendered.
+Every run of pytest imports this module for its options. The modules that render are imported when they are needed.
 """
 
 import difflib
@@ -29,7 +29,7 @@ _OTHER_NAMES = {"markdown": "md", "htm": "html", "txt": "terminal", "text": "ter
 
 
 class ReportError(ValueError):
-    """A report that was asked for in an unknown way, or cannot be written: says what to do."""
+    """A report whose format is unknown, or that cannot be written. The message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -75,10 +75,10 @@ def render(results: Results, format: str) -> str:  # noqa: A002
 
 
 def write(results: Results, targets: Iterable[ReportTarget]) -> None:
-    """Write one report per target; a file appears whole or not at all, and missing folders are made.
+    """Write one report for each target. A file appears whole or not at all; missing folders are made.
 
     Raises:
-        ReportError: A file cannot be written; the others are there all the same.
+        ReportError: A file cannot be written. The others have been written all the same.
 
     """
     failures = []
@@ -113,9 +113,9 @@ def _print(text: str) -> None:
 
 
 def replace_file(path: Path, text: str) -> None:
-    """Write a file that appears whole or not at all, its folder made where it is missing."""
+    """Write a file, which appears whole or not at all. Its folder is made if it is missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.exists() and not path.is_file():  # a device or a pipe is written to, never replaced
+    if path.exists() and not path.is_file():  # a device or a pipe is never replaced
         path.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
         return
     part = path.with_name(f"{path.name}.part")

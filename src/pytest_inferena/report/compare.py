@@ -1,4 +1,4 @@
-"""What changed from one run to another: verdicts, and medians whose intervals lie apart."""
+"""What changed from one run to another: verdicts, and medians whose intervals do not overlap."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -12,7 +12,7 @@ from pytest_inferena.results import Record, Results
 
 REGRESSIONS = ("slower", "worse", "gone")
 SHARED = ("program", "weights", "inputs")
-"""Hashes that two figures of the same work have in common."""
+"""The hashes that two figures share if they are of the same work."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def _change(cell: str, old: Record | None, new: Record | None, threshold: float,
 
 
 def _rank(record: Record) -> int:
-    """How good an outcome is, 0 the best; whatever broke or is missing lies between CLOSE and FAIL."""
+    """How bad an outcome is, from 0 on. What broke or is missing is worse than CLOSE and better than FAIL."""
     if record.outcome.right:
         return int(record.outcome is Outcome.CLOSE)
     return 3 if record.outcome is Outcome.FAIL else 2
@@ -119,7 +119,7 @@ def _incomparable(old: Record, new: Record, *, here: bool) -> str:
 
 
 def _apart(old: Record, new: Record) -> bool:
-    """Whether the intervals of the medians do not overlap; a single sample has none, and says nothing."""
+    """Whether the intervals of the medians do not overlap. A single sample has none, and so is never apart."""
     if not old.interval or not new.interval:
         return False
     return old.interval[1] < new.interval[0] or new.interval[1] < old.interval[0]

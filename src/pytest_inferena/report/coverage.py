@@ -1,4 +1,4 @@
-"""What works at all: engine × model × metric with its verdict, and the reason for every cell that has none."""
+"""What works: every engine × model × metric with its verdict, and the reason for every cell that has none."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -18,10 +18,10 @@ LEGEND = "✓ PASS, ≈ CLOSE, ✗ FAIL or broken, — unsupported or not instal
 
 
 def combined(found: Sequence[Results]) -> Results:
-    """Several runs as one: of cells with the same key the one of the latest run.
+    """Several runs as one. Of cells with the same key the latest counts.
 
     Args:
-        found: at least one; the header is the latest run's, with the titles and the processors of all.
+        found: at least one run. The result has the header of the latest, with the titles and processors of all.
     """
     ordered = sorted(found, key=lambda results: results.run.date)
     records = {record.key: record for results in ordered for record in results.records}
@@ -79,13 +79,13 @@ def render(results: Results) -> str:
 
 
 def _title(results: Results, record: Record) -> str:
-    """Name the model and its dimensions; of several sizes or weights one stands for all."""
+    """Name the model and its dimensions. Sizes and weights are not told apart."""
     one = {name: DEFAULTS[name] for name in ("size", "weights")}
     return title_of(results.run, record.work._replace(threads=results.run.threads, **one))
 
 
 def _marks(records: Iterable[Record]) -> str:
-    """One mark for each metric; of several sizes or weights the last."""
+    """One mark for each metric. Of several sizes or weights the last counts."""
     marks = {record.metric: _mark(record.outcome) for record in records}
     return " ".join(marks.get(metric, MISSING) for metric in METRICS)
 
@@ -104,7 +104,7 @@ def _counts(records: Sequence[Record]) -> str:
 
 
 def _reasons(results: Results, labels: Mapping[Engine, str]) -> list[str]:
-    """For every engine what it lacks and why; cells with the same words share a line."""
+    """What every engine lacks, and why. Cells with the same reason share a line."""
     found: dict[tuple[str, str], list[tuple[str, str]]] = {}
     engines: dict[str, set[tuple[str, str]]] = {}
     for record in results.records:
@@ -120,7 +120,7 @@ def _reasons(results: Results, labels: Mapping[Engine, str]) -> list[str]:
 
 
 def _where(cells: Sequence[tuple[str, str]], engine: AbstractSet[tuple[str, str]]) -> str:
-    """Which of an engine's cells they are: all, a metric of all models, or a model with its metrics."""
+    """Name some of an engine's cells: all, one metric of all models, or each model with its metrics."""
     if set(cells) == engine:
         return "all cells"
     metrics: dict[str, list[str]] = {}

@@ -1,4 +1,4 @@
-"""Results as CSV, one row per record; times in seconds, as everywhere in result files."""
+"""Results as CSV, one row for each record. Times are in seconds, as in all result files."""
 
 import csv
 import io
@@ -36,7 +36,7 @@ COLUMNS = (
 
 
 def render(results: Results) -> str:
-    """Render the key and figures of every record; null is an empty field, samples is their number."""
+    """Render the key and figures of every record. Null is an empty field; `samples` is their number."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)

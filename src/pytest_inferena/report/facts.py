@@ -1,4 +1,4 @@
-"""What has to be known to read a table's figures: verdicts, versions, machine, hashes, flags."""
+"""What a reader of a table has to know: verdicts, versions, machine, hashes, flags."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +16,7 @@ SHARED = ("program", "weights", "inputs")
 
 
 def table_facts(run: Run, records: Sequence[Record], labels: Mapping[Engine, str]) -> tuple[Fact, ...]:
-    """Gather the facts of one table, as (name, text); what there is nothing of is left out."""
+    """Gather the facts of one table, as (name, text). Empty ones are left out."""
     facts = (
         ("Verdict", _verdict(records, labels)),
         ("Differs", _differing(records)),
@@ -78,7 +78,7 @@ def _step(run: Run, record: Record) -> str:
 
 
 def _versions(records: Sequence[Record], labels: Mapping[Engine, str]) -> str:
-    """Name per engine its distributions, its revision, and what its runtime says really ran."""
+    """Name each engine's distributions, its revision, and what really ran, as its runtime says."""
     engines: dict[str, dict[str, None]] = {}
     missing = {record.engine for record in records if not is_there(record)}
     for record in (record for record in records if record.engine not in missing):
@@ -92,13 +92,13 @@ def _versions(records: Sequence[Record], labels: Mapping[Engine, str]) -> str:
 
 
 def _footprints(records: Sequence[Record], labels: Mapping[Engine, str]) -> str:
-    """What has to be installed for each engine, the smallest first."""
+    """The size of what has to be installed for each engine, the smallest first."""
     sizes = {labels[record.engine]: footprint(record) for record in records if footprint(record)}
     return "; ".join(f"{label} {shown_size(size)}" for label, size in sorted(sizes.items(), key=lambda one: one[1]))
 
 
 def footprint(record: Record) -> float:
-    """What has to be installed for its engine, MiB; 0 where that is not known."""
+    """MiB that have to be installed for the engine; 0 if that is not known."""
     size = record.extra.get("footprint_mib")
     return float(size) if isinstance(size, int | float) and 0 < size < inf else 0
 
@@ -109,7 +109,7 @@ def shown_size(mib: float) -> str:
 
 
 def _expanded(records: Sequence[Record], labels: Mapping[Engine, str]) -> str:
-    """Which operators were taken apart for each engine, because it lacks them."""
+    """The operators that were taken apart for each engine, because it lacks them."""
     engines: dict[str, set[str]] = {}
     for record in records:
         if lacking := expanded(record):
@@ -118,7 +118,7 @@ def _expanded(records: Sequence[Record], labels: Mapping[Engine, str]) -> str:
 
 
 def expanded(record: Record) -> Mapping[str, int]:
-    """Operators that were taken apart for its engine, with how many nodes there were of each."""
+    """The operators that were taken apart for an engine, each with its number of nodes."""
     found = record.extra.get("expanded")
     return found if isinstance(found, Mapping) else {}
 
@@ -130,7 +130,7 @@ def _hashes(records: Sequence[Record]) -> str:
 
 
 def _differing(records: Sequence[Record]) -> str:
-    """Warn where cells of one metric had two programs, weights or inputs: the work was not the same."""
+    """Warn if cells of one metric had different programs, weights or inputs: their work was not the same."""
     texts = []
     for kind in SHARED:
         cells = _hashes_of(kind, records)
@@ -146,7 +146,7 @@ def _hashes_of(kind: str, records: Iterable[Record]) -> list[tuple[str, str]]:
 
 
 def _missing(records: Iterable[Record]) -> str:
-    """Count the engines that are not installed, and backends that installed ones lack; the doctor knows each remedy."""
+    """Count the engines that are not installed, and the backends that installed engines lack."""
     missing = {record.engine for record in records if not is_there(record)}
     known = {record.framework for record in records if record.engine not in missing}
     engines = {engine.framework for engine in missing} - known

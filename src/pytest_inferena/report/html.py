@@ -20,7 +20,7 @@ TEMPLATE = Path(__file__).parent / "page" / "page.html"
 MARK = "/*results*/null"
 """Where the template takes its data."""
 LONGEST = 2000
-"""Characters of a foreign text that a page shows; the result file has all of them."""
+"""The page shows so many characters of a foreign text. The result file has all."""
 
 
 def render(results: Results) -> str:
@@ -29,14 +29,14 @@ def render(results: Results) -> str:
 
 
 def render_all(runs: Sequence[Results]) -> str:
-    """Render runs of any number of platforms and days, the latest of each cell in the table, the others as history."""
+    """Render runs of any number of platforms and days. The table has the latest of each cell; others are history."""
     data = json.dumps(document(runs), allow_nan=False, separators=(",", ":"))
     before, _, after = TEMPLATE.read_text(encoding="utf-8").partition(MARK)
-    return before + data.replace("<", "\\u003c") + after  # nothing in it can end the script that it stands in
+    return before + data.replace("<", "\\u003c") + after  # nothing in the data can end the script around it
 
 
 def document(runs: Sequence[Results]) -> dict[str, Any]:
-    """What the page shows, as JSON values; texts are printable lines, figures are in their column's unit."""
+    """What the page shows, as JSON values. Texts are printable lines; figures have their column's unit."""
     runs = sorted(runs, key=lambda results: results.run.date)
     tabs: dict[str, dict[Any, list[tuple[int, Record]]]] = {}
     order: dict[str, Any] = {}
@@ -70,7 +70,7 @@ def slug(title: str) -> str:
 
 
 def _best(cells: Mapping[int, Mapping[str, Any]]) -> set[int]:
-    """The least figure of those that compete, and all whose interval overlaps its own; alone it beats nothing."""
+    """The least of the figures that compete, and all whose intervals overlap its own. A single one is not best."""
     if len(cells) < 2:
         return set()
     least = min(cells.values(), key=lambda cell: cell["value"])
@@ -100,7 +100,7 @@ def _tab(title: str, rows: dict[Any, list[tuple[int, Record]]], runs: Sequence[R
         together = shown[machine, name]
         for number in {*latest[key].values()}:
             of_run = [(which, record) for which, record in found if latest[key][record.metric] == number]
-            # Figures of two runs do not compare: they stand as two platforms.
+            # Figures of two runs do not compare, so they stand as two platforms.
             when = f", {_when(number, together, runs)}" if len(together) > 1 else ""
             made.append(_row(platform + when, of_run, runs))
     made.sort(key=lambda row: (row["platform"], row.pop("place")))
@@ -112,7 +112,7 @@ def _tab(title: str, rows: dict[Any, list[tuple[int, Record]]], runs: Sequence[R
 
 
 def _when(number: int, others: AbstractSet[int], runs: Sequence[Results]) -> str:
-    """A run's day, and its time where another's is the same."""
+    """A run's day, with the time if another run has the same day."""
     day, dates = runs[number].run.date[:10], [runs[other].run.date for other in others]
     return clean(day if sum(date.startswith(day) for date in dates) == 1 else runs[number].run.date)
 

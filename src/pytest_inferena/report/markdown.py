@@ -1,4 +1,4 @@
-"""Results as Markdown that GitHub, GitLab and Python-Markdown show alike."""
+"""Results as Markdown that GitHub, GitLab and Python-Markdown all show in the same way."""
 
 import re
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ _SPECIAL = re.compile(r"[\\`*\[\]~|]|(?<![^\W_])_|_(?![^\W_])")  # an underscore
 
 
 def render(results: Results) -> str:
-    """Render a page: per model and kind of work a table, its notes and facts; the legend at the end."""
+    """Render a page: a table for each model and kind of work, with its notes and facts, and one legend."""
     title = f"# Results on {escape(clean(results.run.platform.cpu))}"
     warnings = [f"> {escape(clean(warning))}" for warning in results.warnings]
     facts = run_facts(results.run)
@@ -26,7 +26,7 @@ def render(results: Results) -> str:
 
 
 def escape(text: str) -> str:
-    """Escape foreign text, one line of it, so that Markdown shows it as it is, in tables too."""
+    """Escape one line of foreign text, so that Markdown shows it as it is, in tables too."""
     text = text.replace("&", "&amp;").replace("<", "&lt;")
     text = _SPECIAL.sub(r"\\\g<0>", text)
     text = re.sub(r"^(\d+)([.)]) ", r"\1\\\2 ", text)

@@ -1,4 +1,4 @@
-"""Who is who in a table: what makes work and engines the same, and how they are called."""
+"""Names in a table: which records are of the same work or engine, and what these are called."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -11,7 +11,7 @@ Group = TypeVar("Group")
 
 
 def labels_of(results: Results) -> dict[Engine, str]:
-    """Name the engines: title, and what of backend, device and variant tells them apart here."""
+    """Name the engines: by their title, with backend, device and variant where these tell them apart."""
     labels = {}
     engines = dict.fromkeys(record.engine for record in results.records)
     for engine in engines:
@@ -39,12 +39,12 @@ def title_of(run: Run, work: Work) -> str:
 
 
 def usual_of(run: Run) -> Mapping[str, Any]:
-    """What needs no word in a run: the defaults, and its own threads."""
+    """What a run's tables do not mention: the defaults, and the run's own threads."""
     return {**DEFAULTS, "threads": run.threads}
 
 
 def platform_of(platform: Platform, device: str) -> str:
-    """Name what a device of a machine is: its CPU, or the GPU of that number."""
+    """Name a device of a machine: its CPU, or the GPU of that number."""
     kind, _, index = device.partition(":")
     if kind == "cpu":
         return clean(platform.cpu)
@@ -54,18 +54,18 @@ def platform_of(platform: Platform, device: str) -> str:
 
 
 def order_of(run: Run, work: Work) -> tuple[Any, ...]:
-    """Sort kinds of work: models in the header's order, of each the usual work first."""
+    """Sort kinds of work: models in the header's order, and for each the usual work first."""
     usual, (model, *rest) = usual_of(run), work._asdict().items()
     return place([*run.titles.models], model[1]), *((value != usual[name], str(value)) for name, value in rest)
 
 
 def place(order: Sequence[str], name: str) -> tuple[int, str]:
-    """Sort by a given order; names that it lacks come last, by name."""
+    """Sort by a given order. Names that it lacks come last, in alphabetical order."""
     return (order.index(name) if name in order else len(order), name)
 
 
 def works(records: Iterable[Record]) -> dict[Work, list[Record]]:
-    """Group records by their work; cells that never ran know of their weights only where they were to come from."""
+    """Group records by their work. Cells that never ran know the kind of their weights, and no more of them."""
     groups = grouped(records, lambda record: record.work)
     for work in [work for work in groups if work.weights in {"package", "hub"}]:
         known = [

@@ -1,4 +1,4 @@
-"""Results as pictures for READMEs and papers: a bar a figure with its interval, readable in grey."""
+"""Results as pictures for READMEs and papers: a bar with its interval for each figure, readable in grey."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

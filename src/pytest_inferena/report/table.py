@@ -1,4 +1,4 @@
-"""From results to tables: who stands beside whom, and which figures are best. No format knows more."""
+"""Makes tables of results: which rows stand together, and which figures are best. All formats start from these."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -33,7 +33,7 @@ LEGEND = (
 
 @dataclass(frozen=True)
 class Row:
-    """One engine on one platform; texts in the order of the table's columns after the first two."""
+    """One engine on one platform. Its texts are in the order of the table's columns, after the first two."""
 
     platform: str
     framework: str
@@ -61,7 +61,7 @@ class Table:
 
 
 def tables(results: Results) -> list[Table]:
-    """Arrange all records; every one shows in exactly one table."""
+    """Arrange all records. Each is in exactly one table."""
     groups = works(results.records)
     names = sorted(groups, key=lambda work: order_of(results.run, work))
     labels = labels_of(results)
@@ -131,9 +131,9 @@ def _texts(
 
 
 def _best(column: Iterable[Record | None]) -> set[int]:
-    """Find the best of a column, by identity: the least median, and all whose interval overlaps its own."""
+    """Find the best of a column, by identity: the least median, and all whose intervals overlap its own."""
     able = [record for record in column if record is not None and competes(record)]
-    if len(able) < 2:  # alone, it is not better than anything
+    if len(able) < 2:  # a single one is not better than anything
         return set()
     spans = [(record.median, record.interval, id(record)) for record in able if record.interval]
     _, (low, high), _ = min(spans)
@@ -141,7 +141,7 @@ def _best(column: Iterable[Record | None]) -> set[int]:
 
 
 class _Notes:
-    """Numbers the notes of a table; cells of an engine with the same words share one."""
+    """Numbers the notes of a table. An engine's cells with the same words share a note."""
 
     def __init__(self) -> None:
         self._metrics: dict[tuple[str, str], list[str]] = {}

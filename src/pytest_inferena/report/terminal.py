@@ -1,4 +1,4 @@
-"""Results as text for a terminal: what fits a first screen; the other formats have what they came from."""
+"""Results as text for a terminal: what fits a first screen. The other formats have all provenance."""
 
 import textwrap
 from collections.abc import Iterable
@@ -18,12 +18,12 @@ _REST = "Versions, hashes, footprints, commands: --inferena-report=md, or html:F
 def render(results: Results, width: int = 80, *, dress: bool = False) -> str:
     """Render tables, notes and the facts that a reader of figures needs.
 
-    What all tables share stands once at the end, and so does the legend of those marks that were used.
+    What all tables share stands once, at the end. So does the legend, with the marks that were used.
 
     Args:
         results: What to show.
         width: Columns of the terminal; a table that is wider becomes a list.
-        dress: Whether the best are bold and green, what is wrong is red, and what is CLOSE is yellow.
+        dress: Whether to use colours: the best bold and green, what is wrong red, what is CLOSE yellow.
 
     """
     blocks = [_wrapped("", clean(warning), width) for warning in results.warnings]
@@ -41,7 +41,7 @@ def render(results: Results, width: int = 80, *, dress: bool = False) -> str:
 
 
 def _fitting(table: Table, width: int, *, dress: bool) -> str:
-    """Lay out a table; too wide, it wraps the engines' names, and where that is no help it becomes a list."""
+    """Lay out a table. One that is too wide wraps the engines' names, or becomes a list if that does not help."""
     excess = max(map(len, _grid(table).splitlines())) - width
     if excess <= 0:
         return _grid(table, dress=dress)
@@ -50,7 +50,7 @@ def _fitting(table: Table, width: int, *, dress: bool) -> str:
 
 
 def _grid(table: Table, names: int | None = None, *, dress: bool = False) -> str:
-    """Lay out a table, engines' names at most so wide; a platform that all share is left to the facts."""
+    """Lay out a table, with engines' names at most so wide. A platform that all rows share is left out."""
     show = _dressed if dress else _marked
     shared = len({row.platform for row in table.rows}) == 1
     heads = [head.replace(" (", "\n(") for head in table.columns]
@@ -83,7 +83,7 @@ def _marked(text: Text) -> str:
 
 
 def _dressed(text: Text) -> str:
-    """The same in colour; tabulate does not count what makes it."""
+    """The same in colour. tabulate does not count colour codes as width."""
     wrong = text.struck or text.text == BROKEN
     code = "31" if wrong else "1;32" if text.best else "33" if text.text.startswith(CLOSE) else ""
     return f"\x1b[{code}m{_marked(text)}\x1b[0m" if code else _marked(text)

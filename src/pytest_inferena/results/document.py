@@ -1,4 +1,4 @@
-"""Results as the document that `pytest_inferena.results.read` reads back, one record a line for diffs."""
+"""Results as a document that `pytest_inferena.results.read` reads back. Each record has a line, for diffs."""
 
 import json
 from collections.abc import Iterable
@@ -7,7 +7,7 @@ from pytest_inferena.results import SCHEMA, Results, plain
 
 
 def render(results: Results) -> str:
-    """Render everything the results hold; only the warnings of reading are left out."""
+    """Render all that the results hold, except the warnings of reading."""
     return f'{{"schema": {SCHEMA},\n{_body(results)}}}\n'
 
 

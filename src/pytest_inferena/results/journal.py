@@ -13,17 +13,17 @@ from pytest_inferena.results.typed import Fault, plain, typed
 
 
 class Journal:
-    """A result file that grows by one synced line per record, so that a crash loses at most one cell.
+    """A result file that grows by one synced line for each record, so that a crash loses at most one cell.
 
-    A new file begins with the header. A file that holds the same run (by its id) is gone on with, after
-    cutting off a torn last line; any other file is left alone.
+    A new file begins with the header. A file with the same run (by its id) is continued, and a torn last line is cut
+    off. Any other file is left alone.
 
     Args:
-        path: Where the journal lies; missing folders are made.
+        path: The journal's path; missing folders are made.
         run: The header.
 
     Raises:
-        ResultsError: The file cannot be written, or holds something else than this run.
+        ResultsError: The file cannot be written, or does not hold this run.
 
     """
 
@@ -48,7 +48,7 @@ class Journal:
             raise
 
     def append(self, record: Record) -> None:
-        """Write one record and wait until it is on the disk; what fails leaves the journal as it was.
+        """Write one record, and wait until it is on the disk. A failure leaves the journal as it was.
 
         Raises:
             ResultsError: The record breaks the schema, or it cannot be written (a full disk).
@@ -58,7 +58,7 @@ class Journal:
         self._write(_line(_checked(record, where), where))
 
     def close(self) -> None:
-        """Close the file; a second time does nothing."""
+        """Close the file. A second call does nothing."""
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
@@ -85,7 +85,7 @@ class Journal:
 
 
 def _kept(path: Path, run: Run) -> bytes:
-    """Return what a journal that exists keeps: whole lines of this run."""
+    """Return what is kept of a journal that exists: whole lines of this run."""
     if not path.is_file() or not path.stat().st_size:
         return b""
     found = read(path)
@@ -105,7 +105,7 @@ def _kept(path: Path, run: Run) -> bytes:
 
 
 def _checked(value: Record | Run, where: str) -> dict[str, Any]:
-    """What is written, which has to be what can be read."""
+    """What is written. It has to be what can be read."""
     fields = plain(value)
     try:
         typed(type(value), fields)

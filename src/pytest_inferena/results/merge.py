@@ -7,11 +7,11 @@ from pytest_inferena.results import Record, Results, document
 
 
 def merge(found: Iterable[Results]) -> tuple[list[Results], list[str]]:
-    """Join runs, oldest first; parts of the same run become one.
+    """Join runs, oldest first. Parts of the same run become one.
 
     Returns:
-        the runs, and a sentence for each conflict: where two files disagree on a cell of the same run, both records
-        are kept, the second in an entry of its own.
+        the runs, and a sentence for each conflict. If two files disagree on a cell of the same run, both records are
+        kept, the second in an entry of its own.
 
     """
     runs: dict[str, list[Results]] = {}
@@ -32,13 +32,13 @@ def merge(found: Iterable[Results]) -> tuple[list[Results], list[str]]:
 
 
 def render(runs: Iterable[Results]) -> str:
-    """One document of all runs, which `results.read_all` reads back; a single run as what it was."""
+    """One document of all runs, which `results.read_all` reads back. A single run is a plain document."""
     parts = list(runs)
     return document.render(parts[0]) if len(parts) == 1 else document.render_all(parts)
 
 
 def _join(entries: list[Results], entry: Results, records: Iterable[Record]) -> list[Record]:
-    """Add the records whose cells an entry lacks; those that it has otherwise are given back."""
+    """Add the records whose cells an entry lacks. Returns those that it has, but with other values."""
     known = {record.key: record for record in entry.records}
     rest = [record for record in records if known.setdefault(record.key, record) != record]
     entries[entries.index(entry)] = replace(entry, records=tuple(known.values()))

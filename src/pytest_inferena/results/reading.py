@@ -1,4 +1,4 @@
-"""Result files read back: journals, documents, and what `inferena merge` joined."""
+"""Reads result files: journals, documents, and what `inferena merge` joined."""
 
 import json
 from collections.abc import Callable, Iterable
@@ -10,13 +10,13 @@ from pytest_inferena.results.record import Record, Run
 from pytest_inferena.results.typed import Fault, typed
 
 MIGRATIONS: tuple[Callable[[str, dict[str, Any]], dict[str, Any]], ...] = ()
-"""The first brings a "run" or "record" of schema 1, as JSON values, to schema 2; the second to 3; and so on."""
+"""The first makes a "run" or "record" of schema 1, as JSON values, one of schema 2; the second of 3; and so on."""
 SCHEMA = 1 + len(MIGRATIONS)
-"""The version that is written; every one before it can be read."""
+"""The version that is written. All versions before it can be read."""
 
 
 class ResultsError(Exception):
-    """A result file that cannot be written or read: says which, where in it, and what to do."""
+    """A result file that cannot be written or read. The message says which, where in it, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Results:
     Attributes:
         run: The header.
         records: One record per key, the latest, in the order in which the keys first appeared.
-        warnings: What was tolerated while reading, each a sentence that names the file.
+        warnings: What was wrong and tolerated: sentences that name the file.
 
     """
 
@@ -36,7 +36,7 @@ class Results:
 
 
 def read(path: Path) -> Results:
-    """Read a journal or a `json:FILE` document; the content tells which.
+    """Read a journal or a `json:FILE` document. The content tells which it is.
 
     Raises:
         ResultsError: The file cannot be read, is neither, has a newer schema, or breaks the schema.
@@ -85,9 +85,9 @@ def _document(path: Path, document: Any) -> Results:
 
 
 def latest(folder: Path, accept: Callable[[Run], bool]) -> Results | None:
-    """Read the journal written last, of those whose header is accepted; None where there is none.
+    """Read the latest of the journals whose headers are accepted; None if there is none.
 
-    Journals that cannot be read are passed over, and named in the warnings of the one returned.
+    Journals that cannot be read are passed over. The warnings of the one that is returned name them.
     """
     passed_over: list[str] = []
     for path in sorted(folder.glob("*.jsonl"), key=lambda path: path.stat().st_mtime_ns, reverse=True):
@@ -138,7 +138,7 @@ def _checked(path: Path, schema: int, numbered: Iterable[tuple[int, Any]]) -> It
 
 
 def _migrated(schema: int, part: str, raw: Any) -> Any:
-    """What a file of an older schema holds, as the schema of today has it."""
+    """Values of an older schema as today's schema has them."""
     for migration in MIGRATIONS[schema - 1 :] if isinstance(raw, dict) else ():
         raw = migration(part, raw)
     return raw

@@ -1,4 +1,4 @@
-"""The JSON Schema of result files, generated from the types: `python -m pytest_inferena.results.schema` writes it."""
+"""The JSON Schema of result files, made from the types. `python -m pytest_inferena.results.schema` writes it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pytest_inferena.results.typed import OTHERS, parts
 
 FILE = Path(__file__).with_name("results.schema.json")
 NAMES = {VerdictFigures.__name__: "verdict"}
-"""Definitions that are not called as their type."""
+"""Definitions whose names are not those of their types."""
 ABOUT = (
     "A results document. A journal holds the same, one JSON object a line: first {schema, run} ($defs/header), then "
     "the records ($defs/record). Fields that are not listed are allowed and kept."
@@ -55,7 +55,7 @@ def _ref(name: str) -> dict[str, str]:
 
 
 def _definitions() -> dict[str, Any]:
-    """Every type by its name, its fields with the words that stand below them."""
+    """Every type by its name. Each field has the words that stand below it in the source."""
     _, made = schema_components([Run, Record], ref_template="#/$defs/{name}")
     text = re.sub(r"(?<=#/\$defs/)\w+", lambda name: _name(name[0]), json.dumps(made))
     definitions = {_name(name): _tidy(definition) for name, definition in json.loads(text).items()}
@@ -72,7 +72,7 @@ def _name(of_type: str) -> str:
 
 
 def _tidy(rule: Any) -> Any:
-    """Without what stands for fields that are not listed; a number of either kind, or null, is a type of its own."""
+    """A type's schema without the field for what is not listed. Numbers of both kinds, or null, are one type."""
     if isinstance(rule, list):
         return [_tidy(one) for one in rule]
     if not isinstance(rule, dict):
@@ -87,7 +87,7 @@ def _tidy(rule: Any) -> Any:
 
 
 def _words(kind: type[Struct]) -> dict[str, str]:
-    """What is written below each field of a type and of those that it is made of."""
+    """The words below each field of a type, and below those that it inherits."""
     found = {}
     for one in reversed(kind.__mro__[: kind.__mro__.index(Struct)]):
         (body,) = ast.parse(inspect.getsource(one)).body

@@ -1,4 +1,4 @@
-"""From JSON values to typed ones and back; what does not fit is told by its field."""
+"""Turns JSON values into typed ones, and back. Errors name the field that does not fit."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ if TYPE_CHECKING:
 Kind = TypeVar("Kind", bound=Struct)
 
 OTHERS = "others"
-"""The field that keeps what a type does not list, as it came."""
+"""The field that keeps, unchanged, what a type does not list."""
 ANY = "..."
 """How msgspec names a key of an object in the path to what is wrong."""
 _WORDS = {"int": "integer", "float": "number", "str": "string"}
-"""What JSON calls what msgspec calls by Python's names."""
+"""Names of Python's types, which msgspec uses → names of JSON's types."""
 
 
 class Fault(ValueError):  # noqa: N818 - what is wrong, in words; readers raise the error that names the file
-    """What a value breaks of its type first, as `field: what is wrong`."""
+    """The first thing that is wrong with a value, as `field: what is wrong`."""
 
 
 def typed(kind: type[Kind], raw: object) -> Kind:
-    """Check JSON values against a type, and make it of them.
+    """Check JSON values against a type, and make an object of that type.
 
     Raises:
-        Fault: They do not fit, or hold a number that JSON has not.
+        Fault: The values do not fit, or hold a number that JSON does not have.
     """
     try:
         made = convert(_folded(kind, raw), kind)
@@ -49,7 +49,7 @@ def plain(value: Struct) -> dict[str, Any]:
 
 
 def not_finite(raw: object) -> str:
-    """Find the first NaN or infinity anywhere: JSON has none, and no table can show one. Empty where all is well."""
+    """Find the first NaN or infinity, which JSON does not have and no table can show; "" if there is none."""
     ahead: list[tuple[str, object]] = [("", raw)]
     while ahead:
         field, value = ahead.pop()
@@ -75,14 +75,14 @@ def _plain(value: object) -> object:
 
 @cache
 def parts(kind: type[Struct]) -> dict[str, type[Struct]]:
-    """Fields that hold a type of their own."""
+    """The fields whose values are objects of such a type too."""
     hints = get_type_hints(kind).items()
     inner = [(name, part) for name, hint in hints for part in (hint, *get_args(hint))]
     return {name: part for name, part in inner if isinstance(part, type) and issubclass(part, Struct)}
 
 
 def _folded(kind: type[Struct], raw: object) -> object:
-    """Put what the type does not list under `others`."""
+    """Put the fields that the type does not list under `others`."""
     if not isinstance(raw, dict):
         return raw
     names, inner = {*kind.__struct_fields__} - {OTHERS}, parts(kind)
@@ -92,7 +92,7 @@ def _folded(kind: type[Struct], raw: object) -> object:
 
 
 def _said(kind: type[Struct], raw: object, error: ValidationError) -> str:
-    """Say what msgspec says, in JSON's words, with the field and what is found there."""
+    """The message of msgspec in JSON's words, with the field and the value that was found."""
     text, _, path = str(error).partition(" - at `$")
     steps = _resolved(kind, raw, error, re.findall(r"[^.\[\]`]+|\.{3}", path))
     where = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps).removeprefix(".")
@@ -123,7 +123,7 @@ def _expected(kind: type[Struct], steps: Sequence[str | int], text: str) -> str 
 
 
 def _choices(kind: type[Struct], steps: Sequence[str | int]) -> Sequence[object]:
-    """What a field can be that has not any value."""
+    """The values that a field may have, if they are limited."""
     *outer, last = map(str, steps)
     for name in outer:
         kind = parts(kind)[name]
@@ -132,7 +132,7 @@ def _choices(kind: type[Struct], steps: Sequence[str | int]) -> Sequence[object]
 
 
 def _resolved(kind: type[Struct], raw: object, error: ValidationError, path: Sequence[str]) -> list[str | int]:
-    """Find the keys that msgspec does not name: alone in its object, the one that is wrong makes the same error."""
+    """Find the keys that msgspec does not name. The wrong one, alone in its object, makes the same error."""
     steps: list[str | int] = []
     for step in path:
         if step != ANY:
@@ -158,7 +158,7 @@ def _at(raw: Any, steps: Sequence[str | int]) -> Any:
 
 
 def _with(raw: Any, steps: Sequence[str | int], value: object) -> Any:
-    """A copy with something else in one place."""
+    """A copy with another value in one place."""
     if not steps:
         return value
     first, *rest = steps

@@ -1,4 +1,4 @@
-"""One target's cells: prepare, start a worker, measure, fetch what it computed, judge, write the record."""
+"""The cells of one target: prepare it, start a worker, measure, fetch what it computed, judge, make the record."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Harness:
         self.preparer = Preparer(self.settings.threads, self.settings.deadline("prepare", {}))
 
     def lock(self) -> FileLock:
-        """One measurement at a time on a machine, whoever starts it: what runs on a GPU is driven by the CPU."""
+        """Allows one measurement at a time on a machine, whoever starts it: the CPU drives what runs on a GPU too."""
         folder = lock_folder()
         folder.mkdir(parents=True, exist_ok=True)
         return FileLock(folder / "cpu.lock")
@@ -84,7 +84,7 @@ class Clock:
 
 
 class Bench:
-    """A target with its worker: the value of the session-scoped fixture that cells share."""
+    """A target with its worker. Cells share it as a fixture of the session's scope."""
 
     def __init__(self, harness: Harness, target: Target) -> None:
         self.harness, self.target, self.settings = harness, target, harness.settings
@@ -96,7 +96,7 @@ class Bench:
         self.expanded: Mapping[str, Mapping[str, int]] = {}
 
     def run(self, cell: Cell) -> Record:
-        """Measure and judge one cell; whatever happens becomes its record."""
+        """Measure and judge one cell. Whatever happens becomes its record."""
         missing = self.target.framework.missing(self.target.backend)
         clock = Clock()
         try:
@@ -109,7 +109,7 @@ class Bench:
                 record = self._measure(cell)
         except WorkerFailed as failure:
             record = Record.of(cell, failure.outcome, reason=str(failure))
-            if record.outcome is not Outcome.UNSUPPORTED:  # then the worker lives on, and its log is of other cells
+            if record.outcome is not Outcome.UNSUPPORTED:  # the worker lives on, so its log is of other cells too
                 record = replace(record, log=self.worker.tail() if self.worker else "")
                 self.close()
         if notes := self.harness.preparer.take_notes():
@@ -130,7 +130,7 @@ class Bench:
         if self.prepared is not None:
             known |= {"weights": self.prepared.weights, "hashes": dict(self.prepared.hashes)}
         if self.hello:
-            # of an executable, what its exchange files are written with too
+            # also what the exchange files of an executable are written with
             versions = {**self.target.framework.versions, **self.hello["versions"]}
             known |= {"ran": self.hello["ran"], "versions": versions, "revision": self.hello.get("revision")}
         return known
@@ -165,7 +165,7 @@ class Bench:
         )  # fmt: skip
 
     def _compiled(self, entry: str, *, fresh: bool) -> dict[str, Any]:
-        """The reply to compiling an entry; for a compile cell always the first of a fresh worker."""
+        """The reply to compiling an entry. A compile cell always gets that of a fresh worker's first entry."""
         if fresh and self.compiled:
             self.close()
         if self.worker is None:
@@ -216,7 +216,7 @@ class Bench:
 
 
 def start(framework: Framework, backend: Backend, threads: int, folder: Path, kept: Path | None = None) -> Worker:
-    """Start a framework's worker in a folder of its own; it waits to be greeted. Its kernels may go to another.
+    """Start a framework's worker in a folder of its own. Its kernels may go to another folder.
 
     Raises:
         WorkerFailed: its program cannot be started.
@@ -245,12 +245,12 @@ def greet(
 
 
 def _flags(reply: Mapping[str, Any], threads: int) -> list[str]:
-    """What a reader should doubt: too few samples, or more CPUs at work than the budget allows by over 10 %."""
+    """Reasons to doubt a figure: too few samples, or over 10 % more CPUs at work than the budget allows."""
     found = {"few": reply["few"], "threads": reply["cpu_per_wall"] > 1.1 * threads}
     return [flag for flag, is_set in found.items() if is_set]
 
 
 def _figures(samples: list[float]) -> dict[str, Any]:
-    """Median, its interval (absent for one sample) and the samples, in seconds."""
+    """The median, its interval (a single sample has none) and the samples, in seconds."""
     interval = tuple(median_interval(samples)) if len(samples) > 1 else None
     return {"median": statistics.median(samples), "samples": tuple(samples), "interval": interval}

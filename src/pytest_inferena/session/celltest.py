@@ -1,4 +1,4 @@
-"""What a cell's test holds in its hands: measure, compare with golden, record."""
+"""What a cell's test works with: it measures, compares with golden, and records."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pytest_inferena.session.bench import Bench
 
 PROPERTY = "inferena"
-"""Under which name a record travels with pytest's report, from whichever process ran the cell."""
+"""The name under which a record travels with pytest's report, from the process that ran the cell."""
 
 
 class Golden:
@@ -60,8 +60,8 @@ class CellTest:
     def measure(self) -> Measured:
         """Measure and judge the cell, or take it from the journal that is resumed.
 
-        Skips where the engine is absent or lacks something, fails where it broke; either way the record
-        has been attached to the test's report before.
+        The test is skipped if the engine is absent or lacks something, and fails if it broke. In both cases the
+        record has been attached to the test's report before.
         """
         again = self.bench.settings.reproduce(self.cell, self.item.nodeid)
         record = self.done or replace(self.bench.run(self.cell), command=again)

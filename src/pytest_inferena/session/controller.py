@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class Session:
-    """One invocation of pytest with cells in it; a plugin of its own."""
+    """One run of pytest with cells in it. It is a plugin of its own."""
 
     def __init__(self, config: pytest.Config, settings: Settings, registry: Registry) -> None:
         self.config, self.settings, self.registry = config, settings, registry
@@ -52,12 +52,12 @@ class Session:
         return self.resumed.get(cell.key)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Know what lies ahead, where somebody looks."""
+        """Reckon how long the cells will take, if there is a line that shows it."""
         if self.live.shows() and not session.config.option.collectonly:
             self.live.expect(session.items, history(self.folder))
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
-        """With --inferena-dry-run say what would run, and run nothing."""
+        """With --inferena-dry-run, say what would run, and run nothing."""
         if not self.settings.dry_run:
             return None
         session.config.get_terminal_writer().line(plan(session.items, self.settings, history(self.folder)))
@@ -69,7 +69,7 @@ class Session:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Keep a cell's record the moment it is there."""
+        """Keep a cell's record as soon as it is there."""
         record = record_of(report) if report.when == "call" else self._lost(report)
         if not self.controller or record is None:
             return
@@ -83,7 +83,7 @@ class Session:
     def pytest_report_teststatus(
         self, report: pytest.TestReport
     ) -> tuple[str, str, tuple[str, dict[str, bool]]] | None:
-        """CLOSE counts apart, in yellow, and passes."""
+        """Count CLOSE apart, in yellow, as passed."""
         if report.when != "call" or not report.passed or hasattr(report, "wasxfail"):
             return None
         record = record_of(report)
@@ -124,7 +124,7 @@ class Session:
             terminalreporter.line(f"inferena: {trouble}", red=True)
 
     def _lost(self, report: pytest.TestReport) -> results.Record | None:
-        """A record for the cell that took its xdist worker with it; such a report has no phase."""
+        """A record for the cell that ended its xdist worker. The report of one has no phase."""
         target = self.cells.get(target_of(report.nodeid))
         metric = next((name for name in METRICS if f"::test_{name}[" in report.nodeid), None)
         if str(report.when) != "???" or target is None or metric is None:
@@ -139,9 +139,9 @@ class Session:
         )
 
     def gathered(self) -> results.Results:
-        """What this session has: measured, and taken over from the journal it resumed."""
+        """The records of this session: measured, or taken over from the journal that it resumed."""
         records = {**self.resumed, **self.records}
-        order = [*self.registry.models, *self.registry.frameworks, *METRICS]  # under xdist they come as they come
+        order = [*self.registry.models, *self.registry.frameworks, *METRICS]  # under xdist they come in any order
         ranked = sorted(
             records.values(),
             key=lambda record: [order.index(name) for name in (record.model, record.framework, record.metric)],
@@ -170,7 +170,7 @@ class Session:
         )
 
     def _write(self, record: results.Record) -> None:
-        """Append to the journal; where that fails, go on: the tables come from memory."""
+        """Append to the journal. If that fails, go on: the tables are made from memory."""
         if self.troubles:
             return
         try:
@@ -180,7 +180,7 @@ class Session:
             self.troubles.append(f"{error}; what is measured from here on is only in the tables below")
 
     def _resume(self) -> None:
-        """Take over the last journal of this machine, as far as what it measured is still what would be."""
+        """Take over the last journal of this machine: those cells that would be the same today."""
         run, named = self.run, self.settings.results
         found: results.Results | None = None
         try:
@@ -204,7 +204,7 @@ class Session:
         self.path = self.settings.results or self.folder / f"{found.run.id}.jsonl"
 
     def _still(self, record: results.Record, target: Target) -> bool:
-        """Whether the same model, weights, adapter and versions would be measured today, and not only judged."""
+        """Whether model, weights, adapter and versions of a record are today's. It needs figures if we measure."""
         from pytest_inferena.processes.preparer import still_made_of
 
         workload = Workload(target.model, self.settings.size, self.settings.weights)

@@ -1,8 +1,8 @@
-"""Cells under pytest-xdist: a worker's cells stay together, samples come back, one benchmark JSON is made.
+"""Cells under pytest-xdist: a worker's cells stay together, their samples come back, and one benchmark JSON is made.
 
-pytest-benchmark switches itself off when xdist distributes, so its results are rebuilt here, on the
-controller, from the records that travel with the reports. `loadgroup` would do the grouping, but loses its
-groups with pytest 9.2 (pytest-xdist issue 1386), and changes node ids where it works.
+pytest-benchmark switches itself off when xdist distributes. Its results are rebuilt here, on the controller, from the
+records that travel with the reports. `loadgroup` could do the grouping, but it loses its groups with pytest 9.2
+(pytest-xdist issue 1386), and changes node ids where it works.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class ByTarget(LoadScopeScheduling):
-    """Deals out targets: all cells of one worker process to one xdist worker; other tests one by one."""
+    """Gives all cells of a target to one xdist worker, and other tests one by one to any."""
 
     targets: AbstractSet[str] = frozenset()
 
@@ -37,7 +37,7 @@ class ByTarget(LoadScopeScheduling):
         return target if target in self.targets else nodeid
 
     def remove_node(self, node: Any) -> Any:
-        """Take back a dead process's tests, all but the one that it died in: that would kill the next one too."""
+        """Take back the tests of a dead process, but not the one that it died in: it would kill the next one too."""
         for unit in self.assigned_work[node].values():
             died = next((nodeid for nodeid, completed in unit.items() if not completed), None)
             if died is not None:
@@ -55,7 +55,7 @@ class Controller:
         self.benchmarks = getattr(config, "_benchmarksession", None)
         self.targets = frozenset(targets)
         if self.benchmarks is not None:
-            self.benchmarks.xdist_warning = False  # it says that nothing is benchmarked; here it is
+            self.benchmarks.xdist_warning = False  # it warns that nothing is benchmarked, which is not so here
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> Scheduling | None:
@@ -81,7 +81,7 @@ class Controller:
 
 
 def revive(nodeid: str, record: Record) -> Metadata:
-    """A result of pytest-benchmark from a record, as the fixture in the worker would have made it."""
+    """A result of pytest-benchmark, made of a record as the fixture in the worker would have made it."""
     fixture = SimpleNamespace(
         name=nodeid.rpartition("::")[2],
         fullname=nodeid,

@@ -1,4 +1,4 @@
-"""Durations measured in a worker, as first-class results of pytest-benchmark."""
+"""Durations that a worker measured, as results of pytest-benchmark."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 class Replay:
-    """A clock that reads out durations measured elsewhere: 0, d for every sample d, in seconds.
+    """A clock that replays durations: it reads 0, then d, for every sample d, in seconds.
 
-    `benchmark.pedantic` reads its timer exactly twice a round, so the samples that pytest-benchmark
-    stores are the worker's, bit for bit.
+    `benchmark.pedantic` reads its timer exactly twice a round. So pytest-benchmark stores the worker's samples, bit
+    for bit.
     """
 
     __name__ = "replay"  # what pytest-benchmark writes as options.timer
@@ -36,7 +36,7 @@ class Replay:
 
 
 def group_of(record: Record) -> str:
-    """What pytest-benchmark compares within: a model and a metric."""
+    """The group within which pytest-benchmark compares: a model and a metric."""
     return f"{record.model} {record.metric}"
 
 
@@ -54,7 +54,7 @@ def extra_of(record: Record) -> dict[str, Any]:
 
 
 def mark(item: pytest.Item) -> None:
-    """Give a cell's test the replaying clock; before its `benchmark` fixture is made."""
+    """Give a cell's test the clock that replays, before its `benchmark` fixture is made."""
     item.add_marker(pytest.mark.benchmark(timer=Replay(), warmup=False))
 
 
@@ -72,8 +72,8 @@ def replay(item: pytest.Item, benchmark: Any, record: Record) -> None:
 
 
 class NoBenchmark:
-    """Stands in for pytest-benchmark's fixture when that plugin is switched off."""
+    """Replaces pytest-benchmark's fixture when that plugin is switched off."""
 
     @pytest.fixture
     def benchmark(self) -> None:
-        """No statistics of pytest-benchmark; cells are measured, judged and reported all the same."""
+        """None: there are no statistics of pytest-benchmark. Cells are measured, judged and reported all the same."""

@@ -1,4 +1,4 @@
-"""What a run would do and how long it takes, from what earlier runs of this folder took."""
+"""What a run will do and how long it will take, judging by earlier runs in this folder."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Walls = Mapping[Key, float]
 
 UNKNOWN = 30.0
-"""Seconds counted for a cell that never ran here; said so wherever it is counted."""
+"""Seconds that a cell counts for if it never ran here. The output says so."""
 
 
 def history(folder: Path) -> Walls:
@@ -32,7 +32,7 @@ def history(folder: Path) -> Walls:
         try:
             found = results.read(path)
         except results.ResultsError:
-            continue  # a journal that cannot be read takes no part in a guess
+            continue  # a guess can do without a journal that cannot be read
         walls |= {record.key: record.wall for record in found.records}
     return walls
 

@@ -18,7 +18,7 @@ BELOW, BACK, ERASE = "\x1b7\n\r", "\x1b8", "\x1b[K"
 
 
 class Live:
-    """Writes below the cursor and puts it back, so that pytest's dots and words are never broken."""
+    """Writes below the cursor and puts the cursor back, so that pytest's own output stays whole."""
 
     def __init__(self, config: pytest.Config, settings: Settings) -> None:
         self.config, self.settings = config, settings
@@ -27,7 +27,7 @@ class Live:
         self.last = ""
 
     def shows(self) -> bool:
-        """Whether there is a line at all: pytest writes to a terminal, and was not told to be quiet."""
+        """Whether the line is shown: pytest writes to a terminal, and was not told to be quiet."""
         reporter = self.config.pluginmanager.get_plugin("terminalreporter")
         return bool(reporter and reporter.isatty and self.config.getoption("verbose") >= 0)
 

@@ -16,7 +16,7 @@ def root() -> Path:
 
 
 def lock_folder() -> Path:
-    """Where the locks of devices lie: one place per user, whatever the cache is."""
+    """The folder for the locks of devices: one for each user, whatever cache is used."""
     return Path.home() / ".cache" / "pytest-inferena" / "locks"
 
 
@@ -24,13 +24,13 @@ def size() -> int:
     """Bytes that the cache takes."""
     total = 0
     for path in root().rglob("*"):
-        with contextlib.suppress(OSError):  # another process may be done with it
+        with contextlib.suppress(OSError):  # another process may have removed it
             total += path.stat().st_size if path.is_file() else 0
     return total
 
 
 def clear() -> int:
-    """Remove everything that can be made again; the bytes it took."""
+    """Remove everything that can be made again, and return the bytes that it took."""
     taken = size()
     for made in ("programs", "kernels"):
         shutil.rmtree(root() / made, ignore_errors=True)

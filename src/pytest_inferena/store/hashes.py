@@ -1,4 +1,4 @@
-"""Content hashes: what something was made from decides where it is kept."""
+"""Hashes of contents: what something was made from decides where it is kept."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ if TYPE_CHECKING:
 
 
 def sha256(path: Path) -> str:
-    """Of a file's content."""
+    """The SHA-256 of a file's content."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def digest(paths: Iterable[Path]) -> str:
-    """Of the Python, TOML and Rust sources among files and folders, by name and content."""
+    """A hash of the Python, TOML and Rust sources among files and folders, by name and content."""
     total = hashlib.sha256()
     for path in paths:
         files = sorted(files_of(path)) if path.is_dir() else [path]

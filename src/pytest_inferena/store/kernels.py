@@ -1,4 +1,4 @@
-"""Kernels that engines compiled, kept where nothing is measured."""
+"""Kernels that engines compiled, kept for runs that measure nothing."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 
 
 class Kernels:
-    """What these versions of a framework compiled for cells that were judged and not measured.
+    """Kernels that one version of a framework compiled for cells that were judged and not measured.
 
-    Engines compile for the processor that they run on, and not all of them look at it again, so each kind has its own:
-    a cache that machines share would end in an illegal instruction. One worker has them at a time, and what one leaves
-    that was ended is not kept: inductor takes half a library for a whole one.
+    Engines compile for the processor that they run on, and not all of them check it again. So each kind of processor
+    has its own folder: in a cache that machines share, a kernel could end in an illegal instruction.
+    One worker has the folder at a time. If a worker is killed, its folder is emptied: inductor would take half a
+    library for a whole one.
     """
 
     def __init__(self, framework: str, versions: Iterable[str]) -> None:
@@ -31,20 +32,20 @@ class Kernels:
         self._lock = FileLock(f"{self.folder}.lock")
 
     def take(self) -> Path | None:
-        """The folder; None while another worker has it."""
+        """The folder, or None while another worker has it."""
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         try:
             self._lock.acquire(blocking=False)
         except Timeout:
             return None
-        if self._taken.exists():  # whoever took it never gave it back
+        if self._taken.exists():  # the last worker never gave it back
             shutil.rmtree(self.folder)
         self.folder.mkdir(exist_ok=True)
         self._taken.touch()
         return self.folder
 
     def give_back(self, *, whole: bool) -> None:
-        """Let the next worker have it, and what is in it if the last one ended of its own accord."""
+        """Let the next worker have the folder. Its content is kept if this worker ended by itself."""
         if self._lock.is_locked:
             if whole:
                 self._taken.unlink(missing_ok=True)

@@ -1,7 +1,7 @@
 """What something in the cache was made from: modules by their content, distributions by their versions.
 
-The process that makes it reports what it really imported; nobody keeps a list by hand. Files of this package and of
-an adapter stand by their places in those folders, so that another copy of them is asked for its own.
+The process that makes it reports what it really imported, so nobody keeps a list by hand. Files of this package and
+of an adapter are named by their places in those folders: another copy of the folder is compared with its own files.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 PACKAGE = Path(__file__).parents[1]
 IN_PACKAGE, IN_ADAPTER = "{package}/", "{adapter}/"
 PYTHON = "python"
-"""Stands among the distributions for the interpreter and its standard library."""
+"""The name, among the distributions, of the interpreter and its standard library."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Origins:
     """Distribution → version."""
 
     def to_json(self) -> dict[str, Any]:
-        """As the preparer answers, and as it stands in a manifest."""
+        """The JSON values that the preparer answers with and that a manifest has."""
         return asdict(self)
 
     @classmethod
@@ -44,12 +44,12 @@ class Origins:
         """From a manifest or an answer.
 
         Raises:
-            KeyError, TypeError, ValueError: it is none.
+            KeyError, TypeError, ValueError: the values are no such thing.
         """
         return cls(dict(document["sources"]), dict(document["versions"]))
 
     def digest(self) -> str:
-        """A name for all of it: what else is made of the workload's model has another."""
+        """A name for all of this: whatever is made from anything else has another name."""
         return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()[:16]
 
     def are_todays(self, adapter: Path | None = None) -> bool:
@@ -65,7 +65,7 @@ class Origins:
 
 
 def name_of(file: Path, adapter: Path | None) -> str:
-    """How a file is called in `Origins`."""
+    """The name of a file in `Origins`."""
     for prefix, folder in ((IN_ADAPTER, adapter), (IN_PACKAGE, PACKAGE)):
         if folder is not None and file.is_relative_to(folder):
             return prefix + file.relative_to(folder).as_posix()
@@ -73,7 +73,7 @@ def name_of(file: Path, adapter: Path | None) -> str:
 
 
 def place_of(name: str, adapter: Path | None) -> Path | None:
-    """Where a file of `Origins` lies today; None for an adapter's, where none is asked for."""
+    """The path of a file of `Origins` today; None for an adapter's file if there is no adapter."""
     if name.startswith(IN_ADAPTER):
         return adapter / name.removeprefix(IN_ADAPTER) if adapter else None
     return PACKAGE / name.removeprefix(IN_PACKAGE) if name.startswith(IN_PACKAGE) else Path(name)
@@ -96,7 +96,7 @@ def _content(file: Path, mtime: int, size: int) -> str | None:
 
 @functools.cache
 def version(name: str) -> str | None:
-    """Of an installed distribution, or of Python; None if it is not installed. Asked for once a session."""
+    """The version of a distribution, or of Python; None if it is not installed. It is looked up once a session."""
     if name == PYTHON:
         return platform.python_version()
     try:

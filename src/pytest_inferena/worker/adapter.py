@@ -1,4 +1,4 @@
-"""What an engine implements: two verbs and an optional third."""
+"""What an engine's adapter implements: `load`, `compile`, and perhaps `prepare`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Setup:
-    """Where and how an adapter runs; the harness decides, the adapter obeys."""
+    """Where and how an adapter runs. The harness decides this."""
 
     backend: str
     """One of adapter.toml's backends."""
@@ -35,7 +35,7 @@ class Step(Protocol):
     """One compiled entry. The harness owns rounds, warm-up and clocks."""
 
     def __call__(self) -> None:
-        """Run once, from inputs on the device to results there; may return before it is done."""
+        """Run once, from inputs on the device to results there. It may return before the run is done."""
 
     def synchronize(self) -> None:
         """Wait until the last run is done."""
@@ -48,9 +48,9 @@ class Adapter:
     """The base of every Python adapter, whose class is called `Adapter` too."""
 
     operators: ClassVar[Operators | None] = None
-    """What of the Program's operators the engine has, and under which conditions; the preparer expands the others.
+    """The operators that the engine has, and under which conditions. The preparer expands all others.
 
-    None: the engine gets the Program as it is. The grammar stands in docs/worker-protocol.md.
+    None: the engine gets the Program as it is. docs/worker-protocol.md has the grammar.
     """
 
     def __init__(self, setup: Setup) -> None:
@@ -61,7 +61,7 @@ class Adapter:
         """Write the engine's exchange files into `folder`; in the preparer, torch at hand."""
 
     def load(self, program: Program, weights: Mapping[str, np.ndarray[Any, Any]]) -> None:
-        """Bring the parameters into the engine; `weights` maps their names to arrays, read lazily."""
+        """Bring the parameters into the engine. `weights` maps their names to arrays, which are read when asked for."""
         raise NotImplementedError
 
     def compile(self, entry: Entry) -> Step:

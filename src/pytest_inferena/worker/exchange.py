@@ -1,4 +1,4 @@
-"""What adapters share whose engine runs files of its own format, made from the Program by the preparer."""
+"""For adapters whose engine runs files of its own format, which the preparer makes of the Program."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 class Exchange(Adapter):
-    """The base of adapters that run what their `prepare` wrote; they implement `build` in place of `compile`.
+    """The base of adapters that run what their `prepare` wrote. They implement `build` in place of `compile`.
 
-    `prepare` may leave an entry out and `refuse` it: its reason is what compiling the entry then ends in.
+    `prepare` may `refuse` an entry instead of writing it. Compiling that entry then fails with the reason.
     """
 
     program: Program
@@ -28,7 +28,7 @@ class Exchange(Adapter):
     """The folder that `prepare` filled."""
 
     def load(self, program: Program, weights: Mapping[str, np.ndarray[Any, Any]]) -> None:
-        """Find the files; `build` reads them, and the weights where they hold none.
+        """Find the files. `build` reads them, and the weights if the files hold none.
 
         Raises:
             ValueError: nothing was prepared: adapter.toml lacks `exchange = true`.
@@ -53,5 +53,5 @@ class Exchange(Adapter):
 
 
 def refuse(folder: Path, entry: str, reason: object) -> None:
-    """Say in `prepare` why there is no file for an entry: ENTRY.unsupported, which engines in Rust read too."""
+    """Say in `prepare` why an entry has no file: the reason goes to ENTRY.unsupported. Engines in Rust read it too."""
     (folder / f"{entry}.unsupported").write_text(str(reason), encoding="utf-8")

@@ -1,6 +1,6 @@
-"""The Program: a model as data. Reading, writing and walking it; no framework needed.
+"""The Program: a model as data. This module reads, writes and walks it, and needs no framework.
 
-The format is documented in docs/program-format.md; `VERSION` grows when a reader would be misled.
+docs/program-format.md describes the format. `VERSION` grows when older readers would be misled.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Argument = Any  # None | bool | int | float | str | Ref | list[Argument]
 
 
 class Unsupported(Exception):  # noqa: N818 - an outcome, not a mishap
-    """The engine cannot do what is asked; the message becomes the cell's reason."""
+    """The engine cannot do what it is asked for. The message becomes the cell's reason."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +39,12 @@ class TensorSpec:
     dtype: str
 
     def to_json(self) -> dict[str, Any]:
-        """As it stands in the document."""
+        """Its JSON value."""
         return {"name": self.name, "shape": list(self.shape), "dtype": self.dtype}
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> TensorSpec:
-        """From the document."""
+        """Read its JSON value."""
         return cls(document["name"], tuple(document["shape"]), document["dtype"])
 
 
@@ -73,7 +73,7 @@ class Entry:
     name: str
     inputs: tuple[TensorSpec, ...]
     parameters: tuple[str, ...]
-    """The parameters that are read, by their names in the torch state dict."""
+    """The names, in the torch state dict, of the parameters that it reads."""
     constants: tuple[TensorSpec, ...]
     nodes: tuple[Node, ...]
     outputs: dict[str, str]
@@ -159,7 +159,7 @@ class Program:
 
     @classmethod
     def read(cls, folder: Path) -> Program:
-        """Open the folder of a Program; its entries are read when asked for.
+        """Open the folder of a Program. Its entries are read when they are asked for.
 
         Raises:
             ValueError: `program.json` is no Program, or of a version this reader does not know.

@@ -1,4 +1,4 @@
-"""The worker protocol: one JSON object a line on two pipes. docs/worker-protocol.md is the page on it."""
+"""The worker protocol: one JSON object a line, on two pipes. docs/worker-protocol.md describes it."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 VERSION = 1
 LIMIT = 1 << 20
-"""Longest line in bytes, its newline included."""
+"""The longest line in bytes, with its newline."""
 KINDS = ("unsupported", "oom", "error")
-"""What a worker may answer when it cannot do what was asked."""
+"""The kinds of failure that a worker may answer with."""
 REPLIES: Mapping[str, Mapping[str, str]] = {
     "hello": {"protocol": "version", "versions": "strings", "ran": "string"},
     "load": {"ns": "duration"},
@@ -28,9 +28,9 @@ REPLIES: Mapping[str, Mapping[str, str]] = {
     "outputs": {},
     "quit": {},
 }
-"""What a good answer holds besides `ok`: field → kind of value."""
+"""Fields of a good answer beside `ok`: field → kind of value."""
 OPTIONAL: Mapping[str, Mapping[str, str]] = {"hello": {"operators": "conditions"}}
-"""What it may hold beside."""
+"""Fields that a good answer may have."""
 
 
 class ProtocolError(Exception):
@@ -70,7 +70,7 @@ def parse(line: bytes) -> dict[str, Any]:
 
 
 def check(request: str, reply: Mapping[str, Any]) -> None:
-    """Hold an answer to what the page says of it.
+    """Compare an answer with what the page says.
 
     Raises:
         ProtocolError: `ok` is missing, a field is missing or of the wrong kind, or the failure's kind is unknown.
@@ -96,7 +96,7 @@ def _shown(reply: Mapping[str, Any]) -> str:
 
 
 def _is(kind: str, value: Any) -> bool:
-    """Whether a value is of a kind; booleans are no numbers here."""
+    """Whether a value is of a kind. Booleans are not numbers here."""
     match kind:
         case "version":
             return type(value) is int and value == VERSION

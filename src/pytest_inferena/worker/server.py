@@ -1,4 +1,4 @@
-"""The Python worker: answers requests with an adapter until it is told to quit."""
+"""The Python worker: it answers requests with an adapter until it is told to quit."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = ["Server", "Weights", "load_adapter", "main"]  # adapters of older ver
 
 
 def main(arguments: list[str]) -> int:
-    """Serve one adapter: `main([FRAMEWORK, ADAPTER_FILE, DISTRIBUTION, …])`; the exit status."""
+    """Serve one adapter, and return the exit status: `main([FRAMEWORK, ADAPTER_FILE, DISTRIBUTION, …])`."""
     framework, file, *distributions = arguments
     server = Server(framework, Path(file), distributions)
     ends = [int(os.environ[name]) for name in ("INFERENA_READ_FD", "INFERENA_WRITE_FD")]
@@ -44,7 +44,7 @@ def main(arguments: list[str]) -> int:
 
 
 class Weights(Mapping[str, Any]):
-    """The parameters' arrays by name, each read when asked for."""
+    """The parameters by name. Each array is read when it is asked for."""
 
     def __init__(self, file: Path) -> None:
         from safetensors import safe_open
@@ -63,7 +63,7 @@ class Weights(Mapping[str, Any]):
 
 
 class Server:
-    """One adapter behind the protocol; every method of a request's name answers it."""
+    """One adapter behind the protocol. The method with a request's name answers it."""
 
     def __init__(self, framework: str, file: Path, distributions: list[str]) -> None:
         self.framework, self.file, self.distributions = framework, file, distributions
@@ -88,7 +88,7 @@ class Server:
             return encode({"ok": False, "kind": "error", "message": f"the answer is {error}"[:2000]})
 
     def answer(self, line: bytes) -> dict[str, Any]:
-        """Handle one request; whatever goes wrong becomes a typed answer."""
+        """Handle one request. Whatever goes wrong becomes an answer with a type."""
         try:
             request = parse(line)
             name = request.pop("request", None)
@@ -112,7 +112,7 @@ class Server:
         scratch: str,
         exchange: str | None = None,
     ) -> dict[str, Any]:
-        """Import the framework and say its versions."""
+        """Import the framework and tell its versions."""
         if protocol != VERSION:
             raise ProtocolError(f"version {protocol} was asked for, this worker speaks {VERSION}")
         module = load_adapter(self.framework, self.file)
