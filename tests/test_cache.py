@@ -273,34 +273,6 @@ def test_full_disk_is_known_by_its_number(error: Exception, *, full: bool) -> No
     assert full == is_full(error)
 
 
-def test_kernels_are_one_processors(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A cache that machines share holds those of each apart: they are compiled for its instruction sets."""
-    here = kernel_store.Kernels("fake", ["1.2"]).folder
-    monkeypatch.setattr(kernel_store, "instruction_sets", lambda: "flags: none of these")
-
-    assert here != kernel_store.Kernels("fake", ["1.2"]).folder
-    assert here.is_relative_to(folder.path.parents[1])
-
-
-@pytest.mark.usefixtures("folder")
-def test_kernels_are_one_workers() -> None:
-    """A second worker gets none while the first has them, and none that the first left half-written."""
-    first, second = kernel_store.Kernels("fake", ["1.2"]), kernel_store.Kernels("fake", ["1.2"])
-    kernels = first.take()
-    assert kernels is not None
-    kernels.joinpath("kernel").touch()
-
-    assert second.take() is None
-    second.give_back(whole=True)  # it has nothing to give
-    first.give_back(whole=True)
-    assert kernels == second.take()
-    assert kernels.joinpath("kernel").exists()
-    second.give_back(whole=False)
-    assert kernels == first.take()
-    assert not kernels.joinpath("kernel").exists()
-    first.give_back(whole=True)
-
-
 def test_clear_removes_what_can_be_made_again(folder: Folder) -> None:
     """And says how much it was."""
     kernels = kernel_store.Kernels("fake", ["1.2"]).take()

@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 
     from .graph import Graph, Value
 
-SET_OFFSET = 1 << 30
-"""ggml_set has offsets below it."""
+SET_OFFSET = 1 << 30  # ggml_set has offsets below it
 
 
 def around(x: Value, dim: int, end: int | None = None) -> tuple[int, int, int]:

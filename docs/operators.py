@@ -1,0 +1,73 @@
+"""Writes docs/operators.md: how many of the Program's operators each engine has itself, as it says when it is asked.
+
+`make operators` runs it, with every engine that is installed. tests/test_operators_page.py holds the page by it.
+"""
+
+import sys
+import tempfile
+from pathlib import Path
+
+from pytest_inferena.engines.framework import Framework
+from pytest_inferena.program.expand import EXPANSIONS
+from pytest_inferena.program.operators import OPERATORS
+from pytest_inferena.session.bench import greet, start
+from pytest_inferena.worker.loading import load_adapter
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "operators.md"
+HEAD = """\
+# Operators that engines have themselves
+
+A Program is written in {count} operators ([program-format.md](program-format.md)): {first} of the first tier, which
+have to be computed, and {second} of the second, each of which the preparer can write with others.
+An engine has some of both, some of them under conditions (a rank, a dtype, the value of an argument).
+What it lacks is expanded; a model that needs what has no expansion is refused by operator and node.
+`make operators` makes this page by asking each engine that is installed.
+
+| engine | first tier | second tier | with conditions | of the first tier it lacks |
+|---|---|---|---|---|
+"""
+TAIL = """
+Not in the table: PyTorch and ExecuTorch take PyTorch's own operators; GGML, MAX and ncnn get the Program as it is and
+refuse what they lack; llama.cpp, CTranslate2 and Inferi recognise whole architectures.
+"""
+
+
+def said(framework):
+    """What an engine says that it has; None if it says nothing, or is not installed."""
+    backend = framework.backends[0]
+    if framework.missing(backend):
+        return None
+    if framework.exchange:
+        return load_adapter(framework.name, framework.adapter).Adapter.operators
+    with tempfile.TemporaryDirectory() as folder:
+        worker = start(framework, backend, 1, Path(folder) / "worker")
+        try:
+            return greet(worker, backend, 1, 60).get("operators")
+        finally:
+            worker.close()
+
+
+def row(title, operators):
+    """One line of the table."""
+    tiers = [operators.keys() & EXPANSIONS.keys(), operators.keys() - EXPANSIONS.keys()]
+    limited = sum(bool(conditions) for conditions in operators.values())
+    lacks = ", ".join(f"`{name}`" for name in sorted(OPERATORS.keys() - EXPANSIONS.keys() - operators.keys()))
+    return f"| {title} | {len(tiers[1])} | {len(tiers[0])} | {limited} | {lacks or 'none'} |"
+
+
+def rows():
+    """The table's lines by engine, of those that are installed and say what they have."""
+    found = {}
+    for file in sorted(ROOT.glob("adapters/*/adapter.toml")):
+        framework = Framework.read(file.parent)
+        if (operators := said(framework)) is not None:
+            found[framework.name] = row(framework.title, operators)
+    return found
+
+
+if __name__ == "__main__":
+    first = len(OPERATORS.keys() - EXPANSIONS.keys())
+    head = HEAD.format(count=len(OPERATORS), first=first, second=len(EXPANSIONS))
+    PAGE.write_text(head + "\n".join(rows().values()) + "\n" + TAIL)
+    sys.exit(0)
