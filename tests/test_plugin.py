@@ -290,12 +290,3 @@ def test_report_files(project: Project, tmp_path: Path) -> None:
 
     assert ["latency"] == [record["metric"] for record in records]
     assert "Tiny MLP" in (tmp_path / "r.md").read_text()
-
-
-def test_dry_run(project: Project) -> None:
-    """--inferena-dry-run lists cells, minutes and disk, and starts nothing."""
-    project.fault("import", "exit")
-    said = project.run("--inferena-dry-run").stdout
-    said.fnmatch_lines(["  compile * mlp-fake-numeric * never ran here", "4 cells, about 2.0 min*"])
-
-    assert [] == project.journals()

@@ -186,3 +186,12 @@ def test_kernels_are_kept_where_nothing_is_measured(project: Project) -> None:
     project.run("-m", "compile", "--benchmark-disable").assert_outcomes(failed=1, deselected=3)
     project.run("-m", "compile", "--benchmark-disable").assert_outcomes(failed=1, deselected=3)
     assert ["kept", "none"] == (project.folder / "found").read_text().split()[4:]
+
+
+def test_dry_run(project: Project) -> None:
+    """--inferena-dry-run lists cells, minutes and disk, and starts nothing."""
+    project.fault("import", "exit")
+    said = project.run("--inferena-dry-run").stdout
+    said.fnmatch_lines(["  compile * mlp-fake-numeric * never ran here", "4 cells, about 2.0 min*"])
+
+    assert [] == project.journals()
