@@ -1,1 +1,1 @@
-"""The benchmark: one file a metric, one test a file. In the wheel as `pytest_inferena.benchmarks`."""
+"""The benchmark: a file for each metric, with one test. The wheel has it as `pytest_inferena.benchmarks`."""

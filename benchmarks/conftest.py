@@ -13,6 +13,6 @@ def pytest_inferena_models() -> list[Path]:
 
 
 def pytest_inferena_adapters() -> list[Path]:
-    """Every folder of `adapters/` with an adapter.toml, the baseline first; in a checkout as in the wheel."""
+    """Every folder of `adapters/` with an adapter.toml, the baseline first, in a checkout and in the wheel."""
     folders = [file.parent for file in HERE.parent.glob("adapters/*/adapter.toml")]
     return sorted(folders, key=lambda folder: (folder.name != "pytorch", folder.name))

@@ -1,7 +1,7 @@
-"""What the fidelity scripts share: an adapter in this process, and steps timed side by side.
+"""What the fidelity scripts share: an adapter in this process, and steps that are timed side by side.
 
-They run by hand on a quiet machine, `python -m benchmarks.fidelity.bare_loop`; what they print stands in
-docs/fidelity.md.
+The scripts are run by hand on a quiet machine: `python -m benchmarks.fidelity.bare_loop`. docs/fidelity.md has what
+they print.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from pytest_inferena import Step
 
 SETTLE = 0.1
-"""Seconds in which the threads of the way before go to sleep."""
+"""Seconds in which the threads of the step before go to sleep."""
 
 
 def arguments(description: str | None, *others: str) -> argparse.Namespace:
-    """The options of every script, and the arguments that one of them needs beside them."""
+    """The options that all scripts have, and the arguments of one of them."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--size", choices=("full", "tiny"), default="full")
     parser.add_argument("--rounds", type=int, default=15, help="how often each way is timed, in turns")
@@ -75,9 +75,9 @@ def stepping(step: Step) -> Callable[[], Any]:
 
 
 def side_by_side(title: str, ways: Mapping[str, Callable[[], Any]], rounds: int) -> None:
-    """Time each way in turns, so that a slow spell of the machine meets all of them; print the medians.
+    """Time several ways in turns, so that a slow spell of the machine meets all of them, and print the medians.
 
-    Threads of the way before wait for work by spinning; each turn begins with a pause and a step that is not timed.
+    After a step its threads spin for a while. So each turn begins with a pause, and a step that is not timed.
     """
     samples: dict[str, list[float]] = {name: [] for name in ways}
     for way in ways.values():

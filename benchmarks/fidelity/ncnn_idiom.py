@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 MODELS = ("resnet50", "sd_unet")
-"""Those whose modules pnnx takes as they are; their batch is their first dimension, going in and coming out."""
+"""Models whose modules pnnx takes as they are. Their batch is the first dimension of inputs and outputs."""
 
 
 def idiom(case: Any, folder: Path) -> Callable[[], Any]:

@@ -72,7 +72,7 @@ def ours() -> float:
         command = [
             sys.executable, "-m", "pytest", "benchmarks", "-q", "-k", "smollm", "-m", "inductor or onnxruntime or jax",
             "--inferena-weights=package", f"--inferena-report=json:{report}",
-            "--benchmark-max-time=1",  # of the ten to a hundred samples ten, unless they are quick
+            "--benchmark-max-time=1",  # ten samples of up to a hundred, unless steps are quick
         ]  # fmt: skip
         environment = os.environ | {"INFERENA_CACHE": str(Path(folder) / "cache")}
         walls = []

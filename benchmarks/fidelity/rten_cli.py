@@ -38,7 +38,7 @@ def installed() -> str:
 
 
 def tool(command: str, ready: Prepared, folder: Path, steps: int) -> str:
-    """What it prints of so many steps, and of how far its results are from the adapter's."""
+    """What the tool prints of so many steps, and how far its results are from the adapter's."""
     assert ready.exchange is not None
     inputs = load_file(ready.program / f"{ENTRY}.inputs.safetensors")
     narrow = {name: value.astype(np.int32) if value.dtype == np.int64 else value for name, value in inputs.items()}
@@ -62,7 +62,7 @@ def spent() -> float:
 
 
 def compare(command: str, model: str, size: str, rounds: int, folder: Path) -> None:
-    """Wall time and, as a busy machine moves that one, CPU time of a step; the tool's without its start."""
+    """Wall time and CPU time of a step, the tool's without its start. A busy machine moves the wall time."""
     target, ready, ours = adapter(model, "rten", "cpu", size)
     save_file(ours.outputs(), folder / "outputs.safetensors")
     wall: dict[str, list[float]] = {"rten": [], "adapter": []}

@@ -1,4 +1,4 @@
-"""What the scripts of engines in Rust share: a program written by hand is a worker too, and both are timed in turns."""
+"""What the scripts for engines in Rust share. A program written by hand is a worker too; both are timed in turns."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ AGREE = 1e-4
 
 
 def built(name: str) -> str:
-    """The program in rust/NAME, built as the engines are."""
+    """The program in rust/NAME, built in the same way as the engines."""
     target = cache.root() / "cargo"
     manifest = Path(__file__).parent / "rust" / name / "Cargo.toml"
     subprocess.run(["cargo", "build", "--release", "--manifest-path", manifest, "--target-dir", target], check=True)
@@ -55,12 +55,12 @@ class Way:
         return self.worker.ask(request, PATIENCE, **fields)
 
     def milliseconds(self) -> float:
-        """Of one step, after one that is not counted: the threads of the way before have gone to sleep by then."""
+        """Milliseconds of one step. A step before it is not counted, so that the other way's threads are asleep."""
         time.sleep(SETTLE)
         return float(self.ask("measure", entry=ENTRY, loop=TOGETHER)["ns"][-1] / 1e6)
 
     def outputs(self) -> dict[str, np.ndarray[Any, Any]]:
-        """Of its last step."""
+        """The results of its last step."""
         file = self.worker.folder / "outputs.safetensors"
         self.ask("outputs", entry=ENTRY, file=str(file))
         found: dict[str, np.ndarray[Any, Any]] = load_file(file)
@@ -75,12 +75,12 @@ def adapter(model: str, framework: str, backend: str, size: str) -> tuple[Target
 
 
 def by_hand(program: str, backend: str, ready: Prepared, env: Mapping[str, str] | None = None) -> Way:
-    """A program of built(), told by the backend's name what it is to run."""
+    """A program of built(). The backend's name tells it what to run."""
     return Way((program,), Backend(backend, "cpu"), ready, env or {})
 
 
 def in_turns(title: str, ways: Mapping[str, Way], rounds: int) -> None:
-    """Medians, and how far each way's results lie from the first one's; of fewer rows, those at the end are meant.
+    """Print the medians, and how far each way's results lie from the first one's. Fewer rows are the last ones.
 
     Raises:
         AssertionError: they compute different things.

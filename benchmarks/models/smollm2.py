@@ -113,7 +113,7 @@ def package_weights() -> tuple[str, Mapping[str, Tensor]]:
     from gguf import GGUFReader, dequantize
 
     class Reader(GGUFReader):
-        """Slices an array: of a memory map that takes three times as long, and each word of the vocabulary is one."""
+        """Slices an array, a third of the time that slices of a memory map take: each word of the vocabulary is one."""
 
         data: Any
 

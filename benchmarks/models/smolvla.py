@@ -90,7 +90,7 @@ class Layer(nn.Module):
         self.mlp = MLP(config)
 
     def forward(self, x: Tensor, context: Tensor) -> Tensor:
-        """X (B, T, D), context (B, S, D), which is taken as it is: its projection is not normalised."""
+        """X (B, T, D) and context (B, S, D), whose projection is not normalised."""
         normed = self.attention_norm(x)  # (B, T, D)
         x = x + self.attention(normed, context if self.crosses else normed)
         return x + self.mlp(self.mlp_norm(x))

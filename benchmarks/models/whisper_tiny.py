@@ -70,9 +70,9 @@ def case(size: str = "full") -> Case:
 
 
 def spectrogram(mels: int, frames: int, sounds: int = 16) -> Tensor:
-    """Spectra that go over into one another, and noise, (1, mels, frames).
+    """Spectra that change slowly, and noise, (1, mels, frames).
 
-    As in speech neighbours resemble each other. Attention to mere noise would be its average, whatever the
+    Neighbours resemble each other, as in speech. Attention to nothing but noise would give its average, whatever the
     queries and keys are.
     """
     random = np.random.default_rng(0)
