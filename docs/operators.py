@@ -28,7 +28,7 @@ What it lacks is expanded; a model that needs what has no expansion is refused b
 |---|---|---|---|---|
 """
 TAIL = """
-Not in the table: PyTorch and ExecuTorch take PyTorch's own operators; GGML, MAX and ncnn get the Program as it is and
+Not in the table: PyTorch and ExecuTorch take PyTorch's own operators; MAX and ncnn get the Program as it is and
 refuse what they lack; llama.cpp, CTranslate2 and Inferi recognise whole architectures.
 """
 

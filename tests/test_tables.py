@@ -82,12 +82,9 @@ class Engine:
 GGML_LACKS = (
     *(f"{name}-{kind}" for name in ("add", "sub", "mul") for kind in ("integer", "integers")),
     *(f"{name}-integers" for name in ("bitwise_and", "bitwise_or", "bitwise_not", "clamp", "cumsum", "sum")),
-    *("floor_divide", "log1p", "pad", "pow-tensor", "slice_scatter", "index-pairs", "index-grid"),
-    *("index-apart", "index-negative"),
-    *("adaptive_avg_pool1d", "adaptive_avg_pool2d", "avg_pool2d-uncounted", "avg_pool2d-ceil"),
-    *("max_pool2d-spread", "max_pool2d-ceil", "upsample_nearest2d-uneven"),
-    *("cross_entropy_loss", "mse_loss"),  # it trains by joint entries, which have no loss as one operator
+    *("floor_divide", "pow-tensor"),
 )
+"""Arithmetic on integers, for ggml computes in floats, and a power whose base may be negative: it has exp and log."""
 INTEGERS = ("floor_divide", "bitwise_and-integers", "bitwise_or-integers", "bitwise_not-integers")
 """What has no expansion, for want of exact integers in what engines have beside."""
 RTEN_LACKS = ("bitwise_and-integers", "bitwise_or-integers", "bitwise_not-integers")

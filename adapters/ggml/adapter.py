@@ -7,7 +7,7 @@ operators, see adapter.toml: a training step is the joint entry.
 from __future__ import annotations
 
 import ctypes
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from ggml import ggml
@@ -22,16 +22,31 @@ from .graph import Context, Graph, Value, check, fill
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pytest_inferena import Entry, Node, Program
+    from pytest_inferena import Entry, Node, Operators, Program
 
 
 OPERATORS: dict[str, Any] = elementwise.OPERATORS | moves.OPERATORS | layers.OPERATORS | windows.OPERATORS
+FLOATS = (
+    "abs add amax clamp cos cumsum div erf exp log maximum minimum mul neg relu sigmoid silu sin softmax sqrt sub sum "
+    "tanh"
+)
+"""ggml computes in floats: of integers, what is beyond 2^24 would be lost."""
+CONDITIONS: Operators = {
+    **{name: {"dtype": ["float32"]} for name in FLOATS.split()},
+    **{name: {"dtype": ["bool"]} for name in ("bitwise_and", "bitwise_not", "bitwise_or")},
+    **{name: {"ceil_mode": [False], "dilation": [1]} for name in ("max_pool2d", "max_pool2d_with_indices")},
+    "avg_pool2d": {"ceil_mode": [False], "count_include_pad": [True], "divisor_override": [None]},
+    "gelu": {"approximate": ["none"]},  # ggml_gelu, by tanh, looks values up in a table of 16-bit floats
+    "index_put": {"accumulate": [True]},
+    "to": {"dtype": ["float32", "int32", "int64", "bool"]},
+}
 FEATURES = ("avx2", "fma", "f16c", "avx512", "neon", "dotprod", "sve", "llamafile")
 
 
 class Adapter(Base):
     """One backend, and one buffer of parameters that all entries read."""
 
+    operators: ClassVar[Operators] = {name: CONDITIONS.get(name, {}) for name in OPERATORS}
     backend: Any = None
 
     def load(self, program: Program, weights: Mapping[str, np.ndarray[Any, Any]]) -> None:
@@ -57,8 +72,6 @@ class Adapter(Base):
         values |= {name: graph.constant(array) for name, array in entry.arrays("constants").items()}
         read = {*entry.outputs.values(), *(name for node in entry.nodes for name in node.inputs())}
         for node in entry.nodes:
-            if node.operator not in OPERATORS:
-                raise Unsupported(f"unsupported operator aten.{node.operator}, node {node.name}")
             try:
                 values |= applied(graph, node, values)
             except Unsupported as error:

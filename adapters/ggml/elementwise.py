@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -30,8 +29,6 @@ def unary(function: Any) -> Callable[[Graph, Value], Value]:
 
 def rows(g: Graph, x: Value) -> Any:
     """A tensor of floats for functions of each element, which ggml's threads share by rows."""
-    if x.dtype in {"int32", "int64"}:
-        raise Unsupported("arithmetic on integers: ggml computes in floats")
     return g.natural(x) if len(x.shape) <= 4 else g.packed(x)
 
 
@@ -190,32 +187,6 @@ def extreme(*, largest: bool) -> Callable[[Graph, Value, Value], Value]:
     return operator
 
 
-def power(g: Graph, x: Value | Number, exponent: Value | Number) -> Value:
-    """Products, roots, or the exponential of a logarithm."""
-    if isinstance(x, Number):
-        if x <= 0:
-            raise Unsupported(f"a power of {x}: ggml has exp and log")
-        return unary(ggml.ggml_exp)(g, scaled(g, tensor(exponent), math.log(x)))
-    if not isinstance(exponent, Number):
-        raise Unsupported("a tensor as exponent: ggml has exp and log, for positive numbers only")
-    if exponent in {0.5, -0.5}:
-        root = unary(ggml.ggml_sqrt)(g, x)
-        return root if exponent > 0 else div(g, 1.0, root)
-    if exponent == int(exponent) and 0 < abs(exponent) <= 8:
-        result = functools.reduce(functools.partial(times, g), [x] * int(abs(exponent)))
-        return result if exponent > 0 else div(g, 1.0, result)
-    return unary(ggml.ggml_exp)(g, scaled(g, unary(ggml.ggml_log)(g, x), exponent))
-
-
-def gelu(g: Graph, x: Value, approximate: str) -> Value:
-    """ggml_gelu looks values up in a table of 16-bit floats: the tanh form is written out."""
-    if approximate == "none":
-        return unary(ggml.ggml_gelu_erf)(g, x)
-    cube = times(g, times(g, x, x), x)
-    inner = scaled(g, plus(g, x, scaled(g, cube, 0.044715)), math.sqrt(2 / math.pi))
-    return times(g, scaled(g, x, 0.5), scaled(g, unary(ggml.ggml_tanh)(g, inner), 1.0, 1.0))
-
-
 def erf(g: Graph, x: Value) -> Value:
     """Out of the exact GELU, which is y / 2 · (1 + that of y / √2); where y is 0, of a y that nearly is."""
     y = scaled(g, x, math.sqrt(2))
@@ -226,8 +197,6 @@ def erf(g: Graph, x: Value) -> Value:
 
 def to(g: Graph, x: Value, dtype: str) -> Value:
     """A cast; whole numbers stay floats until they are an index."""
-    if dtype not in {"float32", "int32", "int64", "bool"}:
-        raise Unsupported(f"a cast to {dtype}: ggml's table has float32, int32, int64 and bool")
     if dtype == "bool":
         return compare(distance=True)(g, x, 0)
     numbers = g.floats(x)
@@ -243,26 +212,12 @@ def full(g: Graph, size: list[int], value: Number, dtype: str) -> Value:
 
 def either(g: Graph, a: Value, b: Value) -> Value:
     """Whether the sum of two flags is positive."""
-    return positive(g, plus(g, flags(a), flags(b)))
+    return positive(g, plus(g, a, b))
 
 
 def both(g: Graph, a: Value, b: Value) -> Value:
     """The product of two flags."""
-    product = times(g, flags(a), flags(b))
-    return flag(g, product.tensor, product.shape)
-
-
-def negation(g: Graph, a: Value) -> Value:
-    """The other truth."""
-    return inverted(g, flags(a))
-
-
-def flags(x: Any) -> Value:
-    """An operand of logic."""
-    if isinstance(x, Number) or x.dtype != "bool":
-        raise Unsupported("logic of numbers: ggml has no bits")
-    value: Value = x
-    return value
+    return flag(g, times(g, a, b).tensor, np.broadcast_shapes(a.shape, b.shape))
 
 
 OPERATORS: dict[str, Callable[..., Value]] = {
@@ -272,7 +227,7 @@ OPERATORS: dict[str, Callable[..., Value]] = {
     },
     "add": add,
     "bitwise_and": both,
-    "bitwise_not": negation,
+    "bitwise_not": inverted,
     "bitwise_or": either,
     "clamp": clamp,
     "detach": lambda _, x: x,
@@ -281,19 +236,17 @@ OPERATORS: dict[str, Callable[..., Value]] = {
     "erf": erf,
     "full": full,
     "ge": compare(swapped=True, inverse=True),
-    "gelu": gelu,
+    "gelu": lambda g, x, _: unary(ggml.ggml_gelu_erf)(g, x),
     "gt": compare(),
     "le": compare(inverse=True),
     "logical_and": both,
-    "logical_not": negation,
+    "logical_not": inverted,
     "logical_or": either,
     "lt": compare(swapped=True),
     "maximum": extreme(largest=True),
     "minimum": extreme(largest=False),
     "mul": mul,
     "ne": compare(distance=True),
-    "pow": power,
-    "rsqrt": lambda g, x: div(g, 1.0, unary(ggml.ggml_sqrt)(g, x)),
     "sub": sub,
     "to": to,
     "where": where,

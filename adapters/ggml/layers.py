@@ -21,14 +21,6 @@ def rows(g: Graph, x: Value, width: int) -> Any:
     return g.packed(x, math.prod(x.shape) // width, width)
 
 
-def linear(g: Graph, x: Value, weight: Value, bias: Value | None) -> Value:
-    """Weights (out, in)."""
-    product = g.call(ggml.ggml_mul_mat, g.packed(weight, *weight.shape), rows(g, x, x.shape[-1]))
-    if bias is not None:
-        product = g.call(ggml.ggml_add, product, g.packed(bias))
-    return g.made(product, (*x.shape[:-1], weight.shape[0]))
-
-
 def matmul(g: Graph, a: Value, b: Value) -> Value:
     """Rows by rows, as ggml multiplies: the second operand is turned; one that was turned before is as it was."""
     if min(len(a.shape), len(b.shape)) < 2:
@@ -92,18 +84,6 @@ def group_norm(g: Graph, x: Value, groups: int, weight: Value | None, bias: Valu
     return g.made(affine(g, normed, scale, shift), x.shape)
 
 
-def batch_norm(g: Graph, x: Value, weight: Value, bias: Value, mean: Value, var: Value, eps: float) -> Value:
-    """On stored statistics, which are constants: x · scale + shift."""
-    if mean.data is None or var.data is None:
-        raise Unsupported("statistics that are computed: this table has them as constants")
-    inverse = g.constant((1 / np.sqrt(var.data.astype(np.float64) + eps)).astype(np.float32))
-    scale = g.call(ggml.ggml_mul, g.packed(weight), g.tensor(inverse))
-    shift = g.call(ggml.ggml_sub, g.packed(bias), g.call(ggml.ggml_mul, scale, g.tensor(g.constant(mean.data))))
-    count, ahead = x.shape[1], (1,) * (len(x.shape) - 2)
-    parts = [g.resized(part, count, *ahead) for part in (scale, shift)]
-    return g.made(affine(g, g.packed(x, *x.shape), *parts), x.shape)
-
-
 def rotary_embedding(g: Graph, x: Value, cos: Value, sin: Value) -> Value:
     """The sum of x · (cos, cos), and x with its halves swapped · (-sin, sin)."""
     if cos.data is None or sin.data is None:
@@ -157,10 +137,8 @@ def bias(g: Graph, mask: Value | None, is_causal: bool, length: int, keys: int) 
 
 
 OPERATORS: dict[str, Callable[..., Any]] = {
-    "batch_norm": batch_norm,
     "group_norm": group_norm,
     "layer_norm": layer_norm,
-    "linear": linear,
     "matmul": matmul,
     "native_layer_norm": native_layer_norm,
     "rms_norm": rms_norm,

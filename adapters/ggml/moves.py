@@ -41,8 +41,6 @@ def along(function: Callable[..., Value]) -> Callable[..., Value]:
     """An operator on the last dimension, for any."""
 
     def operator(g: Graph, x: Value, dim: int) -> Value:
-        if x.dtype != "float32":
-            raise Unsupported("arithmetic on integers: ggml computes in floats")
         moved, back = to_end(g, x, [dim])
         return g.permute(function(g, moved), back) if moved is not x else function(g, x)
 
@@ -59,15 +57,6 @@ def softmax(g: Graph, x: Value) -> Value:
     return g.made(g.call(ggml.ggml_soft_max, g.packed(x, *x.shape) if len(x.shape) <= 4 else table(g, x)), x.shape)
 
 
-def log_softmax(g: Graph, x: Value) -> Value:
-    """Over the last dimension; the logarithm of a softmax would lose what is small."""
-    rows = table(g, x)
-    largest = g.call(ggml.ggml_pool_1d, rows, ggml.GGML_OP_POOL_MAX, x.shape[-1], x.shape[-1], 0)
-    rows = g.call(ggml.ggml_sub, rows, largest)
-    total = g.call(ggml.ggml_log, g.call(ggml.ggml_sum_rows, g.call(ggml.ggml_exp, rows)))
-    return g.made(g.call(ggml.ggml_sub, rows, total), x.shape)
-
-
 def cumsum(g: Graph, x: Value) -> Value:
     """Over the last dimension."""
     return g.made(g.call(ggml.ggml_cumsum, table(g, x)), x.shape)
@@ -80,8 +69,6 @@ def reduced(shape: Sequence[int], dims: Sequence[int], keepdim: bool) -> list[in
 
 def total(g: Graph, x: Value, dims: list[int], keepdim: bool) -> Value:
     """Sums: of rows by ggml_sum_rows, of what lies apart by ggml_repeat_back."""
-    if x.dtype != "float32":
-        raise Unsupported("a sum of integers: ggml computes in floats")
     shape, left = reduced(x.shape, dims, keepdim), sorted(dims)
     while left:
         end = left.pop() + 1
@@ -98,13 +85,6 @@ def total(g: Graph, x: Value, dims: list[int], keepdim: bool) -> Value:
     return g.reshape(x, shape)
 
 
-def mean(g: Graph, x: Value, dims: list[int], keepdim: bool) -> Value:
-    """A sum, divided."""
-    summed = total(g, x, dims, keepdim)
-    share = 1 / math.prod(x.shape[dim] for dim in dims)
-    return g.made(g.call(ggml.ggml_scale, g.packed(summed), share), summed.shape)
-
-
 def amax(g: Graph, x: Value, dims: list[int], keepdim: bool) -> Value:
     """One pool as long as a row."""
     moved, _ = to_end(g, x, dims)
@@ -112,12 +92,6 @@ def amax(g: Graph, x: Value, dims: list[int], keepdim: bool) -> Value:
     rows = g.packed(moved, math.prod(x.shape) // size, size)
     largest = g.call(ggml.ggml_pool_1d, rows, ggml.GGML_OP_POOL_MAX, size, size, 0)
     return g.made(largest, reduced(x.shape, dims, keepdim))
-
-
-def some(g: Graph, x: Value, dim: int, keepdim: bool) -> Value:
-    """Whether a sum of flags is positive."""
-    summed = total(g, g.floats(x), [dim], keepdim)
-    return g.made(g.call(ggml.ggml_step, g.packed(summed)), summed.shape, "bool")
 
 
 def cut(g: Graph, x: Value, dim: int, start: int, end: int, step: int) -> Value:
@@ -192,17 +166,6 @@ def assembled(g: Graph, parts: list[Any], axis: int) -> Any:
     return joined
 
 
-def flip(g: Graph, x: Value, dims: list[int]) -> Value:
-    """Those dimensions first, as rows that are looked up from the last on."""
-    rest = [dim for dim in range(len(x.shape)) if dim not in dims]
-    order, count = [*dims, *rest], math.prod(x.shape[dim] for dim in dims)
-    moved = g.permute(x, order)
-    rows = g.packed(moved, count, math.prod(x.shape) // count)
-    at = g.indices(g.constant(np.arange(count - 1, -1, -1)))
-    turned = g.made(g.call(ggml.ggml_get_rows, rows, at), moved.shape, x.dtype)
-    return g.permute(turned, [order.index(dim) for dim in range(len(order))])
-
-
 def roll(g: Graph, x: Value, shifts: list[int], dims: list[int]) -> Value:
     """ggml_roll takes shifts of less than a dimension."""
     tensor, by = g.packed(x, *x.shape), [0, 0, 0, 0]
@@ -221,13 +184,6 @@ def select(g: Graph, x: Value, dim: int, index: Value) -> Value:
         at = g.call(ggml.ggml_repeat_4d, at, count, before, 1, 1)
     found = g.call(ggml.ggml_get_rows, g.packed(x, before, size, after), at)
     return g.made(found, [*x.shape[:dim], *index.shape, *x.shape[dim + 1 :]])
-
-
-def index(g: Graph, x: Value, indices: list[Value | None]) -> Value:
-    """By one tensor."""
-    if len(given := [(dim, at) for dim, at in enumerate(indices) if at is not None]) != 1:
-        raise Unsupported("indices in several dimensions at once: ggml_get_rows has one")
-    return select(g, x, *given[0])
 
 
 def beside(x: Value, dim: int, at: Value) -> None:
@@ -278,18 +234,13 @@ def index_put(g: Graph, x: Value, indices: list[Value | None], values: Value, ac
 
 OPERATORS: dict[str, Callable[..., Value]] = {
     "amax": amax,
-    "any": some,
     "cat": cat,
     "cumsum": along(cumsum),
     "embedding": lambda g, weight, indices: select(g, weight, 0, indices),
     "expand": lambda g, x, size: g.grow(x, size),
-    "flip": flip,
     "gather": gather,
-    "index": index,
     "index_put": index_put,
     "index_select": select,
-    "log_softmax": along(log_softmax),
-    "mean": mean,
     "permute": lambda g, x, dims: g.permute(x, dims),
     "reshape": lambda g, x, shape: g.reshape(x, shape),
     "roll": roll,

@@ -165,8 +165,7 @@ def max_pool2d(
     g: Graph, x: Value, kernel: list[int], stride: list[int], padding: list[int], dilation: list[int], ceil_mode: bool
 ) -> Value:
     """What lies outside the image counts for nothing."""
-    if ceil_mode or dilation != [1, 1]:
-        raise Unsupported("ceil_mode or dilation: ggml_pool_2d has neither")
+    del dilation, ceil_mode
     return pooled(g, x, ggml.GGML_OP_POOL_MAX, kernel, stride, padding)
 
 
@@ -181,13 +180,8 @@ def avg_pool2d(
     divisor_override: int | None,
 ) -> Value:
     """Divided by the window's size, what lies outside the image included."""
-    if ceil_mode or (any(padding) and not count_include_pad):
-        raise Unsupported("ceil_mode, or padding that does not count: ggml_pool_2d has neither")
-    result = pooled(g, x, ggml.GGML_OP_POOL_AVG, kernel, stride, padding)
-    if divisor_override is None:
-        return result
-    share = math.prod(kernel) / divisor_override
-    return g.made(g.call(ggml.ggml_scale, g.packed(result), share), result.shape)
+    del ceil_mode, count_include_pad, divisor_override
+    return pooled(g, x, ggml.GGML_OP_POOL_AVG, kernel, stride, padding)
 
 
 def max_pool2d_with_indices(
@@ -230,16 +224,6 @@ def _places(
     return (held * np.arange(taps, 0, -1)).astype(np.float32), begin.reshape(-1).astype(np.float32)
 
 
-def upsample_nearest2d(g: Graph, x: Value, size: list[int]) -> Value:
-    """By a whole factor either way: ggml and ATen round others apart."""
-    for old, new in zip(x.shape[2:], size, strict=True):
-        if max(old, new) % min(old, new):
-            raise Unsupported("a factor that is not whole: ggml_interpolate rounds it in 32 bits by itself")
-    shape = (*x.shape[:2], *size)
-    tensor = g.packed(x, *x.shape)
-    return g.made(g.call(ggml.ggml_interpolate, tensor, *shape[::-1], ggml.GGML_SCALE_MODE_NEAREST), shape)
-
-
 OPERATORS: dict[str, Callable[..., Any]] = {
     "avg_pool2d": avg_pool2d,
     "conv1d": forward,
@@ -247,5 +231,4 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "convolution": convolution,
     "max_pool2d": max_pool2d,
     "max_pool2d_with_indices": max_pool2d_with_indices,
-    "upsample_nearest2d": upsample_nearest2d,
 }

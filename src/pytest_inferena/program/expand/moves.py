@@ -106,12 +106,8 @@ def gather(x: Tensor, dim: int, index: Tensor) -> Tensor:
     return found.swap(dim, found.rank - 1)
 
 
-def _positive(index: Tensor, size: int) -> Tensor:
-    """Numbers from the front in place of those from the end; known ones are mended now."""
-    known = index.graph.constants.get(index.name)
-    if known is None:
-        return index.compare("lt", 0).where(index + size, index)
-    return index.constant(np.where(known < 0, known + size, known)) if (known < 0).any() else index
+EXACT = 1 << 24
+"""Whole numbers below it are exact in 32 bits of a float."""
 
 
 def index(x: Tensor, indices: list[Tensor | None]) -> Tensor | None:
@@ -119,10 +115,8 @@ def index(x: Tensor, indices: list[Tensor | None]) -> Tensor | None:
     dims = [at for at, one in enumerate(indices) if one is not None]
     if any(one is not None and one.dtype == "bool" for one in indices):
         return None
-    given = [_positive(one, x.shape[dim]) for dim, one in enumerate(indices) if one is not None]
-    number, front = given[0], dims[0]
-    for one, dim in zip(given[1:], dims[1:], strict=True):
-        number = number * x.shape[dim] + one
+    given = [(one, x.shape[dim]) for dim, one in enumerate(indices) if one is not None]
+    number, front = _counted(given), dims[0]
     if len(dims) > 1:  # these dimensions are one, where they lie side by side; else they come first
         front = front if dims == [*range(front, dims[-1] + 1)] else 0
         rest = [dim for dim in range(x.rank) if dim not in dims]
@@ -133,6 +127,27 @@ def index(x: Tensor, indices: list[Tensor | None]) -> Tensor | None:
     shape = [*x.shape[:front], rows.shape[0], *x.shape[front + 1 :]]
     found = x.make("index_select", {"self": x, "dim": front, "index": rows}, shape)
     return found.reshape(*x.shape[:front], *number.shape, *x.shape[front + 1 :])
+
+
+def _counted(given: list[tuple[Tensor, int]]) -> Tensor:
+    """One number for each place, by numbers in each dimension and its size; those that count from the end are mended.
+
+    In floats where they are exact, for many engines compute in nothing else.
+    """
+    first = given[0][0]
+    sizes = [size for _, size in given]
+    known = [first.graph.constants.get(one.name) for one, _ in given]
+    places = [np.where(at < 0, at + size, at) for at, size in zip(known, sizes, strict=True) if at is not None]
+    if len(places) == len(given):
+        return first.constant(np.ravel_multi_index(np.broadcast_arrays(*places), sizes))
+    exact = math.prod(sizes) < EXACT
+    total = None
+    for one, size in given:
+        number = one.to("float32") if exact else one
+        number = number.compare("lt", 0).where(number + size, number)
+        total = number if total is None else total * size + number
+    assert total is not None  # noqa: S101 - there is at least one
+    return total.to(first.dtype)
 
 
 def index_put(x: Tensor, indices: list[Tensor], values: Tensor, accumulate: bool) -> Tensor | None:

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
 
+LEAST = float(np.finfo(np.float32).min)
+"""What a maximum does not see; no infinity, of which some engines' maximum makes no number."""
+
+
 def _padded(x: Tensor, before: Sequence[int], after: Sequence[int], value: float = 0.0) -> Tensor:
     """More cells around the image, or fewer where a number is negative."""
     for at, (left, right) in enumerate(zip(before, after, strict=True), 2):
@@ -162,8 +166,8 @@ def max_pool2d(
     """The largest of what the window's cells see; with `ceil_mode`, a pool without it of a wider image."""
     window = (kernel, stride, padding, dilation)
     if not ceil_mode:
-        return reduce(Tensor.maximum, pooled(x, window, -math.inf)[0])
-    x = beyond(x, padding, overhangs(x, window, ceil_mode=True), -math.inf)
+        return reduce(Tensor.maximum, pooled(x, window, LEAST)[0])
+    x = beyond(x, padding, overhangs(x, window, ceil_mode=True), LEAST)
     arguments = {
         "self": x, "kernel_size": kernel, "stride": stride, "padding": [0, 0], "dilation": dilation, "ceil_mode": False,
     }  # fmt: skip
@@ -174,7 +178,7 @@ def max_pool2d_with_indices(
     x: Tensor, kernel: list[int], stride: list[int], padding: list[int], dilation: list[int], ceil_mode: bool
 ) -> tuple[Tensor, Tensor]:
     """The largest, and where the first of them lies: a number in H · W."""
-    taps, sizes = pooled(x, (kernel, stride, padding, dilation), -math.inf, ceil_mode=ceil_mode)
+    taps, sizes = pooled(x, (kernel, stride, padding, dilation), LEAST, ceil_mode=ceil_mode)
     cells = itertools.product(*map(range, kernel))
     best, place = taps[0], None
     for tap, cell in zip(taps, cells, strict=True):
