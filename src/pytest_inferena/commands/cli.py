@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import importlib.resources
 import importlib.util
 import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_inferena.collect.arguments import BENCHMARKS
 from pytest_inferena.collect.registry import Registry, collect
 from pytest_inferena.engines import crates
 from pytest_inferena.engines.distributions import SetupError
@@ -104,12 +104,12 @@ def registry() -> Registry:
             module = importlib.util.module_from_spec(spec)
             spec.loader.exec_module(module)
             manager.register(module)
-    return collect(manager.hook)
+    return collect(manager)
 
 
 def _conftests() -> Iterator[Path]:
     """This project's own conftest.py, and the one in the current folder."""
-    found = [BENCHMARKS, Path.cwd()]
+    found = [Path(str(importlib.resources.files("pytest_inferena.benchmarks"))), Path.cwd()]
     yield from dict.fromkeys(folder / "conftest.py" for folder in found if (folder / "conftest.py").exists())
 
 

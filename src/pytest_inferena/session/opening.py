@@ -1,0 +1,99 @@
+"""The opening of a session: when all is collected and there are cells in it."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_inferena.collect.offer import offer
+from pytest_inferena.collect.registry import read
+from pytest_inferena.collect.selection import arrange, check_expression, target_of, unknown
+from pytest_inferena.collect.settings import Settings, pairs
+from pytest_inferena.session.controller import Session
+from pytest_inferena.session.handover import give
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from pytest_inferena.collect.registry import Registry
+
+
+SESSION: pytest.StashKey[Session] = pytest.StashKey()
+
+
+@contextlib.contextmanager
+def opening(config: pytest.Config, items: list[pytest.Item], *, collected: bool) -> Iterator[None]:
+    """Around what pytest and other plugins do with the tests that were collected.
+
+    Before it, markers are declared, and pytest-benchmark is told that cells use its fixture. After it, the cells that
+    are left are arranged.
+
+    Args:
+        config: pytest's.
+        items: The tests.
+        collected: Whether there are cells among them. If not, `-m` may still name a marker of ours.
+    """
+    with _told(config, items):
+        if collected or unknown(config):
+            known = offer(config)
+            if known.error:
+                raise pytest.UsageError(known.error)
+        if collected:
+            check_expression(config)
+            _use_benchmark(config, items)
+        yield
+        if config.getoption("inferena_dry_run") or any(map(_asks, items)):
+            registry = offer(config).registry
+            _open(config, registry)
+            arrange(config, items)
+            if hasattr(config, "workerinput"):
+                give(config, registry.places())
+
+
+@contextlib.contextmanager
+def _told(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
+    """An xdist worker tells what is wrong to the process that distributes. Raised here, it would be a worker's crash."""
+    try:
+        yield
+    except pytest.UsageError as error:
+        if not hasattr(config, "workerinput"):
+            raise
+        items.clear()
+        give(config, {"error": str(error)})
+
+
+def _use_benchmark(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Say that cells use pytest-benchmark's fixture, where that plugin is there."""
+    if config.pluginmanager.hasplugin("pytest-benchmark"):
+        for item in items:
+            if target_of(item) is not None and "benchmark" not in item.fixturenames:  # type: ignore[attr-defined]
+                item.fixturenames.append("benchmark")  # type: ignore[attr-defined] # the list is its function's
+
+
+def _asks(item: pytest.Item) -> bool:
+    return "_inferena_target" in getattr(item, "fixturenames", ())
+
+
+def _open(config: pytest.Config, registry: Registry) -> Session:
+    session = config.stash[SESSION] = Session(config, Settings.from_config(config), registry)
+    config.pluginmanager.register(session, "inferena-session")
+    return session
+
+
+def follow(config: pytest.Config, told: Mapping[str, Any]) -> None:
+    """Open a session in the process that distributes, when the first xdist worker tells of cells.
+
+    Raises:
+        pytest.UsageError: what the worker told is that something is wrong.
+    """
+    from pytest_inferena.session.distributed import Controller
+
+    if "error" in told:
+        raise pytest.UsageError(told["error"])
+    if not config.pluginmanager.hasplugin("inferena-session"):
+        registry = read(*(map(Path, told[kind]) for kind in ("models", "adapters")))
+        session = _open(config, registry.with_interpreters(pairs("python", config)))
+        config.pluginmanager.register(Controller(config, session.cells), "inferena-controller")
