@@ -76,9 +76,10 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("markers", f"{metric}: cells of the metric {metric}")
     given = (value for name, value in vars(config.option).items() if name.startswith("inferena_"))
     if any(value is not None and value is not False for value in given):
-        from pytest_inferena.collect.settings import Settings
+        from pytest_inferena.collect.settings import Settings, pairs
 
         Settings.from_config(config)
+        pairs("python", config)
     if config.option.markers:
         from pytest_inferena.collect.offer import offer
 

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from pytest_inferena.collect.registry import Registry
 
-
 SESSION: pytest.StashKey[Session] = pytest.StashKey()
 
 
@@ -38,15 +37,13 @@ def opening(config: pytest.Config, items: list[pytest.Item], *, collected: bool)
     """
     with _told(config, items):
         if collected or unknown(config):
-            known = offer(config)
-            if known.error:
-                raise pytest.UsageError(known.error)
+            _read(config)
         if collected:
             check_expression(config)
             _use_benchmark(config, items)
         yield
         if config.getoption("inferena_dry_run") or any(map(_asks, items)):
-            registry = offer(config).registry
+            registry = _read(config)
             _open(config, registry)
             arrange(config, items)
             if hasattr(config, "workerinput"):
@@ -55,7 +52,7 @@ def opening(config: pytest.Config, items: list[pytest.Item], *, collected: bool)
 
 @contextlib.contextmanager
 def _told(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
-    """An xdist worker tells what is wrong to the process that distributes. Raised here, it would be a worker's crash."""
+    """An xdist worker tells what is wrong to the process that distributes, which would take it for a crash."""
     try:
         yield
     except pytest.UsageError as error:
@@ -71,6 +68,13 @@ def _use_benchmark(config: pytest.Config, items: list[pytest.Item]) -> None:
         for item in items:
             if target_of(item) is not None and "benchmark" not in item.fixturenames:  # type: ignore[attr-defined]
                 item.fixturenames.append("benchmark")  # type: ignore[attr-defined] # the list is its function's
+
+
+def _read(config: pytest.Config) -> Registry:
+    known = offer(config)
+    if known.error:
+        raise pytest.UsageError(known.error)
+    return known.registry
 
 
 def _asks(item: pytest.Item) -> bool:
