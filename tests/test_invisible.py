@@ -193,6 +193,7 @@ def test_markers_of_the_project(project: Project) -> None:
     )
     result = project.run("--collect-only", "-q", "-m", "training and cpu")
 
+    assert 0 == result.ret
     assert ["test_own.py::test_own", "test_training.py::test_training[mlp-fake-numeric]"] == sorted(listed(result))
     project.pytester.runpytest_inprocess("-p", "no:cacheprovider", "test_own.py").assert_outcomes(passed=1)
 

@@ -16,7 +16,6 @@ A test: `judge`, the gate as a function, and its `Verdict`.
 from __future__ import annotations
 
 import importlib
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -61,9 +60,6 @@ __all__ = [
 
 _ELSEWHERE = {"Case": "prepare.case", "Verdict": "verdict.gate", "judge": "verdict.gate"}
 """Where those lie that are not the worker's."""
-
-if not Path(__file__).with_name("benchmarks").exists():  # a checkout has them beside `src`, the wheel in the package
-    __path__.append(str(Path(__file__).parents[2]))
 
 
 def __getattr__(name: str) -> Any:

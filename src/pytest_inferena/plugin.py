@@ -63,6 +63,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="interpreter of a framework's worker")  # fmt: skip
 
 
+def pytest_load_initial_conftests(early_config: pytest.Config, args: list[str]) -> None:
+    """With --pyargs, name this project's benchmarks by their path in a checkout, where they cannot be imported."""
+    if early_config.known_args_namespace.pyargs and any(each.startswith("pytest_inferena.benchmarks") for each in args):
+        from pytest_inferena.collect.arguments import path_of
+
+        args[:] = map(path_of, args)
+
+
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
     """Declare what others can implement."""
     from pytest_inferena import hooks

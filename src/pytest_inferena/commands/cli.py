@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib.resources
 import importlib.util
 import json
 import sys
@@ -11,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_inferena.collect.arguments import BENCHMARKS
 from pytest_inferena.collect.registry import Registry, collect
 from pytest_inferena.engines import crates
 from pytest_inferena.engines.distributions import SetupError
@@ -119,7 +119,7 @@ def registry() -> Registry:
 
 def _conftests() -> Iterator[Path]:
     """This project's own conftest.py, and the one in the current folder."""
-    found = [Path(str(importlib.resources.files("pytest_inferena.benchmarks"))), Path.cwd()]
+    found = [BENCHMARKS, Path.cwd()]
     yield from dict.fromkeys(folder / "conftest.py" for folder in found if (folder / "conftest.py").exists())
 
 
