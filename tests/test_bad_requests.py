@@ -107,12 +107,17 @@ def test_model_without_the_rest(project: Project) -> None:
 
 @pytest.mark.parametrize(
     ("ini", "options", "strict"),
-    [("", (), False), ("", ("-W", "error"), True), ("strict_markers = true\n", (), True)],
+    [
+        ("", (), False),
+        ("", ("-W", "error"), True),
+        ("strict_markers = true\n", (), True),
+        ("strict_markers = true\n", ("-n", "1", "-p", "no:benchmark"), True),
+    ],
 )
 def test_unknown_name_in_m(project: Project, ini: str, options: tuple[str, ...], strict: bool) -> None:
     """A marker in `-m` that nobody declared is a warning as pytest's own, and an error where those are."""
     project.write("pytest.ini", "[pytest]\n" + ini)
-    result = project.run("-m", "latency and not faek", *options)
+    result = project.run("-m", "latency and not faek", *options, fast="-n" not in options)
     message = "-m 'latency and not faek': no marker is named 'faek'; did you mean 'fake'? 'pytest --markers' lists them"
 
     if strict:

@@ -108,16 +108,19 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Generator[None]:
     """Where there are cells, or one is asked for, open a session around what others do with the tests."""
-    collected, named = (
-        config.stash.get(COLLECTED, False),
-        config.option.markexpr and config.hook.pytest_inferena_models.get_hookimpls(),
-    )
+    collected = config.stash.get(COLLECTED, False)
+    named = config.option.markexpr and config.hook.pytest_inferena_models.get_hookimpls()
     if not (collected or named or config.option.inferena_dry_run):
         return (yield)
-    from pytest_inferena.session.opening import opening
+    from pytest_inferena.session import opening
 
-    with opening(config, items, collected=collected):
-        return (yield)
+    with opening.told(config, items):
+        opening.before(config, items, collected=collected)
+    result = None
+    with opening.told(config, items):
+        result = yield
+        opening.after(config, items)
+    return result
 
 
 @pytest.hookimpl(optionalhook=True)

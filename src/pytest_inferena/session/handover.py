@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 
 
 def give(config: pytest.Config, found: Mapping[str, Any]) -> None:
-    """Tell it, in a worker, before xdist tells that the worker has collected."""
+    """Tell it, in a worker, before xdist tells that the worker has collected. What is told first counts."""
     file = _file(config.workerinput)  # type: ignore[attr-defined] # xdist's
-    file.write_text(json.dumps(found), encoding="utf-8")
+    if not file.exists():
+        file.write_text(json.dumps(found), encoding="utf-8")
     config.add_cleanup(lambda: file.unlink(missing_ok=True))
 
 

@@ -24,34 +24,7 @@ SESSION: pytest.StashKey[Session] = pytest.StashKey()
 
 
 @contextlib.contextmanager
-def opening(config: pytest.Config, items: list[pytest.Item], *, collected: bool) -> Iterator[None]:
-    """Around what pytest and other plugins do with the tests that were collected.
-
-    Before it, markers are declared, and pytest-benchmark is told that cells use its fixture. After it, the cells that
-    are left are arranged.
-
-    Args:
-        config: pytest's.
-        items: The tests.
-        collected: Whether there are cells among them. If not, `-m` may still name a marker of ours.
-    """
-    with _told(config, items):
-        if collected or unknown(config):
-            _read(config)
-        if collected:
-            check_expression(config)
-            _use_benchmark(config, items)
-        yield
-        if config.getoption("inferena_dry_run") or any(map(_asks, items)):
-            registry = _read(config)
-            _open(config, registry)
-            arrange(config, items)
-            if hasattr(config, "workerinput"):
-                give(config, registry.places())
-
-
-@contextlib.contextmanager
-def _told(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
+def told(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
     """An xdist worker tells what is wrong to the process that distributes, which would take it for a crash."""
     try:
         yield
@@ -60,6 +33,38 @@ def _told(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
             raise
         items.clear()
         give(config, {"error": str(error)})
+
+
+def before(config: pytest.Config, items: list[pytest.Item], *, collected: bool) -> None:
+    """Before others see the tests: markers are declared, and pytest-benchmark is told that cells use its fixture.
+
+    Args:
+        config: pytest's.
+        items: The tests.
+        collected: Whether there are cells among them. If not, `-m` may still name a marker of ours.
+
+    Raises:
+        pytest.UsageError: what is registered cannot be read, or `-m` names no marker.
+    """
+    if collected or unknown(config):
+        _read(config)
+    if collected:
+        check_expression(config)
+        _use_benchmark(config, items)
+
+
+def after(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """After others have chosen tests: if cells are left, there is a session, and they are arranged.
+
+    Raises:
+        pytest.UsageError: an option, or a cell's marker, is wrong.
+    """
+    if config.getoption("inferena_dry_run") or any(map(_asks, items)):
+        registry = _read(config)
+        _open(config, registry)
+        arrange(config, items)
+        if hasattr(config, "workerinput"):
+            give(config, registry.places())
 
 
 def _use_benchmark(config: pytest.Config, items: list[pytest.Item]) -> None:
