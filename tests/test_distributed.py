@@ -54,7 +54,7 @@ def test_the_benchmark_json_holds_the_samples_of_the_journal(project: Project) -
     samples = {record["metric"]: record["samples"] for record in records if record["samples"]}
     benches = json.loads((parallel / "benchmark.json").read_text())["benchmarks"]
 
-    assert samples == {bench["group"].split()[1]: bench["stats"]["data"] for bench in benches}
+    assert samples == {bench["params"]["metric"]: bench["stats"]["data"] for bench in benches}
 
 
 def test_measurements_never_overlap(project: Project) -> None:

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 def benchmarks(file: Path) -> dict[str, dict[str, Any]]:
-    """What pytest-benchmark's JSON file holds, by the metric in the group's name."""
+    """What pytest-benchmark's JSON file holds, by metric."""
     document = json.loads(file.read_text())
-    return {benchmark["group"].split()[-1]: benchmark for benchmark in document["benchmarks"]}
+    return {benchmark["params"]["metric"]: benchmark for benchmark in document["benchmarks"]}
 
 
 def test_json_holds_the_samples(project: Project) -> None:
@@ -30,7 +30,7 @@ def test_json_holds_the_samples(project: Project) -> None:
     for metric in METRICS:
         assert records[metric]["samples"] == written[metric]["stats"]["data"]
         assert records[metric]["median"] == written[metric]["stats"]["median"]
-        assert f"mlp {metric}" == written[metric]["group"]
+        assert written[metric]["group"].startswith(f"mlp {metric}")
         assert "pass" == written[metric]["extra_info"]["outcome"]
         assert records[metric]["hashes"] == written[metric]["extra_info"]["hashes"]
 

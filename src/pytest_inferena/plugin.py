@@ -105,10 +105,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
         session = config.stash[SESSION] = Session(config, Settings.from_config(config), registry)
         config.pluginmanager.register(session, "inferena-session")
-        if config.getoption("dist", default="no") != "no" and not hasattr(config, "workerinput"):
-            from pytest_inferena.session.distributed import Controller
+        process = getattr(config, "workerinput", None)
+        if process is not None or config.getoption("dist", default="no") != "no":
+            from pytest_inferena.session.distributed import LIST, Controller, Process
 
-            config.pluginmanager.register(Controller(config, session.cells), "inferena-controller")
+            side = Controller(session) if process is None else Process(process[LIST], session.settings)
+            config.pluginmanager.register(side, "inferena-distributed")
     if not config.pluginmanager.hasplugin("benchmark"):
         from pytest_inferena.session.ledger import NoBenchmark
 
@@ -132,15 +134,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         from pytest_inferena.collect.selection import arrange
 
         arrange(config, items)
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Give a cell its clock before pytest-benchmark's fixture looks for one."""
-    if "cell" in getattr(item, "fixturenames", ()) and item.config.pluginmanager.hasplugin("benchmark"):
-        from pytest_inferena.session.ledger import mark
-
-        mark(item)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from pytest_inferena.collect.registry import Registry
+    from pytest_inferena.collect.target import Target
 
 _METRICS = frozenset(METRICS)
 _MATTER = _METRICS | ASKED_FOR.keys()
@@ -106,13 +107,28 @@ def arrange(config: pytest.Config, items: list[pytest.Item]) -> None:
     order: dict[Any, int] = {}
     ranks: dict[pytest.Item, int] = {}
     for item in (items[index] for index in places):
-        target, metric = item.callspec.params["target"], _metric(item, marks[item])  # type: ignore[attr-defined]
+        target, metric = _target(item), _metric(item, marks[item])
         ranks[item] = order.setdefault(target, len(order)) * len(METRICS) + METRICS.index(metric)
         issue = target.known_issue(metric) if target.framework.known_issues else None
         if issue is not None:
             item.add_marker(pytest.mark.xfail(strict=True, reason=f"{issue.reason} ({issue.link})"))
     for index, item in zip(places, sorted(ranks, key=ranks.__getitem__), strict=True):
         items[index] = item
+
+
+def _target(item: Any) -> Target:
+    """The target of a cell. Its test cannot say which: it would go by another name than that of what is measured.
+
+    Raises:
+        pytest.UsageError: its test is parametrised over the model or the framework.
+    """
+    if own := {"model", "framework", "worker", "cell"} & item.callspec.params.keys():
+        raise pytest.UsageError(
+            f"{item.nodeid}: parametrize({min(own)!r}) does not choose what a cell measures; "
+            "choose it by -m or -k, or skip the others in the test"
+        )
+    target: Target = item.callspec.params["target"]
+    return target
 
 
 def _marks(items: Iterable[pytest.Item]) -> dict[pytest.Item, frozenset[str]]:

@@ -1,40 +1,47 @@
-"""Cells under pytest-xdist: a worker's cells stay together, their samples come back, and one benchmark JSON is made.
+"""Cells under pytest-xdist: a target's cells stay together, and a process that dies costs its own cell.
 
-pytest-benchmark switches itself off when xdist distributes. Its results are rebuilt here, on the controller, from the
-records that travel with the reports. `loadgroup` could do the grouping, but it loses its groups with pytest 9.2
-(pytest-xdist issue 1386), and changes node ids where it works.
+Tests are collected in the processes, so they tell the controller, in files, which tests are cells. `loadgroup` could do
+the grouping, but it loses its groups with pytest 9.2 (pytest-xdist issue 1386), and changes node ids where it works.
 """
 
 from __future__ import annotations
 
-from types import SimpleNamespace
+import json
+import shutil
+import tempfile
+from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from pytest_benchmark.stats import Metadata
 from xdist.scheduler import LoadScopeScheduling
 
-from pytest_inferena.session.celltest import record_of, target_of
-from pytest_inferena.session.ledger import extra_of, group_of, params_of
+from pytest_inferena.cell import Outcome
+from pytest_inferena.results import Record
+from pytest_inferena.session.plan import cells
+from pytest_inferena.session.story import carry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from collections.abc import Set as AbstractSet
 
     from xdist.scheduler import Scheduling
 
-    from pytest_inferena.results import Record
+    from pytest_inferena.collect.settings import Settings
+    from pytest_inferena.session.controller import Session
+
+LIST = "inferena_cells"
+"""Under this name a process is told where its list of cells goes."""
 
 
 class ByTarget(LoadScopeScheduling):
     """Gives all cells of a target to one xdist worker, and other tests one by one to any."""
 
-    targets: AbstractSet[str] = frozenset()
+    controller: Controller
 
     def _split_scope(self, nodeid: str) -> str:
-        """The scope of a test: the target in its id, else the test itself."""
-        target = target_of(nodeid)
-        return target if target in self.targets else nodeid
+        """The scope of a test: the target of a cell, else the test itself."""
+        target, _ = self.controller.cells.get(nodeid, (nodeid, ""))
+        return target
 
     def remove_node(self, node: Any) -> Any:
         """Take back the tests of a dead process, but not the one that it died in: it would kill the next one too."""
@@ -51,11 +58,19 @@ class ByTarget(LoadScopeScheduling):
 class Controller:
     """The hooks that only the distributing process needs."""
 
-    def __init__(self, config: pytest.Config, targets: Mapping[str, Any]) -> None:
-        self.benchmarks = getattr(config, "_benchmarksession", None)
-        self.targets = frozenset(targets)
-        if self.benchmarks is not None:
-            self.benchmarks.xdist_warning = False  # it warns that nothing is benchmarked, which is not so here
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.folder = Path(tempfile.mkdtemp(prefix="inferena-cells-"))
+
+    @cached_property
+    def cells(self) -> Mapping[str, tuple[str, str]]:
+        """Node id → target and metric of every cell, once the tests are collected; all processes have the same."""
+        lists = self.folder.glob("*.json")
+        return next((json.loads(file.read_text()) for file in lists), {})
+
+    def pytest_configure_node(self, node: Any) -> None:
+        """Tell a process where its list goes."""
+        node.workerinput[LIST] = str(self.folder / f"{node.gateway.id}.json")
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> Scheduling | None:
@@ -63,36 +78,40 @@ class Controller:
         if config.getoption("dist") != "load":
             return None
         scheduler = ByTarget(config, log)
-        scheduler.targets = self.targets
+        scheduler.controller = self
         return scheduler
 
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Rebuild what pytest-benchmark's fixture would have kept."""
-        record = record_of(report)
-        far = hasattr(report, "node") and report.when == "call" and report.passed
-        if self.benchmarks is not None and far and record is not None and record.samples:
-            self.benchmarks.benchmarks.append(revive(report.nodeid, record))
+    def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport) -> None:
+        """Give the report of a test that ended its process the record that the process can't give any more."""
+        id_, metric = self.cells.get(crashitem, ("", ""))
+        targets = [target for target in self.session.registry.targets if target.id == id_]
+        for target in targets:
+            settings = self.session.settings
+            cell = settings.cell(target, metric)
+            command = settings.reproduce(cell, crashitem)
+            carry(report, Record.of(cell, Outcome.CRASH, reason=str(report.longrepr), command=command))
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self) -> None:
-        """Reports arrive in any order; pytest-benchmark keeps that of the list."""
-        if self.benchmarks is not None:
-            self.benchmarks.benchmarks.sort(key=lambda bench: bench.fullname)
+        """Reports arrive in any order; pytest-benchmark keeps that of its list."""
+        self.session.ledger.sort()
+
+    def pytest_unconfigure(self) -> None:
+        """Remove the lists."""
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def revive(nodeid: str, record: Record) -> Metadata:
-    """A result of pytest-benchmark, made of a record as the fixture in the worker would have made it."""
-    fixture = SimpleNamespace(
-        name=nodeid.rpartition("::")[2],
-        fullname=nodeid,
-        group=group_of(record),
-        param=target_of(nodeid),
-        params=params_of(record),
-        extra_info=extra_of(record),
-        cprofile_stats=None,
-        has_error=False,
-    )
-    made = Metadata(fixture, iterations=1, options={"timer": "replay", "warmup": False})
-    for sample in record.samples:
-        made.update(sample)
-    return made
+class Process:
+    """The hook that only a process of xdist's needs."""
+
+    def __init__(self, file: str, settings: Settings) -> None:
+        self.file, self.settings = Path(file), settings
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Tell the controller which tests are cells, before xdist tells it that they are collected."""
+        found = {nodeid: (target.id, cell.metric) for nodeid, target, cell in cells(session.items, self.settings)}
+        if self.file.parent.exists():  # not on another machine
+            part = self.file.with_suffix(".part")
+            part.write_text(json.dumps(found))
+            part.rename(self.file)

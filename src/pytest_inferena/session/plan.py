@@ -37,9 +37,14 @@ def history(folder: Path) -> Walls:
     return walls
 
 
+def is_cell(item: object) -> bool:
+    """Whether an item of pytest's is a cell's test: it asks for the fixture."""
+    return "cell" in getattr(item, "fixturenames", ())
+
+
 def cells(items: Iterable[Any], settings: Settings) -> list[tuple[str, Target, Cell]]:
     """Node id, target and cell of every item that is a cell."""
-    found = [item for item in items if "cell" in getattr(item, "fixturenames", ())]
+    found = [item for item in items if is_cell(item)]
     targets = [item.callspec.params["target"] for item in found]
     return [
         (item.nodeid, target, settings.cell(target, metric_of(item)))
