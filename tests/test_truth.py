@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
 import pytest
+from tests.projects import HERE
 
 from pytest_inferena import results
 from pytest_inferena.cell import METRICS
-from tests.projects import HERE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -59,10 +59,10 @@ KINDS = {
 )
 def test_random_endings(project: Project, seed: int, options: list[str]) -> None:
     """Random endings of a dozen tests, some of them of the same cell, alone and over two processes."""
-    chance = random.Random(seed)
+    chance = random.Random(seed)  # noqa: S311 - no secret
     last = [option for option in options if option in {"interrupt", "die"}]
     endings = {f"{test}-{engine}": chance.choices(ENDINGS, k=2) for test in TESTS for engine in ENGINES}
-    endings |= {name: last for name in chance.sample([*endings], len(last) * 2)}
+    endings |= dict.fromkeys(chance.sample([*endings], len(last) * 2), last)
     prepare(project, endings)
     files = ["--junitxml=junit.xml", "--inferena-report=json:report.json", "--inferena-report=terminal"]
     result = project.run(
@@ -117,7 +117,7 @@ def told_by_pytest(project: Project) -> dict[str, int]:
 def told_by_junit(project: Project) -> dict[str, int]:
     """What stands in JUnit's file; the last that it says of a test counts."""
     told = {}
-    for case in ET.parse(project.path / "junit.xml").getroot().iter("testcase"):
+    for case in ET.parse(project.path / "junit.xml").getroot().iterfind(".//testcase[@name]"):  # noqa: S314 - pytest has written it
         kinds = {"failure": BAD, "error": BAD, "skipped": LEFT}
         found = [BAD if part.get("type") == "pytest.xfail" else kinds[part.tag] for part in case if part.tag in kinds]
         told[f"{case.get('classname')}.py::{case.get('name')}"] = max(found, default=GOOD)
@@ -137,7 +137,9 @@ def kind_of(record: results.Record) -> int:
 
 def told_by_the_table(text: str) -> dict[tuple[str, str], int]:
     """What the marks in the table say, and the notes to them."""
-    notes = {note[0] for note in re.findall(r"^\[(\d+)\] (.*\n(?:    .*\n)*)", text, re.MULTILINE) if "xpass" in note[1]}
+    notes = {
+        note[0] for note in re.findall(r"^\[(\d+)\] (.*\n(?:    .*\n)*)", text, re.MULTILINE) if "xpass" in note[1]
+    }
     told = {}
     for engine, marks in re.findall(rf"^({'|'.join(ENGINES)}) (.*)$", text, re.MULTILINE):
         for metric, mark in zip(METRICS, marks.split(), strict=False):

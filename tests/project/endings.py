@@ -57,7 +57,7 @@ FAULTS = {
 }
 BEFORE: dict[str, Callable[[], Any]] = {
     "early": lambda: pytest.skip("not today"),
-    "raise": lambda: [][1],
+    "raise": lambda: int("four"),
     "exit": lambda: sys.exit(3),
     "late": lambda: alarm(0.4, lambda: pytest.fail.Exception("Timeout (>0.4s) from somebody.")),
     "slow": lambda: alarm(0.1, lambda: TimeoutError("enough")),
