@@ -22,7 +22,7 @@ from pytest_inferena.session.plan import cells
 from pytest_inferena.session.story import carry
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Generator, Mapping
 
     from xdist.scheduler import Scheduling
 
@@ -91,10 +91,11 @@ class Controller:
             command = settings.reproduce(cell, crashitem)
             carry(report, Record.of(cell, Outcome.CRASH, reason=str(report.longrepr), command=command))
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_sessionfinish(self) -> None:
-        """Reports arrive in any order; pytest-benchmark keeps that of its list."""
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_sessionfinish(self) -> Generator[None, None, None]:
+        """Put pytest-benchmark's results in order, before it writes them."""
         self.session.ledger.sort()
+        yield
 
     def pytest_unconfigure(self) -> None:
         """Remove the lists."""

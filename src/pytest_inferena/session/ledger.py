@@ -24,17 +24,21 @@ class Ledger:
     """pytest-benchmark's list of results, as far as they are cells'. It switches itself off under xdist; we go on."""
 
     def __init__(self, config: pytest.Config) -> None:
-        self.session = getattr(config, "_benchmarksession", None)
+        self.config = config
         self._made: dict[Any, Any] = {}
-        if self.session is not None and config.getoption("dist", default="no") != "no":
-            self.session.xdist_warning = False  # it warns that nothing is benchmarked, which is not so here
+
+    @property
+    def listed(self) -> list[Any] | None:
+        """The list; None without pytest-benchmark. It may be configured after us."""
+        session = getattr(self.config, "_benchmarksession", None)
+        return None if session is None else session.benchmarks
 
     def enter(self, report: pytest.TestReport, record: Record | None) -> None:
         """Take in what a report says: the figures of a test that passes, and nothing of one that does not."""
-        if self.session is None:
+        if (listed := self.listed) is None:
             return
         name = (getattr(report, "node", None), report.nodeid)
-        old, listed = self._made.pop(name, None), self.session.benchmarks
+        old = self._made.pop(name, None)
         if old is not None:
             listed[:] = [made for made in listed if made is not old]
         if record is not None and record.outcome.right and record.samples and "benchmark" in record.extra:
@@ -43,8 +47,7 @@ class Ledger:
 
     def sort(self) -> None:
         """Under xdist reports arrive in any order; pytest-benchmark keeps that of the list."""
-        if self.session is not None:
-            self.session.benchmarks.sort(key=lambda made: made.fullname)
+        (self.listed or []).sort(key=lambda made: made.fullname)
 
 
 def hand_over(record: Record, benchmark: Any) -> Record:
