@@ -170,10 +170,8 @@ class Bench:
         else:
             reply = self._ask("measure", entry=entry, loop=loop)
             samples = [ns * NS for ns in reply["ns"]]
-            extra |= {
-                "loop": dict(loop),
-                **{key: reply[key] for key in ("cpu_per_wall", "warmups", "steps_per_sample")},
-            }
+            extra |= {key: reply[key] for key in ("cpu_per_wall", "warmups", "steps_per_sample")}
+            extra["loop"] = dict(loop)
             flags += _flags(reply, cell.threads)
         verdict = self._judged(entry, cell)
         return Record.of(
