@@ -43,6 +43,11 @@ class ByTarget(LoadScopeScheduling):
         target, _ = self.controller.cells.get(nodeid, (nodeid, ""))
         return target
 
+    def _reschedule(self, node: Any) -> None:
+        """Give tests to a process that has collected. If several die, xdist asks this of one that has just begun."""
+        if node in self.registered_collections:
+            super()._reschedule(node)
+
     def remove_node(self, node: Any) -> Any:
         """Take back the tests of a dead process, but not the one that it died in: it would kill the next one too."""
         for unit in self.assigned_work[node].values():
