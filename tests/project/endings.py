@@ -21,10 +21,9 @@ ATTEMPTS: Counter[str] = Counter()
 
 
 @pytest.fixture
-def ending(request: pytest.FixtureRequest) -> Iterator[str]:
+def ending(request: pytest.FixtureRequest, framework: Any) -> Iterator[str]:
     """How this attempt ends. The fixture itself may fail."""
-    engine = request.node.callspec.params["target"].framework.name
-    ahead = ENDINGS[f"{request.node.originalname}-{engine}"]
+    ahead = ENDINGS[f"{request.node.originalname}-{framework.name}"]
     chosen = ahead[ATTEMPTS[request.node.nodeid] % len(ahead)]
     ATTEMPTS[request.node.nodeid] += 1
     if chosen == "setup":

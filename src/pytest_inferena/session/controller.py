@@ -13,11 +13,12 @@ from msgspec.structs import replace
 
 from pytest_inferena import machine, results
 from pytest_inferena.cell import METRICS, Outcome
+from pytest_inferena.collect.selection import target_of
 from pytest_inferena.processes.workload import Workload
 from pytest_inferena.report import ReportError, ReportTarget, render, write
 from pytest_inferena.session.attempts import Attempts
 from pytest_inferena.session.ledger import Ledger
-from pytest_inferena.session.plan import cells, history, is_cell, plan
+from pytest_inferena.session.plan import cells, history, plan
 from pytest_inferena.session.progress import Live
 from pytest_inferena.session.story import STORY, Story, record_of
 
@@ -56,12 +57,11 @@ class Session:
         """The record of a cell that the resumed journal has."""
         return self.resumed.get(cell.key)
 
-    @pytest.hookimpl(trylast=True)
-    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+    def leave_to_codspeed(self, items: list[pytest.Item]) -> None:
         """Leave cells out if pytest-codspeed measures: it sees this process, and they run in others."""
-        found = [item for item in items if is_cell(item)]
-        if found and getattr(config.pluginmanager.get_plugin("codspeed_plugin"), "is_codspeed_enabled", False):
-            config.hook.pytest_deselected(items=found)
+        found, codspeed = [*filter(target_of, items)], self.config.pluginmanager.get_plugin("codspeed_plugin")
+        if found and getattr(codspeed, "is_codspeed_enabled", False):
+            self.config.hook.pytest_deselected(items=found)
             items[:] = [item for item in items if item not in found]
             self.notes.append("--codspeed measures pytest's own process, and cells run in others: they were left out")
 
@@ -84,7 +84,7 @@ class Session:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         """An attempt at a cell begins."""
-        if is_cell(item):
+        if target_of(item) is not None:
             [(nodeid, _, cell)] = cells([item], self.settings)
             item.stash[STORY] = Story.of(cell, self.settings.reproduce(cell, nodeid))
 
