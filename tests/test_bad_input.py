@@ -222,8 +222,8 @@ def test_model_that_cannot_be_prepared(project: Project, text: str, message: str
 
     assert 1 == result.ret
     result.assert_outcomes(passed=2, failed=2)
-    assert 2 == sum(line.startswith("error: prepare: ") for line in result.outlines)
-    result.stdout.fnmatch_lines([f"error: {message}"])
+    assert 2 == sum(line.startswith("bad-fake-numeric-") and " ERROR: prepare: " in line for line in result.outlines)
+    result.stdout.fnmatch_lines([f"bad-fake-numeric-latency ERROR: {message}"])
     assert 2 == list(project.outcomes().values()).count("error")
 
 

@@ -19,6 +19,7 @@ DIES = [
     ("compile", "exit", "crash", "compile: exited with status 3"),
     ("outputs", "exit", "crash", "outputs: exited with status 3"),
 ]
+CELL = "mlp-fake-numeric-latency"
 PROTOCOL = [
     ("compile", "pipe", "error", "compile: broke the protocol: not JSON: b'Segmentation fault? No, just talking.'"),
     ("compile", "list", "error", "compile: broke the protocol: not an object: b'[1, 2]'"),
@@ -45,7 +46,7 @@ def test_a_broken_cell_fails_with_its_reason(
 
     assert 1 == result.ret
     result.assert_outcomes(failed=1)
-    assert f"{outcome}: {message}" in result.outlines
+    assert f"{CELL} {outcome.upper()}: {message}" in result.outlines
     assert "again: pytest 'test_latency.py::test_latency[mlp-fake-numeric]' --inferena-threads=1" in result.outlines
     assert (outcome, message, []) == (record["outcome"], record["reason"], record["samples"])
 
@@ -65,9 +66,9 @@ def test_a_worker_that_hangs(project: Project, phase: str, request_name: str) ->
     """A phase that passes its deadline is a timeout that names the option, and the worker is gone."""
     project.fault(phase, "hang", entry="latency")
     result = project.run("-m", "latency or training", f"--inferena-timeout={request_name}=1")
-    expected = f"timeout: {request_name}: no answer in 1 s; --inferena-timeout={request_name}=SECONDS gives it longer"
+    expected = f"{request_name}: no answer in 1 s; --inferena-timeout={request_name}=SECONDS gives it longer"
 
-    assert expected in result.outlines
+    assert f"{CELL} TIMEOUT: {expected}" in result.outlines
     assert "timeout" == project.outcomes()["latency"]
     assert ("timeout" if phase == "load" else "pass") == project.outcomes()["training"]
 
@@ -78,7 +79,7 @@ def test_an_adapter_may_raise_its_own_deadlines(project: Project) -> None:
     project.fault("load", "hang")
     result = project.run("-m", "latency")
 
-    result.stdout.fnmatch_lines(["timeout: load: no answer in 0.5 s; *"])
+    result.stdout.fnmatch_lines([f"{CELL} TIMEOUT: load: no answer in 0.5 s; *"])
 
 
 def test_a_worker_that_closes_its_pipe(project: Project) -> None:
@@ -86,7 +87,7 @@ def test_a_worker_that_closes_its_pipe(project: Project) -> None:
     project.fault("compile", "close")
     result = project.run("-m", "latency")
 
-    assert "error: compile: broke the protocol: closed its pipe and went on" in result.outlines
+    assert f"{CELL} ERROR: compile: broke the protocol: closed its pipe and went on" in result.outlines
 
 
 def test_a_worker_that_prints(project: Project) -> None:
@@ -145,4 +146,4 @@ def test_an_executable_that_cannot_be_started(project: Project) -> None:
     project.write("fake/adapter.toml", 'executable = "engine"\n' + (project.folder / "adapter.toml").read_text())
     result = project.run("-m", "latency")
 
-    result.stdout.fnmatch_lines(["error: cannot start */fake/engine: Permission denied"])
+    result.stdout.fnmatch_lines([f"{CELL} ERROR: cannot start */fake/engine: Permission denied"])

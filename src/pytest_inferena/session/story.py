@@ -15,8 +15,8 @@ from pytest_inferena.results import Record, plain, typed
 if TYPE_CHECKING:
     from pytest_inferena.cell import Cell
 
-PROPERTY = "inferena"
-"""The name under which a record travels with pytest's report, from the process that ran the cell."""
+ATTRIBUTE = "inferena"
+"""The name under which a record travels in pytest's report, from the process that ran the cell."""
 XPASS = "[XPASS(strict)]"
 """How pytest's report begins if a test passes that was declared to fail."""
 
@@ -75,14 +75,24 @@ STORY: pytest.StashKey[Story] = pytest.StashKey()
 
 
 def carry(report: pytest.TestReport, record: Record) -> None:
-    """Let a record travel with a report."""
-    report.user_properties.append((PROPERTY, json.dumps(plain(record))))
+    """Let a record travel with a report, and its figures be properties for JUnit's file and its like."""
+    setattr(report, ATTRIBUTE, json.dumps(plain(record)))
+    report.user_properties += [(f"inferena.{name}", value) for name, value in _figures(record).items()]
 
 
 def record_of(report: pytest.TestReport) -> Record | None:
     """The record that a report carries."""
-    carried = (value for name, value in report.user_properties if name == PROPERTY)
-    return next((typed(Record, json.loads(str(value))) for value in carried), None)
+    carried = getattr(report, ATTRIBUTE, None)
+    return None if carried is None else typed(Record, json.loads(carried))
+
+
+def _figures(record: Record) -> dict[str, str | float]:
+    found: dict[str, str | float | None] = {"outcome": record.outcome.value, "reason": record.reason or None}
+    if record.median is not None:
+        found |= {"median": record.median, "unit": record.unit}
+    if record.verdict is not None:
+        found |= {name: getattr(record.verdict, name) for name in ("tensor", "nrmse", "limit")}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _said(report: pytest.TestReport, error: BaseException | None) -> str:

@@ -1,0 +1,42 @@
+"""What systems that run tests show of a cell: JUnit's properties, and the first words of a failure."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.projects import Project
+
+
+def test_junit_has_the_figures_as_properties(project: Project) -> None:
+    """One for each figure, none with a document in it; what broke has its reason."""
+    project.fault("measure", "raise", entry="training")
+    project.run("-m", "latency or training", "--junitxml=junit.xml")
+    cases = ET.parse(project.path / "junit.xml").getroot().iterfind(".//testcase")  # noqa: S314 - pytest has written it
+    figures = [{part.get("name"): part.get("value", "") for part in case.iter("property")} for case in cases]
+    (latency, training), records = figures, project.records()
+
+    assert ["outcome", "median", "unit", "tensor", "nrmse", "limit"] == [
+        str(name).removeprefix("inferena.") for name in latency
+    ]
+    assert (records["latency"]["median"], "s", "pass") == (
+        float(latency["inferena.median"]), latency["inferena.unit"], latency["inferena.outcome"]
+    )  # fmt: skip
+    assert {"inferena.outcome": "error", "inferena.reason": records["training"]["reason"]} == training
+
+
+@pytest.mark.parametrize("assertions", ["rewrite", "plain"])
+def test_a_failure_begins_with_cell_verdict_and_cause(
+    project: Project, assertions: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Within the first 70 characters: that is where a summary or an annotation is cut."""
+    monkeypatch.setenv("COLUMNS", "250")
+    project.fault(result="wrong", entry="latency")
+    result = project.run("-m", "latency", f"--assert={assertions}")
+    [line] = [line for line in result.outlines if line.startswith("FAILED ")]
+    said = line.partition(" - ")[2].removeprefix("AssertionError: ").removeprefix("Failed: ").removeprefix("assert ")
+
+    assert said[:70].startswith("mlp-fake-numeric-latency FAIL: output has NRMSE 1.0e-01")
