@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from pytest_inferena.session.travel import OwnTests
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,11 +19,15 @@ if TYPE_CHECKING:
     from pytest_inferena.session.bench import Bench, Harness
     from pytest_inferena.session.celltest import CellTest
     from pytest_inferena.session.controller import Session
+    from pytest_inferena.session.own import Inferena, Workers
 
 REGISTRY: pytest.StashKey[Registry] = pytest.StashKey()
 PARAMETERS: pytest.StashKey[list[Any]] = pytest.StashKey()
 SESSION: pytest.StashKey[Session] = pytest.StashKey()
 HARNESS: pytest.StashKey[Harness] = pytest.StashKey()
+WORKERS: pytest.StashKey[Workers] = pytest.StashKey()
+OURS = frozenset({"target", "model", "framework", "worker", "cell", "inferena"})
+OWN_MARKER = "inferena(model, framework, metric, size, weights, threads): what the fixture of that name measures"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -99,6 +106,7 @@ def pytest_configure(config: pytest.Config) -> None:
     except RegistryError as error:
         raise pytest.UsageError(f"inferena: {error}") from error
     config.stash[REGISTRY] = registry
+    config.addinivalue_line("markers", OWN_MARKER)
     declare_markers(config, registry)
     if registry.models and registry.frameworks:
         from pytest_inferena.session.controller import Session
@@ -113,10 +121,28 @@ def pytest_configure(config: pytest.Config) -> None:
         from pytest_inferena.session.ledger import NoBenchmark
 
         config.pluginmanager.register(NoBenchmark(), "inferena-no-benchmark")
+    config.pluginmanager.register(OwnTests(config, partial(_session, config)), "inferena-own")
+
+
+def _session(config: pytest.Config) -> Session:
+    """The session of this run. Where nothing is registered, the first test of one's own makes it."""
+    if SESSION not in config.stash:
+        from pytest_inferena.collect.settings import Settings
+        from pytest_inferena.collect.shipped import with_shipped
+        from pytest_inferena.session.controller import Session
+
+        session = Session(config, Settings.from_config(config), with_shipped(config.stash[REGISTRY]))
+        config.stash[SESSION] = session
+        config.pluginmanager.register(session, "inferena-session")
+    return config.stash[SESSION]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run every test that asks for a cell or a worker once for each target. Other tests may have their own `target`."""
+    if OURS & {*metafunc.fixturenames, *(mark.name for mark in metafunc.definition.own_markers)}:
+        from pytest_inferena.collect.misuse import refuse
+
+        refuse(metafunc)
     if {"cell", "worker"} & {*metafunc.fixturenames}:
         from pytest_inferena.collect.selection import parameters
 
@@ -200,3 +226,20 @@ def cell(request: pytest.FixtureRequest, worker: Bench, benchmark: Any) -> Itera
     yield CellTest(request.node, worker, cell, session.finished(cell))
     if benchmark is not None and benchmark.stats is None:
         benchmark.skipped = True  # a cell without figures has used the fixture
+
+
+@pytest.fixture
+def inferena(request: pytest.FixtureRequest, benchmark: Any) -> Iterator[Inferena]:
+    """Measures models on engines in a test of one's own; the marker `inferena` says what, where the call does not."""
+    from pytest_inferena.collect.shipped import with_shipped
+    from pytest_inferena.session.own import Inferena, Workers
+
+    stash, session = request.config.stash, _session(request.config)
+    if WORKERS not in stash:
+        stash[WORKERS] = Workers(with_shipped(stash[REGISTRY]))
+        request.session.addfinalizer(stash[WORKERS].close)
+    made = Inferena(request.node, session.settings, stash[WORKERS])
+    yield made
+    made.close()
+    if getattr(benchmark, "stats", benchmark) is None:
+        benchmark.skipped = True  # it is there for --benchmark-only and -skip, and its rows are made of records

@@ -69,7 +69,7 @@ class CellTest:
         if record.outcome.absent:
             pytest.skip(record.reason)
         if record.outcome.broke:
-            pytest.fail(_broken(record), pytrace=False)
+            pytest.fail(broken(record), pytrace=False)
         return Measured(record)
 
     def record(self, measured: Measured) -> None:
@@ -79,7 +79,8 @@ class CellTest:
             replay(self.item, benchmark, measured.record)
 
 
-def _broken(record: Record) -> str:
+def broken(record: Record) -> str:
+    """What a test says whose engine did not come to its end."""
     lines = [f"{record.outcome}: {record.reason}", f"again: {record.command}"]
     if record.log.strip():
         lines += ["the end of the worker's log:", record.log.rstrip()]

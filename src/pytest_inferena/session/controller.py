@@ -15,6 +15,7 @@ from pytest_inferena import machine, results
 from pytest_inferena.cell import METRICS, Outcome
 from pytest_inferena.processes.workload import Workload
 from pytest_inferena.report import ReportError, ReportTarget, render, write
+from pytest_inferena.report.names import place
 from pytest_inferena.session.celltest import record_of, target_of
 from pytest_inferena.session.plan import history, plan
 from pytest_inferena.session.progress import Live
@@ -71,14 +72,23 @@ class Session:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Keep a cell's record as soon as it is there."""
         record = record_of(report) if report.when == "call" else self._lost(report)
-        if not self.controller or record is None:
-            return
-        self.live.done(report.nodeid, record.outcome)
+        if self.controller and record is not None:
+            self.keep(report.nodeid, record)
+
+    def keep(self, nodeid: str, record: results.Record) -> None:
+        """Take in the record of a test that has run."""
+        self.live.done(nodeid, record.outcome)
         self.records[record.key] = record
         if record.key not in self.resumed:
             self._write(record)
             self.notes += [note for note in record.extra.get("notes", ()) if note not in self.notes]
         self.config.hook.pytest_inferena_record(record=results.plain(record))
+
+    def name_model(self, name: str, title: str, unit: str, items: int) -> None:
+        """Take in what a model is called that only a test has named. The journal's header has those before it."""
+        titles = self.run.titles
+        models, units = {name: title, **titles.models}, {name: (unit, items), **titles.units}
+        self.run = replace(self.run, titles=replace(titles, models=models, units=units))
 
     def pytest_report_teststatus(
         self, report: pytest.TestReport
@@ -144,7 +154,7 @@ class Session:
         order = [*self.registry.models, *self.registry.frameworks, *METRICS]  # under xdist they come in any order
         ranked = sorted(
             records.values(),
-            key=lambda record: [order.index(name) for name in (record.model, record.framework, record.metric)],
+            key=lambda record: [place(order, name) for name in (record.model, record.framework, record.metric)],
         )
         return results.Results(self.run, tuple(ranked))
 
