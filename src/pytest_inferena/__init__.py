@@ -74,8 +74,10 @@ _ELSEWHERE = {
 """Where those lie that are not the worker's."""
 
 
-def __getattr__(name: str) -> Any:
-    """Import what is public when it is asked for: pytest loads this module and needs none of it."""
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_ELSEWHERE.get(name, 'worker')}"), name)
+if not TYPE_CHECKING:  # a type checker would take any name for one of these
+
+    def __getattr__(name: str) -> Any:
+        """Import what is public when it is asked for: pytest loads this module and needs none of it."""
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(importlib.import_module(f"{__name__}.{_ELSEWHERE.get(name, 'worker')}"), name)
