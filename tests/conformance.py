@@ -160,7 +160,7 @@ def remade(engine: Engine, program: Path) -> Path | None:
     if not engine.framework.exchange:
         return None
     request = program / "request.json"
-    fields = {
+    fields: dict[str, Any] = {
         "part": "exchange",
         "part_folder": "remade",
         "folder": str(program),
@@ -168,7 +168,6 @@ def remade(engine: Engine, program: Path) -> Path | None:
         "entries": engine.framework.entries,
     }
     of = {"framework": engine.framework.name, "adapter": str(engine.framework.adapter)}
-    fields["entries"] = engine.framework.entries
     request.write_text(json.dumps(fields | of))
     subprocess.run([sys.executable, "-m", "pytest_inferena.prepare", str(request)], check=True, capture_output=True)
     return program / "remade"

@@ -241,12 +241,11 @@ def test_model_that_cannot_be_prepared(project: Project, text: str, message: str
 
 def test_gradients_that_cannot_be_traced(project: Project) -> None:
     """A model without a gradient graph is not trained by an engine that needs one; the reason names the operator."""
-    turned = MLP.replace("nn.Linear(16, 4)", "nn.ConvTranspose1d(16, 4, 1)")
-    turned = turned.replace("self.first(x)))))", "self.first(x)))).unsqueeze(-1)).squeeze(-1)")
-    project.write("models/turned.py", turned)
+    resized = MLP.replace("nn.Linear(16, 4)", "nn.Sequential(nn.Upsample((1, 24)), nn.Flatten(), nn.Linear(24, 4))")
+    project.write("models/resized.py", resized.replace("self.first(x)))))", "self.first(x))))[:, None, None])"))
     project.write("fake/adapter.toml", 'training = "joint"\n' + TOML)
-    result = project.run("-rs", "-k", "turned", "-m", "training")
+    result = project.run("-rs", "-k", "resized", "-m", "training")
 
     result.assert_outcomes(skipped=1, deselected=7)
-    result.stdout.fnmatch_lines(["SKIPPED * cannot trace the gradients of this model: *transposed convolution*"])
+    result.stdout.fnmatch_lines(["SKIPPED * cannot trace the gradients of this model: *upsampling by a fraction*"])
     assert {"training": "unsupported"} == project.outcomes()

@@ -78,7 +78,6 @@ def test_arguments_are_complete(family: str) -> None:
 
 REFUSED: dict[str, tuple[Function, str]] = {
     "div": (lambda a: torch.div(a.x, 2, rounding_mode="trunc"), "use 'floor'"),
-    "clamp": (lambda a: a.x.clamp(min=torch.zeros(4)), "use torch.maximum and torch.minimum"),
     "same": (lambda a: F.conv1d(a.x, torch.ones(2, 3, 2), padding="same"), "pad before it"),
     "conv": (lambda a: F.conv1d(a.x[0], torch.ones(2, 3, 3)), "conv1d of an input without batch"),
     "attention": (lambda a: F.scaled_dot_product_attention(a.x, a.x, a.x, dropout_p=0.1), "attention with dropout"),

@@ -213,7 +213,7 @@ class Refused(Plain):
         ("choose", r"depends on the values of tensors; compute with tensors of fixed shape: torch\.where"),
         ("noise", r"draws random numbers \(aten\.randn.*make it an input, or leave dropout to modules"),
         ("noise_like", r"draws random numbers \(aten\.rand_like"),
-        ("dropout", r"draws random numbers \(aten\.native_dropout|dropout in training mode"),
+        ("dropout", r"draws random numbers \(aten\.dropout"),
         ("in_place", r"Refused\.forward changes x in place.*work on a clone\(\)"),
         ("remember", r"Refused\.forward changes state in place.*work on a clone\(\)"),
         ("two", r"returns 2 tensors and its case names 1: output; name each of them in `outputs`"),

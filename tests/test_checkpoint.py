@@ -126,7 +126,7 @@ LLAMA_CHANGES: dict[str, tuple[str, int, dict[str, Any], str]] = {
     "no residual": ("add", 1, {"self": Ref("embedding")}, "does not add a feed-forward network to its input"),
     "attention's residual": ("add", 0, {"self": Ref("mul_4")}, "does not add attention to its input"),
     "silu left out": ("mul", 0, {"self": Ref("linear_4")}, "does not have one operand made by aten.silu"),
-    "sine for cosine": (ROTARY, 0, {"cos": Ref("const.unsqueeze_15.half")}, "has tables that are not of angles"),
+    "sine for cosine": (ROTARY, 0, {"cos": Ref("const.unsqueeze_12.half")}, "has tables that are not of angles"),
     "norm over two dimensions": ("rms_norm", 0, {"normalized_shape": [32, 48]}, "is over several dimensions"),
     "a weight that is computed": ("linear", 6, {"weight": Ref("linear_3")}, "has no parameter as weight"),
     "a number for a tensor": ("add", 0, {"other": 1.0}, "has no tensor as other"),

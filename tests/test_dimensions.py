@@ -22,20 +22,20 @@ if TYPE_CHECKING:
 CONFTEST = """
 
 from dataclasses import replace
+from functools import cached_property
 
 from pytest_inferena.collect.registry import Registry
 
-_usual = Registry.targets
+_usual = Registry.targets.func
+_DIMENSIONS = ({}, {"batch": 4}, {"seq": 16}, {"batch": 4, "dtype": "bfloat16"})
 
 
 def _with_dimensions(self):
-    for target in _usual(self):
-        yield target
-        for dimension in ({"batch": 4}, {"seq": 16}, {"batch": 4, "dtype": "bfloat16"}):
-            yield replace(target, **dimension)
+    return tuple(replace(target, **dimension) for target in _usual(self) for dimension in _DIMENSIONS)
 
 
-Registry.targets = _with_dimensions
+Registry.targets = cached_property(_with_dimensions)
+Registry.targets.__set_name__(Registry, "targets")
 """
 IDS = ["mlp-fake-numeric", *(f"mlp-fake-numeric-{end}" for end in ("batch4", "seq16", "batch4-bfloat16"))]
 TITLES = ["Tiny MLP", *(f"Tiny MLP, {end}" for end in ("seq 16", "batch 4", "bfloat16, batch 4"))]

@@ -22,6 +22,7 @@ from tests.test_cells import expected
 from pytest_inferena.engines.framework import Framework
 from pytest_inferena.machine import thread_budget
 from pytest_inferena.prepare.case import load_case
+from pytest_inferena.prepare.expanded import write_expanded
 from pytest_inferena.prepare.weights import resolve_weights
 from pytest_inferena.session.bench import greet, start
 from pytest_inferena.worker import Setup
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from pytest_inferena.worker import Entry, Program
+    from pytest_inferena.worker.capabilities import Operators
 
 MODEL = ROOT / "benchmarks" / "models" / "smollm2.py"
 IN_CI, ALL = (bool(os.environ.get(name)) for name in ("CI", "INFERENA_SLOW"))
@@ -81,6 +83,7 @@ def exchange(framework: Framework, program: Program) -> Path | None:
         request = {
             "part": "exchange", "folder": str(program.folder), "part_folder": folder.name,
             "program": str(program.folder), "framework": framework.name, "adapter": str(framework.adapter),
+            "entries": ["inference"],
         }  # fmt: skip
         file = program.folder / f"{framework.name}.request.json"
         file.write_text(json.dumps(request))
@@ -90,6 +93,14 @@ def exchange(framework: Framework, program: Program) -> Path | None:
         wrong = program.folder / "error.json"
         assert (0, False) == (done.returncode, wrong.exists()), done.stderr[-2000:]
     return folder if framework.exchange else None
+
+
+def expanded(program: Program, made: Path | None, operators: Operators | None, folder: Path) -> Path:
+    """The Program without the operators that an engine lacks, as it was prepared or is now."""
+    if made is not None and (made / "program").exists():
+        return made / "program"
+    found = operators is not None and write_expanded(program, operators, ["inference"], folder)
+    return folder if found else program.folder
 
 
 @pytest.mark.parametrize("target", ENGINES)
@@ -105,8 +116,9 @@ def test_the_likeliest_tokens(real: Real, target: str, tmp_path: Path) -> None:
     made = exchange(framework, real.program)
     worker = start(framework, backend, thread_budget(), tmp_path / "worker")
     try:
-        greet(worker, backend, thread_budget(), 60, made)
-        worker.ask("load", 120, program=str(real.program.folder), entries=["inference"])
+        answer = greet(worker, backend, thread_budget(), 60, made)
+        folder = expanded(real.program, made, answer.get("operators"), tmp_path / "expanded")
+        worker.ask("load", 120, program=str(folder), entries=["inference"])
         worker.ask("compile", 3600, entry="inference")
         worker.ask("outputs", 60, entry="inference", file=str(tmp_path / "outputs"))
     finally:

@@ -1,5 +1,7 @@
 """What machine this is: its processor, memory, devices and system, found out in a few milliseconds."""
 
+from __future__ import annotations
+
 import os
 import platform
 import re
@@ -7,8 +9,10 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pytest_inferena.results import Platform
+if TYPE_CHECKING:
+    from pytest_inferena.results import Platform
 
 _NVIDIA = Path("/proc/driver/nvidia")
 _NOISE = re.compile(r"\((?:r|tm|c)\)|\b(?:cpu|processor|with)\b|[^a-z0-9.]+", re.IGNORECASE)
@@ -16,6 +20,8 @@ _NOISE = re.compile(r"\((?:r|tm|c)\)|\b(?:cpu|processor|with)\b|[^a-z0-9.]+", re
 
 def describe() -> Platform:
     """Describe this machine for the header of a run."""
+    from pytest_inferena.results import Platform  # here: the preparer asks for memory only, and depends on no results
+
     cpu = _cpu()
     gpus, driver = _nvidia()
     return Platform(

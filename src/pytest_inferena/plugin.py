@@ -39,7 +39,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="append",
         default=[],
         metavar="FORMAT[:FILE]",
-        help="tables: html, md, json, csv, coverage, terminal; to the terminal or a FILE; may be given several times",
+        help="tables: html, md, json, csv, coverage, terminal; to the terminal or a FILE (md+:FILE appends); "
+        "may be given several times",
     )
     add(
         "--inferena-size",

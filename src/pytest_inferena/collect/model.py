@@ -7,6 +7,8 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
+from pytest_inferena import machine
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
@@ -48,8 +50,6 @@ class Model:
 
     def too_big(self, entry: str, size: str) -> str:
         """Why this machine has too little memory for an entry; "" if it has enough. `joint` counts as training."""
-        from pytest_inferena import machine  # here: the preparer reads models, and depends on nothing of results
-
         needs = self.needs_gib.get("training" if entry == "joint" else entry, 0) if size == "full" else 0
         has = machine.memory_gib()
         return f"needs {needs} GiB of memory, this machine has {has}" if has is not None and has < needs else ""

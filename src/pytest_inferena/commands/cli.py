@@ -6,6 +6,7 @@ import argparse
 import importlib.util
 import json
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,8 +27,19 @@ if TYPE_CHECKING:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command. Returns 0, or 1 if something is wrong, which one line tells, or if a comparison found a loss."""
-    parser = argparse.ArgumentParser(prog="inferena", description="Which ML framework runs this model best?")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    options = parser().parse_args(arguments)
+    try:
+        return int(options.run(options) or 0)
+    except (RegistryError, SetupError, crates.CargoError, ResultsError, OSError) as error:
+        print(f"inferena: {error}", file=sys.stderr)
+        return 1
+
+
+def parser() -> argparse.ArgumentParser:
+    """Describe the command line; the manual page and the shells' completions are made from this."""
+    made = argparse.ArgumentParser(prog="inferena", description="Which ML framework runs this model best?")
+    made.add_argument("--version", action="version", version=f"pytest-inferena {version('pytest-inferena')}")
+    commands = made.add_subparsers(required=True, metavar="COMMAND")
     doctor = commands.add_parser("doctor", help="what is installed, which devices, what is missing and how to get it")
     doctor.add_argument("engine", nargs="*", help="these alone; each that is installed is started once")
     doctor.add_argument("--json", action="store_true", help="as JSON")
@@ -78,12 +90,10 @@ def main(arguments: list[str] | None = None) -> int:
     store = commands.add_parser("cache", help="what was prepared, and kernels that were kept")
     store.add_argument("what", choices=("size", "clear"))
     store.set_defaults(run=_cache)
-    options = parser.parse_args(arguments)
-    try:
-        return int(options.run(options) or 0)
-    except (RegistryError, SetupError, crates.CargoError, ResultsError, OSError) as error:
-        print(f"inferena: {error}", file=sys.stderr)
-        return 1
+    completed = commands.add_parser("completion", help="a script that completes this command's words in a shell")
+    completed.add_argument("shell", choices=("bash", "zsh", "tcsh"))
+    completed.set_defaults(run=_completion)
+    return made
 
 
 def registry() -> Registry:
@@ -234,3 +244,11 @@ def _cache(options: argparse.Namespace) -> None:
         print(f"{cache.clear() >> 20} MiB freed")
     else:
         print(f"{cache.size() >> 20} MiB in {cache.root()}")
+
+
+def _completion(options: argparse.Namespace) -> None:
+    try:
+        import shtab
+    except ImportError:
+        raise SetupError("completion needs shtab: pip install 'pytest-inferena[completion]'") from None
+    print(shtab.complete(parser(), options.shell))

@@ -12,6 +12,7 @@ from pytest_inferena.program.canonical import canonical
 from pytest_inferena.program.decompose import taken_apart
 from pytest_inferena.program.fuse import fuse
 from pytest_inferena.program.graph import Graph, NotExportable
+from pytest_inferena.program.refusals import refuse_no_grad, refuse_random
 from pytest_inferena.worker.format import Node, Ref, TensorSpec
 
 if TYPE_CHECKING:
@@ -110,7 +111,8 @@ def export(
 def _export(module: torch.nn.Module, inputs: Tensors, *, trains: bool) -> torch.export.ExportedProgram:
     try:
         exported = torch.export.export(module, (), dict(inputs))
-        _refuse_no_grad(exported, trains=trains)
+        refuse_random(exported.graph)
+        refuse_no_grad(exported, trains=trains)
         return taken_apart(exported)
     except NotExportable:
         raise
@@ -120,20 +122,6 @@ def _export(module: torch.nn.Module, inputs: Tensors, *, trains: bool) -> torch.
             f"{type(module).__name__}.forward does not export: {type(error).__name__}: {first[:300]}; "
             "torch.export needs a forward without data-dependent Python (see 'torch.export' in PyTorch's docs)"
         ) from error
-
-
-def _refuse_no_grad(exported: torch.export.ExportedProgram, *, trains: bool) -> None:
-    """A region without gradients is forgotten by what follows, which matters if parameters go into it."""
-    signature = exported.graph_signature
-    reached: set[torch.fx.Node] = set()
-    for node in exported.graph.nodes:
-        if node.name in signature.inputs_to_parameters or reached.intersection(node.all_input_nodes):
-            reached.add(node)
-        if trains and node in reached and getattr(node.target, "__name__", "") == "wrap_with_set_grad_enabled":
-            raise NotExportable(
-                "the forward uses torch.no_grad() around something that depends on a parameter, which a graph "
-                "cannot express; use .detach() on the result instead"
-            )
 
 
 def parameter_names(module: torch.nn.Module) -> dict[int, str]:
@@ -159,7 +147,7 @@ def lower(
         trains: engines will derive gradients.
 
     Raises:
-        NotExportable: it draws random numbers, or calls what is no ATen operator.
+        NotExportable: it calls what is no ATen operator.
     """
     graph = Graph([_spec(name, tensor) for name, tensor in inputs.items()], {}, trains=trains)
     graph.specs |= {spec.name: spec for spec in graph.inputs}
@@ -200,21 +188,9 @@ def fold(fx: torch.fx.Graph, known: Mapping[str, str | torch.Tensor]) -> dict[to
             by_shape = getattr(node.target, "__name__", "").startswith(BY_SHAPE)
             others = node.all_input_nodes[1:] if by_shape else node.all_input_nodes
             if all(source in folded for source in others):
-                _refuse_random(node)
                 arguments, keywords = torch.fx.node.map_arg((node.args, node.kwargs), value)
                 folded[node] = node.target(*arguments, **keywords)
     return folded
-
-
-def _refuse_random(node: torch.fx.Node) -> None:
-    """Dropout and attention are random for some of their arguments only, which their rules look at."""
-    if node.target in {torch.ops.aten.dropout.default, torch.ops.aten.scaled_dot_product_attention.default}:
-        return
-    if torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()):
-        raise NotExportable(
-            f"the forward draws random numbers ({node.target}), so no two engines could agree; make it an input, "
-            "or leave dropout to modules, which eval() turns off"
-        )
 
 
 def _emit(
@@ -227,7 +203,6 @@ def _emit(
         return
     if not isinstance(node.target, torch._ops.OpOverload):
         raise NotExportable(f"the graph calls {node.target}, which is no ATen operator")
-    _refuse_random(node)
     operator_name = node.target._schema.name.split("::")[1]
     if operator_name.startswith("_assert"):
         return

@@ -21,12 +21,6 @@ def _same(_: Graph, a: Arguments, __: Outputs) -> Ref:
     return next(Ref(name) for name in references(list(a.values())))
 
 
-def _dropout(g: Graph, a: Arguments, out: Outputs) -> Ref:
-    if a["train"] and a["p"]:
-        raise NotExportable("dropout in training mode: all entries run the module in eval()")
-    return _same(g, a, out)
-
-
 def _detach(g: Graph, a: Arguments, out: Outputs) -> Ref | None:
     """Stops the gradient, where there is one."""
     return g.emit("detach", {"self": a["self"]}, out[0]) if g.trains else Ref(a["self"].name)
@@ -261,7 +255,7 @@ def _index(g: Graph, a: Arguments, out: Outputs) -> Ref | None:
 
 RULES: Mapping[str, Rule] = {
     **dict.fromkeys(("alias", "clone", "contiguous", "lift_fresh_copy", "lift_fresh"), _same),
-    "dropout": _dropout,
+    "dropout": _same,
     "detach": _detach,
     **dict.fromkeys(("view", "_unsafe_view", "reshape", "flatten", "unflatten", "unsqueeze", "squeeze"), _reshape),
     **dict.fromkeys(("view_as", "reshape_as"), _reshape),

@@ -5,6 +5,7 @@ Every run of pytest imports this module for its options. The modules that render
 
 import difflib
 import importlib
+import os
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -25,6 +26,10 @@ FORMATS = {
     "terminal": "report.terminal",
 }
 """Name → the module whose `render` makes it."""
+APPENDED = ("md", "terminal")
+"""Formats of which several can follow each other in a file."""
+SUMMARY = "GITHUB_STEP_SUMMARY"
+"""The variable in which GitHub says where a step's summary is written, in Markdown."""
 _OTHER_NAMES = {"markdown": "md", "htm": "html", "txt": "terminal", "text": "terminal", "term": "terminal"}
 
 
@@ -39,27 +44,35 @@ class ReportTarget:
     Attributes:
         format: A key of `FORMATS`.
         path: The file to write; None is standard output.
+        append: Whether what the file has stays, and the report follows it.
 
     """
 
     format: str
     path: Path | None
+    append: bool = False
 
 
 def parse_report_option(option: str) -> ReportTarget:
-    """Parse `FORMAT` (to standard output) or `FORMAT:FILE`, such as `md:report.md`.
+    """Parse `FORMAT` (to standard output), `FORMAT:FILE`, such as `md:report.md`, or `md+:FILE`, which appends.
+
+    GitHub's summary of a step belongs to all commands of the step, so that it is always appended to.
 
     Raises:
-        ReportError: The format is unknown, or the file's name is missing.
+        ReportError: The format is unknown or nothing can follow it, or the file's name is missing.
 
     """
-    name, colon, file = option.partition(":")
+    asked, colon, file = option.partition(":")
+    name = asked.removesuffix("+")
     if name not in FORMATS:
         known = ", ".join(FORMATS)
         raise ReportError(f"unknown report format {name!r}; known are {known}{_suggestion(name, colon + file)}")
     if colon and not file:
         raise ReportError(f"report {option!r} names no file; write {name}:FILE, or {name} for standard output")
-    return ReportTarget(name, Path(file) if file else None)
+    append = name != asked or (file != "" and file == os.environ.get(SUMMARY))
+    if append and (name not in APPENDED or not file):
+        raise ReportError(f"report {option!r} cannot be appended; {' and '.join(APPENDED)} can: md+:FILE")
+    return ReportTarget(name, Path(file) if file else None, append)
 
 
 def render(results: Results, format: str) -> str:  # noqa: A002
@@ -87,6 +100,8 @@ def write(results: Results, targets: Iterable[ReportTarget]) -> None:
         try:
             if target.path is None:
                 _print(text)
+            elif target.append and target.path.is_file():
+                replace_file(target.path, target.path.read_text(encoding="utf-8").rstrip("\n") + "\n\n" + text)
             else:
                 replace_file(target.path, text)
         except OSError as error:
