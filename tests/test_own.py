@@ -198,6 +198,14 @@ def test_benchmark_skip_and_only(project: Project, option: str) -> None:
     project.run("test_own.py", option).assert_outcomes(passed=1, skipped=1)
 
 
+def test_without_pytest_benchmark(project: Project) -> None:
+    """Everything but pytest-benchmark's own table works when that plugin is switched off."""
+    project.write("test_own.py", "def test_it(inferena):\n    assert inferena.measure('mlp', framework='fake').right\n")
+    project.run("test_own.py", "-p", "no:benchmark", fast=False).assert_outcomes(passed=1)
+
+    assert {"inference": "pass"} == project.outcomes()
+
+
 def test_dry_run(project: Project) -> None:
     """--inferena-dry-run names own tests and runs none."""
     project.write("test_own.py", "def test_it(inferena):\n    raise AssertionError\n")

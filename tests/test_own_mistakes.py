@@ -153,6 +153,16 @@ def test_a_benchmark_marker_that_does_not_count(project: Project) -> None:
     )
 
 
+def test_an_interpreter_of_an_engine_that_nobody_registered(project: Project) -> None:
+    """An own test can name this project's engines, so --inferena-python can, too; a wrong one is refused at once."""
+    result = project.run("--inferena-python=jax=/no/python")
+
+    assert pytest.ExitCode.USAGE_ERROR == result.ret
+    assert ["ERROR: inferena: /no/python is no interpreter; 'inferena setup --isolated jax' makes one"] == [
+        line for line in result.errlines if line
+    ]
+
+
 def test_what_cannot_be_compared(project: Project) -> None:
     """A wrong result has no speed; one sample decides nothing; tensors of a test that has ended are gone."""
     project.fault(result="wrong", entry="latency")

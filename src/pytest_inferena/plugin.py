@@ -100,10 +100,11 @@ def pytest_configure(config: pytest.Config) -> None:
     from pytest_inferena.collect.registry import collect
     from pytest_inferena.collect.selection import declare_markers
     from pytest_inferena.collect.settings import Settings, pairs
+    from pytest_inferena.collect.shipped import with_interpreters
     from pytest_inferena.engines.framework import RegistryError
 
     try:
-        registry = collect(config.hook).with_interpreters(pairs("python", config))
+        registry = with_interpreters(collect(config.hook), pairs("python", config))
     except RegistryError as error:
         raise pytest.UsageError(f"inferena: {error}") from error
     config.stash[REGISTRY] = registry
@@ -129,13 +130,19 @@ def _session(config: pytest.Config) -> Session:
     """The session of this run. Where nothing is registered, the first test of one's own makes it."""
     if SESSION not in config.stash:
         from pytest_inferena.collect.settings import Settings
-        from pytest_inferena.collect.shipped import with_shipped
         from pytest_inferena.session.controller import Session
 
-        session = Session(config, Settings.from_config(config), with_shipped(config.stash[REGISTRY]))
-        config.stash[SESSION] = session
+        session = config.stash[SESSION] = Session(config, Settings.from_config(config), _engines(config))
         config.pluginmanager.register(session, "inferena-session")
     return config.stash[SESSION]
+
+
+def _engines(config: pytest.Config) -> Registry:
+    """What tests of one's own can name: all that is registered, and this project's engines."""
+    from pytest_inferena.collect.settings import pairs
+    from pytest_inferena.collect.shipped import with_shipped
+
+    return with_shipped(config.stash[REGISTRY], pairs("python", config))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -230,17 +237,18 @@ def cell(request: pytest.FixtureRequest, worker: Bench, benchmark: Any) -> Itera
 
 
 @pytest.fixture
-def inferena(request: pytest.FixtureRequest, benchmark: Any) -> Iterator[Inferena]:
+def inferena(request: pytest.FixtureRequest) -> Iterator[Inferena]:
     """Measures models on engines in a test of one's own; the marker `inferena` says what, where the call does not."""
-    from pytest_inferena.collect.shipped import with_shipped
     from pytest_inferena.session.own import Inferena, Workers
 
     stash, session = request.config.stash, _session(request.config)
+    has_benchmark = request.config.pluginmanager.hasplugin("pytest-benchmark")  # its session, in whatever way it came
+    benchmark = request.getfixturevalue("benchmark") if has_benchmark else None
     if WORKERS not in stash:
-        stash[WORKERS] = Workers(with_shipped(stash[REGISTRY]))
+        stash[WORKERS] = Workers(_engines(request.config))
         request.session.addfinalizer(stash[WORKERS].close)
     made = Inferena(request.node, session.settings, stash[WORKERS])
     yield made
     made.close()
-    if getattr(benchmark, "stats", benchmark) is None:
-        benchmark.skipped = True  # it is there for --benchmark-only and -skip, and its rows are made of records
+    if benchmark is not None and getattr(benchmark, "stats", benchmark) is None:
+        benchmark.skipped = True  # it is there for --benchmark-only and -skip; rows are made of records

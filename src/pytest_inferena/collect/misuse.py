@@ -33,6 +33,11 @@ def refuse(metafunc: pytest.Metafunc) -> None:
         pytest.fail(f"{metafunc.definition.nodeid}: {problem}", pytrace=False)
 
 
+def is_own(item: pytest.Item) -> bool:
+    """Whether a test takes the fixture `inferena`, itself or by another fixture."""
+    return "inferena" in getattr(item, "fixturenames", ())
+
+
 def marked(node: pytest.Item) -> dict[str, Any]:
     """What the markers `inferena` of a test say; the nearest counts.
 

@@ -9,15 +9,35 @@ from pytest_inferena.collect.registry import Registry
 from pytest_inferena.engines.framework import Framework
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Mapping
 
 
-def shipped() -> list[Path]:
-    """The folders of this project's adapters, in a checkout and in the wheel."""
-    return sorted(file.parent for file in BENCHMARKS.parent.glob("adapters/*/adapter.toml"))
+ADAPTERS = BENCHMARKS.parent / "adapters"
+"""Their folders, in a checkout and in the wheel."""
 
 
-def with_shipped(registry: Registry) -> Registry:
-    """The same registry, and behind it those of this project's engines that it lacks."""
-    others = {folder.name: Framework.read(folder) for folder in shipped() if folder.name not in registry.frameworks}
-    return Registry(registry.models, {**registry.frameworks, **others})
+def with_shipped(registry: Registry, pythons: Mapping[str, str]) -> Registry:
+    """The same registry, and behind it those of this project's engines that it lacks.
+
+    Args:
+        registry: what is registered.
+        pythons: other interpreters for the workers of some of them, as in `Registry.with_interpreters`.
+
+    Raises:
+        RegistryError: there is no such engine, or no such interpreter.
+    """
+    folders = sorted(file.parent for file in ADAPTERS.glob("*/adapter.toml"))
+    others = {folder.name: Framework.read(folder) for folder in folders if folder.name not in registry.frameworks}
+    return Registry(registry.models, {**registry.frameworks, **others}).with_interpreters(pythons)
+
+
+def with_interpreters(registry: Registry, pythons: Mapping[str, str]) -> Registry:
+    """The same registry, with the interpreters that are for its engines. The others are checked, for `with_shipped`.
+
+    Raises:
+        RegistryError: there is no such engine, or no such interpreter.
+    """
+    others = {name for name in pythons if name not in registry.frameworks and (ADAPTERS / name).is_dir()}
+    if others:
+        with_shipped(registry, {name: pythons[name] for name in others})
+    return registry.with_interpreters({name: python for name, python in pythons.items() if name not in others})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pytest_inferena import results
+from pytest_inferena.collect.misuse import is_own
 from pytest_inferena.collect.selection import metric_of
 from pytest_inferena.processes.workload import Workload
 
@@ -66,7 +67,7 @@ def plan(items: Sequence[pytest.Item], settings: Settings, walls: Walls) -> str:
             workloads[workload.key()] = workload
     disk = sum(workload.estimate() for workload in workloads.values()) >> 20
     note = f" ({unknown} never ran here, counted as {UNKNOWN:.0f} s each)" if unknown else ""
-    own = [item.nodeid for item in items if "inferena" in getattr(item, "fixturenames", ())]
+    own = [item.nodeid for item in items if is_own(item)]
     own = [f"  {nodeid}: a test of your own, which says what it measures when it runs" for nodeid in own]
     lines.append(f"{len(lines)} cells, about {total / 60:.1f} min{note}, {disk} MiB of disk to be prepared")
     return "\n".join(lines + own)

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_inferena.collect.misuse import is_own
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
 
     from pytest_inferena.results import Record
     from pytest_inferena.session.controller import Session
@@ -23,17 +25,22 @@ class OwnTests:
     def __init__(self, config: pytest.Config, session: Callable[[], Session]) -> None:
         self.config, self.session = config, session
 
-    @pytest.hookimpl(trylast=True)
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Take back pytest-benchmark's warning that xdist disables it, where it is not true of any test."""
-        benchmarks = getattr(self.config, "_benchmarksession", None)
-        users = [{"inferena", "cell"} & {*names} for item in items if "benchmark" in (names := names_of(item))]
-        if users and all(users) and benchmarks is not None:
-            benchmarks.xdist_benchmark_found = False
+    @pytest.hookimpl(wrapper=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> Generator[None]:
+        """Tell pytest-benchmark that own tests use its fixture, and take back what it then says of xdist."""
+        benchmarks: Any = getattr(self.config, "_benchmarksession", None)
+        own = [item for item in items if is_own(item)]
+        for item in own if benchmarks is not None else ():
+            names = item.fixturenames  # type: ignore[attr-defined] # a function has them
+            names.extend({"benchmark"}.difference(names))
+        yield
+        if own and benchmarks is not None:
+            others = (item for item in items if "benchmark" in getattr(item, "fixturenames", ()) and not is_own(item))
+            benchmarks.xdist_benchmark_found &= any("cell" not in item.fixturenames for item in others)  # type: ignore[attr-defined]
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Let --inferena-dry-run be answered where there are own tests only."""
-        if self.config.getoption("inferena_dry_run") and any("inferena" in names_of(item) for item in session.items):
+        if self.config.getoption("inferena_dry_run") and any(map(is_own, session.items)):
             self.session()
 
     @pytest.hookimpl(tryfirst=True)
@@ -52,9 +59,9 @@ class OwnTests:
             self._tell(report, record, several=len(carried) > 1)
 
     def _tell(self, report: pytest.TestReport, record: Record, *, several: bool) -> None:
-        """Put a row into pytest-benchmark's table, whose fixture has one for each test only."""
+        """Put a row for what was right into pytest-benchmark's table, whose fixture has one for each test only."""
         benchmarks: Any = getattr(self.config, "_benchmarksession", None)
-        if benchmarks is None or not record.samples:
+        if benchmarks is None or not (record.samples and record.outcome.right):
             return
         from pytest_inferena.session.distributed import revive
 
@@ -63,8 +70,3 @@ class OwnTests:
         if several:
             row.name, row.fullname = (f"{name} {record}" for name in (row.name, row.fullname))
         benchmarks.benchmarks.append(row)
-
-
-def names_of(item: pytest.Item) -> tuple[str, ...]:
-    """The fixtures that a test takes, its fixtures' own among them."""
-    return tuple(getattr(item, "fixturenames", ()))
