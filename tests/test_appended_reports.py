@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.test_report import MARKDOWN, sample_results
+from tests.records import sample_results
+from tests.test_report import MARKDOWN
 
 from pytest_inferena.report import ReportError, ReportTarget, parse_report_option, write
 

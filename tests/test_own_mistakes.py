@@ -49,20 +49,6 @@ COLLECTED = [
         "@pytest.mark.latency\n@pytest.mark.parametrize('x, model', [(1, 'a')])\ndef test_it(cell, x, model): pass",
         f"parametrize('model') {INSTEAD}(model=model, …)",
     ),
-    (
-        "def test_it(framework): pass",
-        (
-            "the fixture 'framework' says what a cell measures: add `cell` to the arguments, or say it yourself: "
-            "@pytest.mark.parametrize('framework', […])"
-        ),
-    ),
-    (
-        "@pytest.fixture\ndef mine(model): pass\ndef test_it(mine): pass",
-        (
-            "the fixture 'model' says what a cell measures: add `cell` to the arguments, or say it yourself: "
-            "@pytest.mark.parametrize('model', […])"
-        ),
-    ),
 ]
 """Tests that are refused at collection, and why."""
 RUN = [

@@ -9,6 +9,7 @@ import tarfile
 import tomllib
 import zipfile
 from email.parser import BytesParser
+from email.policy import default
 from pathlib import Path
 
 import pytest
@@ -51,7 +52,7 @@ def test_links_of_the_description(built: Path) -> None:
     [wheel] = built.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         [name] = [name for name in archive.namelist() if name.endswith("dist-info/METADATA")]
-        text = str(BytesParser().parsebytes(archive.read(name)).get_payload(decode=True), "utf-8")
+        text = BytesParser(policy=default).parsebytes(archive.read(name)).get_content()
     links = re.findall(r"\]\(([^)\s]+)\)", text)
     raw = HERE.replace("github.com", "raw.githubusercontent.com")
     ours = [re.sub(rf"^({raw}/main/|{HERE}/blob/main/)", "", link) for link in links if link.startswith((HERE, raw))]

@@ -127,7 +127,7 @@ def engine_toml() -> str:
     return block('title = "My Engine"').replace('["my-engine>=1.2,<2"]', '["numpy"]')
 
 
-ALL = (".", "--pyargs", "pytest_inferena.benchmarks", "-k", "my_net", "-m", "my_engine or eager")
+ALL = ("--pyargs", "pytest_inferena.benchmarks", "-k", "my_net", "-m", "my_engine or eager")
 
 
 def test_the_recipes_work_as_they_stand(python: Path, tmp_path: Path, cache: Path) -> None:
@@ -141,7 +141,7 @@ def test_the_recipes_work_from_a_checkout(tmp_path: Path, cache: Path) -> None:
     """An editable install, whose benchmarks lie beside `src`, gives the same, by package and by test."""
     assert ROOT / "src" / "pytest_inferena" == Path(pytest_inferena.__file__).parent
     follow_the_recipes(tmp_path)
-    one = (".", "--pyargs", "pytest_inferena.benchmarks.test_latency::test_latency[my_net-my_engine-cpu]")
+    one = ("--pyargs", "pytest_inferena.benchmarks.test_latency::test_latency[my_net-my_engine-cpu]")
 
     assert "7 passed, 1 skipped" in (said := run(Path(sys.executable), tmp_path, cache, *ALL)), said[-3000:]
     assert "1 passed" in (said := run(Path(sys.executable), tmp_path, cache, *one)), said[-3000:]
@@ -168,7 +168,7 @@ def test_the_smallest_table_runs_models(tmp_path: Path, cache: Path) -> None:
     (tmp_path / "my_engine" / "adapter.py").write_text(adapter)
     described = engine_toml().replace('training = "none"', 'training = "joint"')
     (tmp_path / "my_engine" / "adapter.toml").write_text(described)
-    models = (".", "--pyargs", "pytest_inferena.benchmarks", "-k", "smollm2 or resnet50", "-m", "my_engine")
+    models = ("--pyargs", "pytest_inferena.benchmarks", "-k", "smollm2 or resnet50", "-m", "my_engine")
 
     assert 26 == len(re.findall(r"^    \"\w+\": (?!\{)", whole, re.MULTILINE))
     said = run(Path(sys.executable), tmp_path, cache, *models, "--inferena-size=tiny")

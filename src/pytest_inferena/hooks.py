@@ -1,4 +1,7 @@
-"""What others can implement, in a conftest.py or a plugin."""
+"""What others can implement, in a conftest.py or a plugin.
+
+Models and adapters are asked for when pytest collects the first cell. Paths are absolute.
+"""
 
 from __future__ import annotations
 

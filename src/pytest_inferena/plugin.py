@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,34 +9,31 @@ import pytest
 from pytest_inferena.session.travel import OwnTests
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
     from pytest_inferena.collect.model import Model
-    from pytest_inferena.collect.registry import Registry
     from pytest_inferena.collect.target import Target
     from pytest_inferena.engines.framework import Framework
     from pytest_inferena.session.bench import Bench, Harness
     from pytest_inferena.session.celltest import CellTest
-    from pytest_inferena.session.controller import Session
     from pytest_inferena.session.own import Inferena, Workers
 
-REGISTRY: pytest.StashKey[Registry] = pytest.StashKey()
-PARAMETERS: pytest.StashKey[list[Any]] = pytest.StashKey()
-SESSION: pytest.StashKey[Session] = pytest.StashKey()
+COLLECTED: pytest.StashKey[bool] = pytest.StashKey()
+"""Whether a test that uses a fixture of ours was collected."""
 HARNESS: pytest.StashKey[Harness] = pytest.StashKey()
 WORKERS: pytest.StashKey[Workers] = pytest.StashKey()
-OURS = frozenset({"target", "model", "framework", "worker", "cell", "inferena"})
 OWN_MARKER = "inferena(model, framework, metric, size, weights, threads): what the fixture of that name measures"
+LEDGER = "pytest-benchmark"
+"""The name under which pytest-benchmark's session is a plugin, however pytest-benchmark itself was loaded."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Declare the options; `settings.py` reads them."""
+    """Declare the options; `settings.py` reads them. None and False say that one is not given."""
     group = parser.getgroup("inferena", "benchmarks of ML frameworks (pytest-inferena)")
     add = group.addoption
     add(
         "--inferena-report",
         action="append",
-        default=[],
         metavar="FORMAT[:FILE]",
         help="tables: html, md, json, csv, coverage, terminal; to the terminal or a FILE (md+:FILE appends); "
         "may be given several times",
@@ -45,12 +41,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add(
         "--inferena-size",
         choices=("full", "tiny"),
-        default="full",
         help="tiny: the same operators on small tensors, in seconds (default: full)",
     )
     add(
         "--inferena-weights",
-        default="seeded",
         metavar="seeded|package|hub|PATH",
         help="seeded normal weights (default), a checkpoint from an installed package, from the model hub, or a path",
     )
@@ -67,24 +61,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add(
         "--inferena-timeout",
         action="append",
-        default=[],
         metavar="PHASE=SECONDS",
         help="deadline of prepare, hello, load, compile, measure or outputs",
     )
-    add("--inferena-python", action="append", default=[], metavar="FRAMEWORK=PATH",
+    add("--inferena-python", action="append", metavar="FRAMEWORK=PATH",
         help="interpreter of a framework's worker")  # fmt: skip
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config, args: list[str]) -> None:
-    """With --pyargs, find a checkout's benchmarks and load their conftest now: collection is too late for markers."""
-    known = early_config.known_args_namespace
-    if known.pyargs:
-        from pytest_inferena.collect.arguments import folder_of, path_of
+    """With --pyargs, name this project's benchmarks by their path in a checkout, where they cannot be imported."""
+    if early_config.known_args_namespace.pyargs and any(each.startswith("pytest_inferena.benchmarks") for each in args):
+        from pytest_inferena.collect.arguments import path_of
 
-        named = {argument: path_of(argument) for argument in known.file_or_dir}
-        args[:] = [named.get(argument, argument) for argument in args]
-        known.file_or_dir = [folder_of(path) for path in named.values()]
+        args[:] = map(path_of, args)
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
@@ -96,82 +85,71 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Read the registry and declare a marker for everything in it."""
-    from pytest_inferena.collect.registry import collect
-    from pytest_inferena.collect.selection import declare_markers
-    from pytest_inferena.collect.settings import Settings, pairs
-    from pytest_inferena.collect.shipped import with_interpreters
-    from pytest_inferena.engines.framework import RegistryError
-
-    try:
-        registry = with_interpreters(collect(config.hook), pairs("python", config))
-    except RegistryError as error:
-        raise pytest.UsageError(f"inferena: {error}") from error
-    config.stash[REGISTRY] = registry
+    """Declare the markers that tests of cells write themselves, and check our options where one is given."""
+    for metric in ("compile", "inference", "latency", "training"):
+        config.addinivalue_line("markers", f"{metric}: cells of the metric {metric}")
     config.addinivalue_line("markers", OWN_MARKER)
-    declare_markers(config, registry)
-    if registry.models and registry.frameworks:
-        from pytest_inferena.session.controller import Session
+    config.pluginmanager.register(OwnTests(config), "inferena-own")
+    given = (value for name, value in vars(config.option).items() if name.startswith("inferena_"))
+    if any(value is not None and value is not False for value in given):
+        from pytest_inferena.collect.settings import Settings, pairs
 
-        session = config.stash[SESSION] = Session(config, Settings.from_config(config), registry)
-        config.pluginmanager.register(session, "inferena-session")
-        if config.getoption("dist", default="no") != "no" and not hasattr(config, "workerinput"):
-            from pytest_inferena.session.distributed import Controller
+        Settings.from_config(config)
+        pairs("python", config)
+    if config.option.markers:
+        from pytest_inferena.collect.offer import offer
 
-            config.pluginmanager.register(Controller(config, session.cells), "inferena-controller")
-    if not config.pluginmanager.hasplugin("benchmark"):
-        from pytest_inferena.session.ledger import NoBenchmark
-
-        config.pluginmanager.register(NoBenchmark(), "inferena-no-benchmark")
-    config.pluginmanager.register(OwnTests(config, partial(_session, config)), "inferena-own")
-
-
-def _session(config: pytest.Config) -> Session:
-    """The session of this run. Where nothing is registered, the first test of one's own makes it."""
-    if SESSION not in config.stash:
-        from pytest_inferena.collect.settings import Settings
-        from pytest_inferena.session.controller import Session
-
-        session = config.stash[SESSION] = Session(config, Settings.from_config(config), _engines(config))
-        config.pluginmanager.register(session, "inferena-session")
-    return config.stash[SESSION]
-
-
-def _engines(config: pytest.Config) -> Registry:
-    """What tests of one's own can name: all that is registered, and this project's engines."""
-    from pytest_inferena.collect.settings import pairs
-    from pytest_inferena.collect.shipped import with_shipped
-
-    return with_shipped(config.stash[REGISTRY], pairs("python", config))
+        offer(config)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run every test that asks for a cell or a worker once for each target. Other tests may have their own `target`."""
-    if OURS & {*metafunc.fixturenames, *(mark.name for mark in metafunc.definition.own_markers)}:
+    """Run every test that uses a fixture of ours once for each target."""
+    marked = (mark.name == "inferena" for mark in metafunc.definition.own_markers)
+    if {"_inferena_target", "_inferena_own"} & {*metafunc.fixturenames} or any(marked):
         from pytest_inferena.collect.misuse import refuse
 
         refuse(metafunc)
-    if {"cell", "worker"} & {*metafunc.fixturenames}:
-        from pytest_inferena.collect.selection import parameters
+    if "_inferena_target" in metafunc.fixturenames:
+        from pytest_inferena.collect.offer import offer
 
-        stash = metafunc.config.stash
-        found = stash[PARAMETERS] = stash.get(PARAMETERS, []) or parameters(stash[REGISTRY])
-        metafunc.parametrize("target", found, indirect=True, scope="session")
+        metafunc.config.stash[COLLECTED] = True
+        parameters = offer(metafunc.config).parameters
+        metafunc.parametrize("_inferena_target", parameters, indirect=True, scope="session")
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Put the cells of a worker together, compile first, and leave out what has to be asked for."""
-    if SESSION in config.stash and any("cell" in getattr(item, "fixturenames", ()) for item in items):
-        from pytest_inferena.collect.selection import arrange
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Generator[None]:
+    """Where there are cells, or one is asked for, open a session around what others do with the tests."""
+    collected = config.stash.get(COLLECTED, False)
+    named = config.option.markexpr and config.hook.pytest_inferena_models.get_hookimpls()
+    if not (collected or named or config.option.inferena_dry_run):
+        return (yield)
+    from pytest_inferena.session import opening
 
-        arrange(config, items)
+    with opening.told(config, items):
+        opening.before(config, items, collected=collected)
+    result = None
+    with opening.told(config, items):
+        result = yield
+        opening.after(config, items)
+    return result
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_node_collection_finished(node: Any) -> None:
+    """Open a session in the process that distributes, as soon as a worker has collected cells."""
+    from pytest_inferena.session.handover import take
+
+    if (found := take(node.workerinput)) is not None:
+        from pytest_inferena.session.opening import follow
+
+        follow(node.config, found)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Give a cell its clock before pytest-benchmark's fixture looks for one."""
-    if "cell" in getattr(item, "fixturenames", ()) and item.config.pluginmanager.hasplugin("benchmark"):
+    if "_inferena_cell" in getattr(item, "fixturenames", ()) and item.config.pluginmanager.hasplugin(LEDGER):
         from pytest_inferena.session.ledger import mark
 
         mark(item)
@@ -184,71 +162,107 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         harness.close()
 
 
-def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str] | None:
+def pytest_assertrepr_compare(config: pytest.Config, op: str, left: object, right: object) -> list[str] | None:
     """Explain a verdict."""
+    if not config.pluginmanager.hasplugin("inferena-session"):
+        return None
     from pytest_inferena.session.celltest import Golden, Measured
 
     return left.explain() if op == "==" and isinstance(left, Measured) and isinstance(right, Golden) else None
 
 
-@pytest.fixture(scope="session")
-def target(request: pytest.FixtureRequest) -> Target:
-    """A model on a framework's backend: what a worker serves."""
+# Others may have fixtures of the public names, so ours depend on each other by names that nobody else has. A test uses
+# a fixture of this plugin exactly where pytest finds `_inferena_target` among what it needs.
+
+
+@pytest.fixture(scope="session", name="_inferena_target")
+def parametrised_target(request: pytest.FixtureRequest) -> Target:
+    """A model on a framework's backend."""
+    if not hasattr(request, "param"):
+        pytest.fail("only a function's arguments can ask for a cell: pytest parametrises those", pytrace=False)
     value: Target = request.param
     return value
 
 
-@pytest.fixture(scope="session")
-def model(target: Target) -> Model:
-    """The model of this cell."""
-    return target.model
-
-
-@pytest.fixture(scope="session")
-def framework(target: Target) -> Framework:
-    """The framework of this cell."""
-    return target.framework
-
-
-@pytest.fixture(scope="session")
-def worker(request: pytest.FixtureRequest, target: Target) -> Iterator[Bench]:
-    """The target's worker. The first cell that needs it starts it, and it ends with the last one."""
+@pytest.fixture(scope="session", name="_inferena_worker")
+def started_worker(request: pytest.FixtureRequest, _inferena_target: Target) -> Iterator[Bench]:
+    """The target's worker, whoever asks for it."""
     from pytest_inferena.session.bench import Bench, Harness
+    from pytest_inferena.session.opening import SESSION
 
     config = request.config
     if HARNESS not in config.stash:
         config.stash[HARNESS] = Harness(config.stash[SESSION].settings)
-    bench = Bench(config.stash[HARNESS], target)
+    bench = Bench(config.stash[HARNESS], _inferena_target)
     yield bench
     bench.close()
 
 
-@pytest.fixture
-def cell(request: pytest.FixtureRequest, worker: Bench, benchmark: Any) -> Iterator[CellTest]:
-    """This test's cell."""
+@pytest.fixture(name="_inferena_cell")
+def cell_of_test(request: pytest.FixtureRequest, _inferena_worker: Bench) -> Iterator[CellTest]:
+    """This test's cell, with pytest-benchmark's fixture where that plugin is there."""
     from pytest_inferena.collect.selection import metric_of
     from pytest_inferena.session.celltest import CellTest
+    from pytest_inferena.session.opening import SESSION
 
+    has_ledger = request.config.pluginmanager.hasplugin(LEDGER)
+    benchmark = request.getfixturevalue("benchmark") if has_ledger else None
     session = request.config.stash[SESSION]
-    cell = session.settings.cell(worker.target, metric_of(request.node))
-    yield CellTest(request.node, worker, cell, session.finished(cell))
+    cell = session.settings.cell(_inferena_worker.target, metric_of(request.node))
+    yield CellTest(request.node, _inferena_worker, cell, session.finished(cell))
     if benchmark is not None and benchmark.stats is None:
         benchmark.skipped = True  # a cell without figures has used the fixture
 
 
-@pytest.fixture
-def inferena(request: pytest.FixtureRequest) -> Iterator[Inferena]:
-    """Measures models on engines in a test of one's own; the marker `inferena` says what, where the call does not."""
+@pytest.fixture(name="_inferena_own")
+def measuring(request: pytest.FixtureRequest) -> Iterator[Inferena]:
+    """What a test of one's own measures with."""
+    from pytest_inferena.session.opening import engines_of, session_of
     from pytest_inferena.session.own import Inferena, Workers
 
-    stash, session = request.config.stash, _session(request.config)
-    has_benchmark = request.config.pluginmanager.hasplugin("pytest-benchmark")  # its session, in whatever way it came
-    benchmark = request.getfixturevalue("benchmark") if has_benchmark else None
+    stash, session = request.config.stash, session_of(request.config)
+    benchmark = request.getfixturevalue("benchmark") if request.config.pluginmanager.hasplugin(LEDGER) else None
     if WORKERS not in stash:
-        stash[WORKERS] = Workers(_engines(request.config))
+        stash[WORKERS] = Workers(engines_of(request.config))
         request.session.addfinalizer(stash[WORKERS].close)
     made = Inferena(request.node, session.settings, stash[WORKERS])
     yield made
     made.close()
     if benchmark is not None and getattr(benchmark, "stats", benchmark) is None:
         benchmark.skipped = True  # it is there for --benchmark-only and -skip; rows are made of records
+
+
+@pytest.fixture(scope="session")
+def target(_inferena_target: Target) -> Target:
+    """A model on a framework's backend: what a worker serves."""
+    return _inferena_target
+
+
+@pytest.fixture(scope="session")
+def model(_inferena_target: Target) -> Model:
+    """The model of this cell."""
+    return _inferena_target.model
+
+
+@pytest.fixture(scope="session")
+def framework(_inferena_target: Target) -> Framework:
+    """The framework of this cell."""
+    return _inferena_target.framework
+
+
+@pytest.fixture(scope="session")
+def worker(_inferena_worker: Bench) -> Bench:
+    """The target's worker. The first cell that needs it starts it, and it ends with the last one."""
+    return _inferena_worker
+
+
+@pytest.fixture
+def cell(_inferena_cell: CellTest) -> CellTest:
+    """This test's cell."""
+    return _inferena_cell
+
+
+@pytest.fixture
+def inferena(_inferena_own: Inferena) -> Inferena:
+    """Measures models on engines in a test of one's own; the marker `inferena` says what, where the call does not."""
+    return _inferena_own

@@ -1,8 +1,7 @@
-"""What the command line names with --pyargs, and where this project's own benchmarks lie."""
+"""Where this project's own benchmarks lie, and what names them on the command line with --pyargs."""
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1]
@@ -20,13 +19,3 @@ def path_of(argument: str) -> str:
     path = BENCHMARKS.joinpath(*name.removeprefix(NAME).split(".")[1:])
     path = path if path.is_dir() else path.with_suffix(".py")
     return f"{path}{colons}{test}" if path.exists() else argument
-
-
-def folder_of(argument: str) -> str:
-    """The folder of an importable package; any other argument of the command line as it is."""
-    name = argument.partition("::")[0]
-    try:
-        spec = importlib.util.find_spec(name) if name.replace(".", "").isidentifier() else None
-    except ImportError:
-        return argument
-    return str(Path(spec.origin).parent) if spec is not None and spec.origin else argument

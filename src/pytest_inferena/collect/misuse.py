@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +34,7 @@ def refuse(metafunc: pytest.Metafunc) -> None:
 
 def is_own(item: pytest.Item) -> bool:
     """Whether a test takes the fixture `inferena`, itself or by another fixture."""
-    return "inferena" in getattr(item, "fixturenames", ())
+    return "_inferena_own" in getattr(item, "fixturenames", ())
 
 
 def marked(node: pytest.Item) -> dict[str, Any]:
@@ -73,35 +72,26 @@ def check(name: str, value: Any, whose: str) -> None:
 
 def nearest(name: str, known: Any) -> str:
     """A hint at what may have been meant; "" if nothing is like it."""
+    import difflib
+
     near = difflib.get_close_matches(name, known, 1)
     return f"did you mean {near[0]!r}? " if near else ""
 
 
 def _problems(metafunc: pytest.Metafunc) -> Iterator[str]:
-    test, asked = metafunc.definition, {name for name in metafunc.fixturenames if _is_ours(metafunc, name)}
-    varied = {name for mark in test.iter_markers("parametrize") for name in _names(mark)}
-    if "inferena" in asked:
+    test, asked = metafunc.definition, {*metafunc.fixturenames}
+    if "_inferena_own" in asked:
         marked(test)
     elif any(mark.name == "inferena" for mark in test.own_markers):
         yield "the marker inferena does nothing without the fixture of that name: add `inferena` to the arguments"
-    if {"cell", "worker"} & asked:
+    if "_inferena_target" in asked:
+        varied = {name for mark in test.iter_markers("parametrize") for name in _names(mark)}
         yield from (
             f"parametrize({name!r}) does not choose what `cell` measures: choose with -m and -k, or let the test take "
             f"`inferena` in place of `cell` and call inferena.measure({name}={name}, …)"
             for name in PARTS
             if name in varied
         )
-    elif unset := [name for name in PARTS if name in asked - varied]:
-        name = unset[-1]
-        yield (
-            f"the fixture {name!r} says what a cell measures: add `cell` to the arguments, "
-            f"or say it yourself: @pytest.mark.parametrize({name!r}, […])"
-        )
-
-
-def _is_ours(metafunc: pytest.Metafunc, name: str) -> bool:
-    found = metafunc._arg2fixturedefs.get(name)  # noqa: SLF001 - what a test's own parametrize replaces is not in it
-    return found is not None and found[-1].func.__module__ == "pytest_inferena.plugin"
 
 
 def _names(mark: pytest.Mark) -> list[str]:

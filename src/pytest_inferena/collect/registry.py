@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import keyword
 import shutil
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -16,6 +17,14 @@ from pytest_inferena.engines.framework import Framework, RegistryError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+
+    import pluggy
+
+HOOKS = ("pytest_inferena_models", "pytest_inferena_adapters")
+_ACTED_UPON = (
+    "benchmark", "filterwarnings", "inferena", "parametrize", "skip", "skipif", "usefixtures", "xdist_group", "xfail"
+)  # fmt: skip
+"""Markers that do something to a test. Any other that somebody declares may stand beside one of ours."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +54,13 @@ class Registry:
             described.setdefault(framework.language, f"frameworks called from {framework.language}")
         return described
 
+    def places(self) -> dict[str, list[str]]:
+        """Where its models and adapters lie: what `read` takes."""
+        return {
+            "models": [str(model.source) for model in self.models.values()],
+            "adapters": [str(framework.folder) for framework in self.frameworks.values()],
+        }
+
     def with_interpreters(self, pythons: Mapping[str, str]) -> Registry:
         """The same registry, with other interpreters for the workers of some frameworks.
 
@@ -63,20 +79,31 @@ class Registry:
         return Registry(self.models, named)
 
 
-def collect(hook: Any) -> Registry:
+def collect(manager: pluggy.PluginManager) -> Registry:
     """Ask hooks and entry points.
 
     Args:
-        hook: pluggy's hook relay, which has `pytest_inferena_models` and `pytest_inferena_adapters`.
+        manager: The plugins that may implement `HOOKS`.
 
     Raises:
         RegistryError: a source cannot be read, or two things share a name.
     """
-    models = [*_flat(hook.pytest_inferena_models()), *_entry_points("pytest_inferena.models")]
-    folders = [*_flat(hook.pytest_inferena_adapters()), *_entry_points("pytest_inferena.adapters")]
+    models, adapters = HOOKS
+    return read(
+        [*_registered(manager, models), *_entry_points("pytest_inferena.models")],
+        [*_registered(manager, adapters), *_entry_points("pytest_inferena.adapters")],
+    )
+
+
+def read(models: Iterable[Path], folders: Iterable[Path]) -> Registry:
+    """Read files of models and folders of adapters.
+
+    Raises:
+        RegistryError: one cannot be read, or two things share a name.
+    """
     registry = Registry(
         _by_name("model", (_model(path) for path in _unique(models))),
-        _by_name("framework", (Framework.read(Path(folder)) for folder in _unique(folders))),
+        _by_name("framework", (Framework.read(folder) for folder in _unique(folders))),
     )
     _check_distinct(registry)
     return registry
@@ -84,14 +111,18 @@ def collect(hook: Any) -> Registry:
 
 def _check_distinct(registry: Registry) -> None:
     """Two markers may share a name only if they mean the same cells, as those of a backend and its device do."""
-    taken = dict.fromkeys(METRICS, "metric") | dict.fromkeys(ASKED_FOR, "marker")
+    reserved = dict.fromkeys(keyword.kwlist, "keyword") | dict.fromkeys(_ACTED_UPON, "marker that has a meaning")
+    taken = reserved | dict.fromkeys(METRICS, "metric") | dict.fromkeys(ASKED_FOR, "marker")
     _reject("framework", registry.frameworks, taken)
     for framework in registry.frameworks.values():
         taken.setdefault(framework.name, "framework")
         taken.setdefault(framework.language, "language")
+        _reject("language", {framework.language: framework}, reserved)
         for backend in framework.backends:
             taken.setdefault(backend.name, "backend")
             taken.setdefault(backend.device, "device")
+            _reject("backend", {backend.name: framework}, reserved)
+            _reject("device", {backend.device: framework}, reserved)
     _reject("model", registry.models, taken)
 
 
@@ -112,13 +143,37 @@ def _model(path: Path) -> Model:
         raise RegistryError(str(error)) from error
 
 
-def _flat(results: Iterable[Iterable[Path]]) -> Iterator[Path]:
-    for result in results:
-        yield from result
+def _registered(manager: pluggy.PluginManager, name: str) -> Iterator[Path]:
+    """What a hook returns. Every plugin is asked by itself, so that an error can name its file."""
+    found = [each for each in getattr(manager.hook, name).get_hookimpls() if not (each.wrapper or each.hookwrapper)]
+    plugins = [each.plugin for each in reversed(found)]
+    for plugin in plugins:
+        origin = f"{getattr(plugin, '__file__', None) or manager.get_name(plugin)}: {name}"
+        ask = manager.subset_hook_caller(name, [other for other in plugins if other is not plugin])
+        try:
+            paths = [path for answer in ask() for path in _paths(answer)]
+        except Exception as error:
+            raise RegistryError(f"{origin}: {type(error).__name__}: {error}") from error
+        yield from paths
+
+
+def _paths(found: Iterable[Any]) -> Iterator[Path]:
+    """What a hook or an entry point gave, checked.
+
+    Raises:
+        ValueError: it is no list of absolute paths.
+    """
+    if isinstance(found, str):
+        raise ValueError(f"{found!r} is no list; write [{found!r}]")
+    for path in found:
+        if not isinstance(path, str | Path) or not Path(path).is_absolute():
+            shown = repr(str(path))
+            raise ValueError(f"{shown} is no absolute path; write Path(__file__).parent / {shown}")
+        yield Path(path)
 
 
 def _unique(paths: Iterable[Path]) -> list[Path]:
-    return list(dict.fromkeys(Path(path).resolve() for path in paths))
+    return list(dict.fromkeys(path.resolve() for path in paths))
 
 
 def _entry_points(group: str) -> Iterator[Path]:
@@ -126,12 +181,13 @@ def _entry_points(group: str) -> Iterator[Path]:
         try:
             loaded = point.load()
             found = loaded() if callable(loaded) else loaded
-            yield from map(Path, [found] if isinstance(found, str | Path) else found)
+            paths = [*_paths([found] if isinstance(found, str | Path) else found)]
         except Exception as error:
             raise RegistryError(
                 f"entry point {point.name!r} of {group} ({point.value}): {type(error).__name__}: {error}; "
                 f"mend or uninstall {point.dist.name if point.dist else 'its distribution'}"
             ) from error
+        yield from paths
 
 
 def _by_name(kind: str, things: Iterable[Any]) -> dict[str, Any]:

@@ -86,22 +86,22 @@ class Settings:
         Raises:
             pytest.UsageError: a value is wrong; the message says which are right.
         """
-        weights = config.getoption("inferena_weights")
+        weights = config.getoption("inferena_weights") or "seeded"
         if weights not in WEIGHTS and not Path(weights).exists():
             raise pytest.UsageError(
                 f"--inferena-weights={weights}: no such file or folder; seeded, package, hub, or a path to safetensors"
             )
         results = config.getoption("inferena_results")
         try:
-            reports = tuple(parse_report_option(option) for option in config.getoption("inferena_report"))
+            reports = tuple(parse_report_option(option) for option in config.getoption("inferena_report") or ())
         except ReportError as error:
             raise pytest.UsageError(f"--inferena-report: {error}") from error
         return cls(
-            size=config.getoption("inferena_size"),
+            size=config.getoption("inferena_size") or "full",
             weights=weights if weights in WEIGHTS else str(Path(weights).resolve()),
             threads=_threads(config.getoption("inferena_threads")),
-            dry_run=config.getoption("inferena_dry_run"),
-            resume=config.getoption("inferena_resume"),
+            dry_run=bool(config.getoption("inferena_dry_run")),
+            resume=bool(config.getoption("inferena_resume")),
             results=Path(results) if results else None,
             reports=reports,
             timeouts={key: _seconds(key, value) for key, value in pairs("timeout", config).items()},
@@ -127,7 +127,7 @@ def pairs(name: str, config: pytest.Config) -> dict[str, str]:
         pytest.UsageError: a value is not of that form.
     """
     pairs = {}
-    for option in config.getoption(f"inferena_{name}"):
+    for option in config.getoption(f"inferena_{name}") or ():
         key, equals, value = option.partition("=")
         if not equals or not key or not value:
             raise pytest.UsageError(f"--inferena-{name}={option}: NAME=VALUE is expected")

@@ -114,7 +114,7 @@ def registry() -> Registry:
             module = importlib.util.module_from_spec(spec)
             spec.loader.exec_module(module)
             manager.register(module)
-    return collect(manager.hook)
+    return collect(manager)
 
 
 def _conftests() -> Iterator[Path]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from pytest_benchmark.stats import Metadata
-from xdist.scheduler import LoadScopeScheduling
+from xdist.scheduler import LoadScheduling, LoadScopeScheduling
 
 from pytest_inferena.session.celltest import record_of, target_of
 from pytest_inferena.session.ledger import extra_of, group_of, params_of
@@ -20,8 +20,6 @@ from pytest_inferena.session.ledger import extra_of, group_of, params_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from collections.abc import Set as AbstractSet
-
-    from xdist.scheduler import Scheduling
 
     from pytest_inferena.results import Record
 
@@ -56,15 +54,18 @@ class Controller:
         self.targets = frozenset(targets)
         if self.benchmarks is not None:
             self.benchmarks.xdist_warning = False  # it warns that nothing is benchmarked, which is not so here
+        self._deal(config.pluginmanager.get_plugin("dsession"))
 
-    @pytest.hookimpl(optionalhook=True)
-    def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> Scheduling | None:
-        """Ours, where the user asked for plain `load`, as `-n` does."""
-        if config.getoption("dist") != "load":
-            return None
-        scheduler = ByTarget(config, log)
-        scheduler.targets = self.targets
-        return scheduler
+    def _deal(self, distributor: Any) -> None:
+        """Deal out cells by target where the user asked for plain `load`, as `-n` does. No test has been dealt yet."""
+        plain = distributor.sched
+        if type(plain) is LoadScheduling:
+            distributor.sched = scheduler = ByTarget(distributor.config, distributor.log)
+            scheduler.targets = self.targets
+            for node in plain.nodes:
+                scheduler.add_node(node)
+            for node, collection in plain.node2collection.items():
+                scheduler.add_node_collection(node, collection)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Rebuild what pytest-benchmark's fixture would have kept."""

@@ -69,11 +69,3 @@ def replay(item: pytest.Item, benchmark: Any, record: Record) -> None:
     benchmark.extra_info |= extra_of(record)
     marker.kwargs["timer"].load(record.samples)
     benchmark.pedantic(lambda: None, rounds=len(record.samples))
-
-
-class NoBenchmark:
-    """Replaces pytest-benchmark's fixture when that plugin is switched off."""
-
-    @pytest.fixture
-    def benchmark(self) -> None:
-        """None: there are no statistics of pytest-benchmark. Cells are measured, judged and reported all the same."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_inferena import results
 from pytest_inferena.collect.misuse import is_own
-from pytest_inferena.collect.selection import metric_of
+from pytest_inferena.collect.selection import metric_of, target_of
 from pytest_inferena.processes.workload import Workload
 
 if TYPE_CHECKING:
@@ -40,12 +40,8 @@ def history(folder: Path) -> Walls:
 
 def cells(items: Iterable[Any], settings: Settings) -> list[tuple[str, Target, Cell]]:
     """Node id, target and cell of every item that is a cell."""
-    found = [item for item in items if "cell" in getattr(item, "fixturenames", ())]
-    targets = [item.callspec.params["target"] for item in found]
-    return [
-        (item.nodeid, target, settings.cell(target, metric_of(item)))
-        for item, target in zip(found, targets, strict=True)
-    ]
+    found = [(item, target) for item in items if (target := target_of(item)) is not None]
+    return [(item.nodeid, target, settings.cell(target, metric_of(item))) for item, target in found]
 
 
 def plan(items: Sequence[pytest.Item], settings: Settings, walls: Walls) -> str:

@@ -10,10 +10,9 @@ import pytest
 from pytest_inferena.collect.misuse import is_own
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Generator
 
     from pytest_inferena.results import Record
-    from pytest_inferena.session.controller import Session
 
 OWN = "inferena.own"
 """The name under which such a record travels with pytest's report. A test may have several."""
@@ -22,8 +21,8 @@ OWN = "inferena.own"
 class OwnTests:
     """The hooks that own tests need. Nothing is imported for any other test."""
 
-    def __init__(self, config: pytest.Config, session: Callable[[], Session]) -> None:
-        self.config, self.session = config, session
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
 
     @pytest.hookimpl(wrapper=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> Generator[None]:
@@ -36,12 +35,7 @@ class OwnTests:
         yield
         if own and benchmarks is not None:
             others = (item for item in items if "benchmark" in getattr(item, "fixturenames", ()) and not is_own(item))
-            benchmarks.xdist_benchmark_found &= any("cell" not in item.fixturenames for item in others)  # type: ignore[attr-defined]
-
-    def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Let --inferena-dry-run be answered where there are own tests only."""
-        if self.config.getoption("inferena_dry_run") and any(map(is_own, session.items)):
-            self.session()
+            benchmarks.xdist_benchmark_found &= any("_inferena_cell" not in item.fixturenames for item in others)  # type: ignore[attr-defined]
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -51,11 +45,13 @@ class OwnTests:
         if not (carried and done) or hasattr(self.config, "workerinput"):
             return
         from pytest_inferena.results import Record, typed
+        from pytest_inferena.session.opening import session_of
 
+        session = session_of(self.config)
         for told in map(json.loads, carried):
             record = typed(Record, told["record"])
-            self.session().name_model(record.model, told["title"], *told["unit"])
-            self.session().keep(report.nodeid, record)
+            session.name_model(record.model, told["title"], *told["unit"])
+            session.keep(report.nodeid, record)
             self._tell(report, record, several=len(carried) > 1)
 
     def _tell(self, report: pytest.TestReport, record: Record, *, several: bool) -> None:
