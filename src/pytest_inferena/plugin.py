@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_inferena.session.travel import OwnTests
-
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
@@ -89,7 +87,6 @@ def pytest_configure(config: pytest.Config) -> None:
     for metric in ("compile", "inference", "latency", "training"):
         config.addinivalue_line("markers", f"{metric}: cells of the metric {metric}")
     config.addinivalue_line("markers", OWN_MARKER)
-    config.pluginmanager.register(OwnTests(config), "inferena-own")
     given = (value for name, value in vars(config.option).items() if name.startswith("inferena_"))
     if any(value is not None and value is not False for value in given):
         from pytest_inferena.collect.settings import Settings, pairs
@@ -109,6 +106,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         from pytest_inferena.collect.misuse import refuse
 
         refuse(metafunc)
+        _keep_own(metafunc.config)
     if "_inferena_target" in metafunc.fixturenames:
         from pytest_inferena.collect.offer import offer
 
@@ -133,6 +131,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         result = yield
         opening.after(config, items)
     return result
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_report_from_serializable(config: pytest.Config, data: dict[str, Any]) -> None:
+    """In the process that distributes: a worker of xdist's has run a test of one's own, which has records."""
+    if any(name == "inferena.own" for name, _ in data.get("user_properties", ())):
+        _keep_own(config)
+
+
+def _keep_own(config: pytest.Config) -> None:
+    if not config.pluginmanager.hasplugin("inferena-own"):
+        from pytest_inferena.session.travel import OwnTests
+
+        config.pluginmanager.register(OwnTests(config), "inferena-own")
 
 
 @pytest.hookimpl(optionalhook=True)

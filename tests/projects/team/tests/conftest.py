@@ -14,3 +14,9 @@ if TYPE_CHECKING:
 def trained(inferena: Inferena) -> Result:
     """A training step of the model on ONNX Runtime."""
     return inferena.measure("price_net.py", framework="onnxruntime", metric="training", size="tiny")
+
+
+@pytest.fixture
+def worker() -> str:
+    """The project's own fixture of this name: somebody who works."""
+    return "Ada"

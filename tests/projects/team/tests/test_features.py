@@ -7,8 +7,8 @@ from pricing import features
 
 
 @pytest.mark.parametrize("model", ["loft", "studio"])
-def test_features_lie_around_one(model: str) -> None:
+def test_features_lie_around_one(model: str, worker: str) -> None:
     """An ordinary test, whose names are nobody else's business."""
-    del model
+    del model, worker
 
     assert features(3, 100.0, 5) == [1, 1, 1]
