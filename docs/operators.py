@@ -28,8 +28,8 @@ What it lacks is expanded; a model that needs what has no expansion is refused b
 |---|---|---|---|---|
 """
 TAIL = """
-Not in the table: PyTorch and ExecuTorch take PyTorch's own operators; MAX and ncnn get the Program as it is and
-refuse what they lack; llama.cpp, CTranslate2 and Inferi recognise whole architectures.
+Not in the table: PyTorch and ExecuTorch take PyTorch's own operators; llama.cpp, CTranslate2 and Inferi recognise whole
+architectures.
 """
 
 

@@ -64,6 +64,10 @@ class Engine:
         """The engine with the suite's model, or with one that it knows."""
         return Target(Model.from_file(KNOWN.get(self.framework.name, MODEL)), self.framework, self.backend)
 
+    def workload(self) -> Workload:
+        """What is prepared for it."""
+        return Workload(self.target().model, "tiny", "seeded")
+
 
 def engines() -> dict[str, Engine]:
     """Every registered adapter on its first quick backend, the documented example, and INFERENA_WORKER's command."""
@@ -88,13 +92,19 @@ def engines() -> dict[str, Engine]:
     return found
 
 
+def captured(engine: Engine, preparer: Preparer | None = None) -> Prepared:
+    """The suite's model, whatever the engine has: no worker is asked. The cache that INFERENA_CACHE names keeps it."""
+    return (preparer or Preparer(1, 600)).prepare(engine.workload(), engine.target())
+
+
 def prepare(engine: Engine) -> Prepared:
-    """The suite's model, for an engine that says what it has; the cache that INFERENA_CACHE names keeps it."""
-    preparer, workload = Preparer(1, 600), Workload(engine.target().model, "tiny", "seeded")
-    prepared = preparer.prepare(workload, engine.target())
+    """The suite's model, for an engine that says what it has."""
+    preparer = Preparer(1, 600)
+    prepared = captured(engine, preparer)
     with tempfile.TemporaryDirectory() as folder, client(engine, prepared, Path(folder)) as made:
-        operators = made.hello().get("operators")
-    return preparer.expand(workload, prepared, engine.framework.entries, operators) if operators else prepared
+        if not (operators := made.hello().get("operators")):
+            return prepared
+    return preparer.expand(engine.workload(), prepared, engine.framework.entries, operators)
 
 
 class Client:

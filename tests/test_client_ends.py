@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from typing import TYPE_CHECKING
 
@@ -131,3 +132,21 @@ def test_worker_that_does_not_quit_is_ended(start: Callable[..., Worker], monkey
 
     assert not worker.close()
     assert -9 == worker.process.returncode
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, pytest.fail.Exception, RuntimeError])
+def test_request_that_is_given_up_ends_the_worker(start: Callable[..., Worker], error: type[BaseException]) -> None:
+    """What is raised while the parent waits, by a signal's handler, goes through, and nobody gets the late answer."""
+    worker = start("time.sleep(1); answer(ok=True, ns=5)")
+
+    def ring(*_: object) -> None:
+        raise error("enough")
+
+    signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, 0.3)
+    with pytest.raises(error, match="enough") as caught:
+        worker.ask("load", 30)
+
+    assert ["while the worker was busy with load; it was ended"] == caught.value.__notes__
+    assert not alive(worker.process.pid)
+    assert ("crash", "compile: the worker has ended") == failure(worker, "compile")

@@ -5,7 +5,10 @@ from __future__ import annotations
 import datetime as dt
 import itertools
 import json
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
+
+from pytest_inferena.session.distributed import ByTarget
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,7 +57,7 @@ def test_the_benchmark_json_holds_the_samples_of_the_journal(project: Project) -
     samples = {record["metric"]: record["samples"] for record in records if record["samples"]}
     benches = json.loads((parallel / "benchmark.json").read_text())["benchmarks"]
 
-    assert samples == {bench["group"].split()[1]: bench["stats"]["data"] for bench in benches}
+    assert samples == {bench["params"]["metric"]: bench["stats"]["data"] for bench in benches}
 
 
 def test_measurements_never_overlap(project: Project) -> None:
@@ -88,6 +91,23 @@ def test_a_process_that_dies_costs_its_own_cell(project: Project) -> None:
 
     assert outcomes == serial | {"latency": "crash"}
     assert result.ret == 1
+
+
+class Node(SimpleNamespace):
+    """A process of xdist's."""
+
+    __hash__ = object.__hash__  # type: ignore[assignment] # as a process has
+
+
+def test_a_process_that_still_collects_gets_no_tests() -> None:
+    """Where two processes die at once, the first replacement that is ready does not break the run for the second."""
+    scheduler = ByTarget.__new__(ByTarget)
+    scheduler.registered_collections = {}
+    scheduler.workqueue = {"a": {"a": False}}
+    scheduler.assigned_work = {"gw3": {}}
+    scheduler._reschedule(Node(shutting_down=False))
+
+    assert {"a": {"a": False}} == scheduler.workqueue
 
 
 def test_benchmark_only_is_refused(project: Project) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,9 +19,9 @@ if TYPE_CHECKING:
 
 
 def benchmarks(file: Path) -> dict[str, dict[str, Any]]:
-    """What pytest-benchmark's JSON file holds, by the metric in the group's name."""
+    """What pytest-benchmark's JSON file holds, by metric."""
     document = json.loads(file.read_text())
-    return {benchmark["group"].split()[-1]: benchmark for benchmark in document["benchmarks"]}
+    return {benchmark["params"]["metric"]: benchmark for benchmark in document["benchmarks"]}
 
 
 def test_json_holds_the_samples(project: Project) -> None:
@@ -30,7 +33,7 @@ def test_json_holds_the_samples(project: Project) -> None:
     for metric in METRICS:
         assert records[metric]["samples"] == written[metric]["stats"]["data"]
         assert records[metric]["median"] == written[metric]["stats"]["median"]
-        assert f"mlp {metric}" == written[metric]["group"]
+        assert written[metric]["group"].startswith(f"mlp {metric}")
         assert "pass" == written[metric]["extra_info"]["outcome"]
         assert records[metric]["hashes"] == written[metric]["extra_info"]["hashes"]
 
@@ -97,6 +100,14 @@ def test_disable_runs_a_step_once(project: Project) -> None:
     assert "2" == (project.folder / "latency").read_text()
 
 
+def test_enable_overrides_disable(project: Project) -> None:
+    """--benchmark-enable undoes a --benchmark-disable of the ini file, as it does for other benchmarks."""
+    project.append("pytest.ini", "addopts = --benchmark-disable\n")
+    project.run("-m", "latency", "--benchmark-enable")
+
+    assert project.records()["latency"]["samples"]
+
+
 @pytest.mark.parametrize("way", ["command line", "ini file", "environment"])
 def test_min_rounds_reaches_the_loop(project: Project, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
     """--benchmark-min-rounds is the least number of samples, wherever it is given."""
@@ -120,3 +131,118 @@ def test_max_time_reaches_the_loop(project: Project) -> None:
 
     assert 2 == len(record["samples"])
     assert record["extra"]["warmups"] >= 3
+
+
+def test_precision_reaches_the_loop(project: Project) -> None:
+    """--benchmark-precision is the precision of the median; what the loop was asked for stands in both files."""
+    project.run("-m", "latency", "--benchmark-precision=0.2", "--benchmark-json=out.json")
+    record, written = project.records()["latency"], benchmarks(project.path / "out.json")["latency"]
+
+    assert 0.2 == record["extra"]["loop"]["precision"]
+    assert record["extra"]["loop"].items() <= written["options"].items()
+    assert record["extra"]["steps_per_sample"] == written["stats"]["iterations"]
+    assert len(record["samples"]) == written["stats"]["rounds"]
+
+
+@pytest.mark.parametrize(
+    "option",
+    ["timer=time.time", "disable-gc", "cprofile=tottime", "min-time=1", "calibration-precision=5",
+     "warmup-iterations=7", "confidence=0.9"],
+)  # fmt: skip
+def test_what_an_option_cannot_do_is_said(project: Project, option: str) -> None:
+    """An option of pytest-benchmark that does not count for cells is one line that says why."""
+    result = project.run("-m", "latency", f"--benchmark-{option}")
+    name = option.partition("=")[0]
+
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines([f"inferena: --benchmark-{name} does not count for cells: *"])
+
+
+def test_tiny_and_full_are_different_things(project: Project) -> None:
+    """Neither --benchmark-compare nor `pytest-benchmark compare` takes a tiny run for a full one."""
+    sizes, found = ("full", "tiny"), {}
+    options = ["--benchmark-autosave"]
+    for size in sizes:
+        result = project.run("-m", "latency", f"--inferena-size={size}", f"--benchmark-json={size}.json", *options)
+        found[size] = benchmarks(project.path / f"{size}.json")["latency"]
+        options = ["--benchmark-compare"]
+    command = [sys.executable, "-m", "pytest_benchmark", "compare", "full.json", "tiny.json"]
+    compared = subprocess.run(command, cwd=project.path, check=True, capture_output=True, text=True).stdout
+
+    assert not any("(NOW)" in line for line in result.outlines)
+    assert list(sizes) == [found[size]["params"]["size"] for size in sizes]
+    for name in ("name", "fullname", "group"):
+        assert found["full"][name] != found["tiny"][name]
+    assert 2 == len(re.findall(r"^-+ benchmark 'mlp latency.*': 1 tests -+$", compared, re.MULTILINE))
+
+
+MARKED = """
+import pytest
+
+
+@pytest.mark.latency
+@pytest.mark.benchmark(group="mine", min_rounds=7, disable_gc=True)
+def test_marked(cell, benchmark):
+    benchmark.extra_info["colour"] = "red"
+    result = cell.measure()
+    assert result == cell.golden
+    cell.record(result)
+"""
+
+
+@pytest.mark.parametrize("more", [[], ["-n", "1"]])
+def test_a_marker_counts(project: Project, more: list[str]) -> None:
+    """Group, rounds and extra_info of an own test are kept, under xdist too; what does not count is said."""
+    project.write("test_marked.py", MARKED)
+    result = project.run("test_marked.py", "--benchmark-json=out.json", *more)
+    written = benchmarks(project.path / "out.json")["latency"]
+
+    assert ("mine", 7) == (written["group"], written["options"]["min_rounds"])
+    assert "red" == written["extra_info"]["colour"]
+    result.stdout.fnmatch_lines(["inferena: disable_gc does not count for cells: *"])
+
+
+BOTH = """
+import pytest
+
+
+@pytest.mark.latency
+def test_both(cell, benchmark):
+    result = cell.measure()
+    assert result == cell.golden
+    benchmark(sum, [1, 2])
+    {record}
+"""
+
+
+def test_a_cells_test_may_call_benchmark(project: Project) -> None:
+    """`benchmark(…)` in it times its function by pytest-benchmark's clock; a second result of one name is refused."""
+    project.write("test_both.py", BOTH.format(record=""))
+    project.run("test_both.py", "--benchmark-json=out.json").assert_outcomes(passed=1)
+    (written,) = json.loads((project.path / "out.json").read_text())["benchmarks"]
+    project.write("test_both.py", BOTH.format(record="cell.record(result)"))
+    result = project.run("test_both.py")
+
+    assert "perf_counter" in written["options"]["timer"]
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["this test has called benchmark() itself, *"])
+
+
+CODSPEED = """
+
+from types import SimpleNamespace
+
+
+def pytest_configure(config):
+    config.pluginmanager.register(SimpleNamespace(is_codspeed_enabled=True), "codspeed_plugin")
+"""
+
+
+def test_codspeed_leaves_cells_out(project: Project) -> None:
+    """pytest-codspeed measures in pytest's process, where no cell runs: cells are deselected, and a line says so."""
+    project.append("conftest.py", CODSPEED)
+    project.write("test_own.py", "def test_own(): pass\n")
+    result = project.run()
+
+    result.assert_outcomes(passed=1, deselected=4)
+    result.stdout.fnmatch_lines(["inferena: --codspeed measures pytest's own process, *"])

@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from tests.conformance import Client, Engine, client, engines, prepare
+from tests.conformance import Client, Engine, captured, client, engines, prepare
 
 from pytest_inferena.processes.client import WorkerFailed
 
@@ -49,7 +49,7 @@ def failed_hello(worker: Client) -> WorkerFailed:
 def test_no_driver(meganeura: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a driver the engine is not had here, and the message names what to install."""
     drivers(monkeypatch, tmp_path / "none.json")
-    with client(meganeura, prepare(meganeura), tmp_path / "worker") as worker:
+    with client(meganeura, captured(meganeura), tmp_path / "worker") as worker:
         failure = failed_hello(worker)
 
     assert "unsupported" == failure.outcome
@@ -65,7 +65,7 @@ def test_a_driver_that_crashes(meganeura: Engine, tmp_path: Path, monkeypatch: p
     icd = {"library_path": str(library), "api_version": "1.3.0"}
     (tmp_path / "driver.json").write_text(json.dumps({"file_format_version": "1.0.0", "ICD": icd}))
     drivers(monkeypatch, tmp_path / "driver.json")
-    with client(meganeura, prepare(meganeura), tmp_path / "worker") as worker:
+    with client(meganeura, captured(meganeura), tmp_path / "worker") as worker:
         failure = failed_hello(worker)
 
     assert "crash" == failure.outcome

@@ -42,7 +42,7 @@ def test_all_cells_pass_and_are_shown(project: Project) -> None:
     result.assert_outcomes(passed=4)
     assert 0 == result.ret
     result.stdout.fnmatch_lines(["*= inferena =*", "Tiny MLP", "Framework * Compile * Training *", "Fake Engine * ±*"])
-    result.stdout.fnmatch_lines(["journal: .inferena/*.jsonl", "*'mlp training': 1 tests*"])
+    result.stdout.fnmatch_lines(["journal: .inferena/*.jsonl", "*'mlp training*': 1 tests*"])
 
 
 def test_journal_has_every_cell(project: Project) -> None:

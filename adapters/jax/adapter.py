@@ -86,12 +86,13 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "sum": lambda x, dims, keepdim: x.sum(tuple(dims), keepdims=keepdim),
     "to": lambda x, dtype: x.astype(dtype),
 }
+CONDITIONS: Operators = {"avg_pool2d": {"divisor_override": [None]}, "max_pool2d": {"dilation": [1]}}
 
 
 class Adapter(Base):
     """Parameters and inputs are arguments of the jitted function; constants are part of it."""
 
-    operators: ClassVar[Operators] = {name: {} for name in OPERATORS}
+    operators: ClassVar[Operators] = {name: CONDITIONS.get(name, {}) for name in OPERATORS}
     parameters: dict[str, Array]
     trainable: frozenset[str]
 

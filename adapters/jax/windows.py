@@ -1,9 +1,7 @@
-"""Windows of JAX's table: convolutions, pools, resizing and padding."""
+"""Windows of JAX's table: convolutions and pools."""
 
 from __future__ import annotations
 
-import functools
-import itertools
 from typing import TYPE_CHECKING
 
 import jax.numpy as jnp
@@ -41,24 +39,22 @@ def convolution(rank: int) -> Callable[..., Array]:
     return conv
 
 
+def padded(
+    x: Array, kernel: list[int], stride: list[int], padding: list[int], *, ceil_mode: bool
+) -> list[tuple[int, int]]:
+    """Cells before and behind each dimension of (B, C, H, W)."""
+    settings = zip(x.shape[2:], kernel, stride, padding, strict=True)
+    over = [max(overhang(*setting, ceil_mode=ceil_mode), 0) for setting in settings]
+    return [(0, 0), (0, 0), *((p, p + extra) for p, extra in zip(padding, over, strict=True))]
+
+
 def max_pool2d(
     x: Array, kernel: list[int], stride: list[int], padding: list[int], dilation: list[int], ceil_mode: bool
 ) -> Array:
-    """(B, C, H, W)."""
-    over = [
-        overhang(*sizes, ceil_mode=ceil_mode)
-        for sizes in zip(x.shape[2:], kernel, stride, padding, dilation, strict=True)
-    ]
-    pads = [(0, 0), (0, 0), *((p, p + max(extra, 0)) for p, extra in zip(padding, over, strict=True))]
-    if dilation == [1, 1]:
-        return lax.reduce_window(x, -jnp.inf, lax.max, (1, 1, *kernel), (1, 1, *stride), pads)
-    x = jnp.pad(x, pads, constant_values=-jnp.inf)  # JAX differentiates no window with gaps
-    ends = [n - d * (k - 1) for n, d, k in zip(x.shape[2:], dilation, kernel, strict=True)]
-    shifted = (
-        x[:, :, row * dilation[0] :, column * dilation[1] :][:, :, : ends[0] : stride[0], : ends[1] : stride[1]]
-        for row, column in itertools.product(*map(range, kernel))
-    )
-    return functools.reduce(jnp.maximum, shifted)
+    """Windows have no gaps, for JAX differentiates no others."""
+    del dilation
+    pads = padded(x, kernel, stride, padding, ceil_mode=ceil_mode)
+    return lax.reduce_window(x, -jnp.inf, lax.max, (1, 1, *kernel), (1, 1, *stride), pads)
 
 
 def avg_pool2d(
@@ -70,12 +66,10 @@ def avg_pool2d(
     count_include_pad: bool,
     divisor_override: int | None,
 ) -> Array:
-    """(B, C, H, W)."""
-    settings = list(zip(x.shape[2:], kernel, stride, padding, strict=True))
-    over = [max(overhang(*sizes, ceil_mode=ceil_mode), 0) for sizes in settings]
-    pads = [(0, 0), (0, 0), *((p, p + extra) for p, extra in zip(padding, over, strict=True))]
+    """Windows that go over the edge have fewer cells."""
+    del divisor_override
+    pads = padded(x, kernel, stride, padding, ceil_mode=ceil_mode)
     total = lax.reduce_window(x, 0.0, lax.add, (1, 1, *kernel), (1, 1, *stride), pads)
-    if divisor_override:
-        return total / divisor_override
-    cells = (counts(*sizes, ceil_mode=ceil_mode, count_include_pad=count_include_pad) for sizes in settings)
+    settings = zip(x.shape[2:], kernel, stride, padding, strict=True)
+    cells = (counts(*setting, ceil_mode=ceil_mode, count_include_pad=count_include_pad) for setting in settings)
     return total / np.outer(*cells)

@@ -7,7 +7,7 @@ step they are inputs: they have to be free to change between steps. Images lie a
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from max import engine
@@ -25,13 +25,28 @@ from .operators import HOST, constant
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pytest_inferena import Entry, Program
+    from pytest_inferena import Entry, Operators, Program
 
 OPERATORS = operators.OPERATORS | windows.OPERATORS
+TENSORS = {"weight": ["tensor"], "bias": ["tensor"]}
+CONDITIONS: Operators = {
+    "avg_pool2d": {"ceil_mode": [False], "count_include_pad": [True], "divisor_override": [None]},
+    "convolution": {"transposed": [True], "groups": [1], "rank": [4]},
+    "group_norm": TENSORS,
+    "index_put": {"accumulate": [True]},
+    "layer_norm": TENSORS,
+    "max_pool2d": {"ceil_mode": [False]},
+    "pow": {"self": ["tensor"], "exponent": ["tensor"]},
+    "rms_norm": {"weight": ["tensor"]},
+}
 
 
 class Adapter(Base):
     """Compiling builds the graph, compiles it and hands it the weights."""
+
+    operators: ClassVar[Operators] = {
+        name: CONDITIONS.get(name, {}) for name in (key.removesuffix("_channels_last") for key in OPERATORS)
+    }
 
     def load(self, program: Program, weights: Mapping[str, np.ndarray[Any, Any]]) -> None:
         """Make the session; the weights are read when a graph is compiled, in the order in which it reads them."""

@@ -11,16 +11,17 @@ import re
 import subprocess
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import ncnn
 import numpy as np
 
 from pytest_inferena import Exchange, Unsupported, refuse
+from pytest_inferena.worker.capabilities import require
 from pytest_inferena.worker.format import Ref
 
 if TYPE_CHECKING:
-    from pytest_inferena import Entry, Program
+    from pytest_inferena import Entry, Operators, Program
 
 NARROW = (
     "use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic", "use_bf16_packed", "use_bf16_storage",
@@ -30,11 +31,29 @@ NARROW = (
 DTYPES = {"float32": "f32", "int64": "i64"}
 """pnnx's names of the dtypes that an input may have."""
 ATTENTION = "scaled_dot_product_attention"
+FLOATS = (
+    "abs adaptive_avg_pool1d adaptive_avg_pool2d add amax batch_norm clamp conv1d conv2d convolution cos cumsum div "
+    "erf exp floor_divide gelu group_norm linear log log_softmax matmul maximum mean minimum mul neg relu rms_norm "
+    "rsqrt sigmoid silu sin softmax sqrt sub sum tanh upsample_nearest2d " + ATTENTION
+)
+"""Layers that calculate: in float32 alone, for they would take integers for floats of the same bits."""
+MOVES = "cat embedding expand flip permute reshape"
+"""Layers that move numbers, also whole ones."""
 
 
 class Adapter(Exchange):
     """Parameters become the layers' own, packed as each kernel wants them: there is no load apart from compiling."""
 
+    operators: ClassVar[Operators] = {
+        **{name: {"dtype": ["float32"]} for name in FLOATS.split()},
+        **{name: {} for name in MOVES.split()},
+        "avg_pool2d": {"ceil_mode": [False], "divisor_override": [None]},
+        "layer_norm": {"weight": ["tensor"], "bias": ["tensor"]},
+        "max_pool2d": {"dilation": [1]},
+        "pad": {"mode": ["reflect", "replicate"]},
+        "pow": {"self": ["tensor"], "exponent": ["tensor"]},  # by a number it is wrong where the base is negative
+        "slice": {"step": [1]},
+    }
     net: ncnn.Net | None = None
 
     @classmethod
@@ -52,6 +71,7 @@ class Adapter(Exchange):
             arrays = entry.arrays("inputs")
             inputs = tuple(torch.from_numpy(arrays[spec.name]) for spec in entry.inputs)
             try:
+                require(cls.operators, entry)
                 module = to_module(masked(entry), parameters)
             except Unsupported as error:
                 refuse(folder, name, error)

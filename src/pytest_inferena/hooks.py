@@ -35,7 +35,10 @@ def pytest_inferena_adapters() -> list[Path]:  # type: ignore[empty-body] # a sp
 
 @pytest.hookspec
 def pytest_inferena_record(record: dict[str, Any]) -> None:
-    """A cell is done. Called once for each cell, with its record as the journal has it (see results.schema.json).
+    """A cell is done. Called with its record as the journal has it (see results.schema.json).
+
+    It is called again for the same cell where something changes its record: a further attempt, or an error in teardown.
+    What it raises is told below the tables, and ends nothing.
 
     Example:
         def pytest_inferena_record(record):

@@ -158,15 +158,6 @@ def pytest_xdist_node_collection_finished(node: Any) -> None:
         follow(node.config, found)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Give a cell its clock before pytest-benchmark's fixture looks for one."""
-    if "_inferena_cell" in getattr(item, "fixturenames", ()) and item.config.pluginmanager.hasplugin(LEDGER):
-        from pytest_inferena.session.ledger import mark
-
-        mark(item)
-
-
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Remove what the session kept on disk."""
     harness = config.stash.get(HARNESS, None)

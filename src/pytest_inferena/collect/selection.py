@@ -120,12 +120,26 @@ def arrange(config: pytest.Config, items: list[pytest.Item]) -> None:
     ranks: dict[pytest.Item, int] = {}
     for item in (items[index] for index in places):
         target, metric = cells[item], _metric(item, marks[item])
+        _check_names(item)
         ranks[item] = order.setdefault(target, len(order)) * len(METRICS) + METRICS.index(metric)
         issue = target.known_issue(metric) if target.framework.known_issues else None
         if issue is not None:
             item.add_marker(pytest.mark.xfail(strict=True, reason=f"{issue.reason} ({issue.link})"))
     for index, item in zip(places, sorted(ranks, key=ranks.__getitem__), strict=True):
         items[index] = item
+
+
+def _check_names(item: Any) -> None:
+    """Refuse a cell's test that is parametrised over what is measured: it would go by another name than that.
+
+    Raises:
+        pytest.UsageError: it is.
+    """
+    if own := {"model", "framework", "target", "worker", "cell"} & item.callspec.params.keys():
+        raise pytest.UsageError(
+            f"{item.nodeid}: parametrize({min(own)!r}) does not choose what a cell measures; "
+            "choose it by -m or -k, or skip the others in the test"
+        )
 
 
 def _marks(cells: Iterable[pytest.Item]) -> dict[pytest.Item, frozenset[str]]:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import shlex
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_inferena.cell import Cell
+from pytest_inferena.collect.loop import loop_of
 from pytest_inferena.machine import thread_budget
 from pytest_inferena.report import ReportError, ReportTarget, parse_report_option
-from pytest_inferena.worker.timing import Loop
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,6 +47,8 @@ class Settings:
     timeouts: Mapping[str, float]
     loop: Mapping[str, Any]
     """Fields of `worker.timing.Loop`. If `max_rounds` is 1, nothing is measured."""
+    unused: tuple[str, ...] = ()
+    """A sentence for each option of pytest-benchmark that was given and does not count."""
     command: str = field(default="pytest", compare=False)
     root: str = field(default=".", compare=False)
     """The folder where node ids begin, relative to the one that pytest was called in."""
@@ -92,6 +93,7 @@ class Settings:
                 f"--inferena-weights={weights}: no such file or folder; seeded, package, hub, or a path to safetensors"
             )
         results = config.getoption("inferena_results")
+        loop, unused = loop_of(config)
         try:
             reports = tuple(parse_report_option(option) for option in config.getoption("inferena_report") or ())
         except ReportError as error:
@@ -105,7 +107,8 @@ class Settings:
             results=Path(results) if results else None,
             reports=reports,
             timeouts={key: _seconds(key, value) for key, value in pairs("timeout", config).items()},
-            loop=_loop(config),
+            loop=loop,
+            unused=unused,
             command=shlex.join(["pytest", *config.invocation_params.args]),
             root=os.path.relpath(config.rootpath, config.invocation_params.dir),
         )
@@ -142,25 +145,3 @@ def _seconds(key: str, value: str) -> float:
         return float(value)
     except ValueError:
         raise pytest.UsageError(f"--inferena-timeout={key}={value}: not a number of seconds") from None
-
-
-def _loop(config: pytest.Config) -> dict[str, Any]:
-    """The timing loop: ours, changed by those options of pytest-benchmark that are given."""
-    if config.getoption("benchmark_disable", default=False):
-        return asdict(Loop(min_rounds=1, max_rounds=1, few=1, warmup=False))
-    parser = argparse.ArgumentParser(allow_abbrev=False, add_help=False)
-    parser.add_argument("--benchmark-min-rounds", type=int)
-    parser.add_argument("--benchmark-max-time", type=float)
-    parser.add_argument("--benchmark-warmup", nargs="?", const="on")
-    written = [*config.getini("addopts"), *shlex.split(os.environ.get("PYTEST_ADDOPTS", ""))]
-    given, _ = parser.parse_known_args([*written, *map(str, config.invocation_params.args)])
-    loop = Loop()
-    rounds = given.benchmark_min_rounds or loop.min_rounds
-    return asdict(
-        Loop(
-            min_rounds=rounds,
-            max_rounds=max(rounds, loop.max_rounds),
-            max_time=given.benchmark_max_time or loop.max_time,
-            warmup=given.benchmark_warmup not in {"off", "no", "false"},
-        )
-    )

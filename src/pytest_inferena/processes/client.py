@@ -116,6 +116,10 @@ class Worker:
             ) from None
         except (BrokenPipeError, EOFError):
             raise self._died(request) from None
+        except BaseException as error:  # a time limit of pytest's, Ctrl-C: the next request would get this one's answer
+            error.add_note(f"while the worker was busy with {request}; it was ended")
+            self.kill()
+            raise
         if not reply["ok"]:
             raise WorkerFailed(reply["kind"], reply["message"])
         return reply

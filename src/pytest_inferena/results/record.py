@@ -114,7 +114,8 @@ class Record(Cell, frozen=True, kw_only=True):
     """What became of the cell; exactly one. `published` is somebody else's figure, of which nothing was verified."""
     flags: tuple[str, ...] = ()
     """Remarks that never change the outcome: few (under 10 samples where more were asked for), threads (more CPU
-    seconds per second than 1.1 times the thread budget), noisy, implausible, resumed."""
+    seconds per second than 1.1 times the thread budget), noisy, implausible, resumed, xpass (right, though a known
+    issue was declared, so its test fails)."""
     reason: str = ""
     """Why the outcome is not pass, in a sentence; empty for pass."""
     median: Number | None = None
@@ -127,6 +128,9 @@ class Record(Cell, frozen=True, kw_only=True):
     """Every raw duration, of one whole step each, in the order of measuring. Unit: seconds."""
     verdict: VerdictFigures | None = None
     """What the gate found; null where nothing was judged."""
+    attempts: tuple[Outcome, ...] = ()
+    """Outcome of every attempt at the cell, where the run made several: it was run again, repeated, or is measured by
+    several tests. This record is the last of those attempts that pytest counts, or the last of the bad ones."""
     ran: str = ""
     """What really ran, read from the runtime; empty where nothing ran."""
     versions: dict[str, str] = {}
@@ -137,8 +141,9 @@ class Record(Cell, frozen=True, kw_only=True):
     """SHA-256 of program, weights, inputs and adapter; hexadecimal, null where there was none."""
     extra: dict[str, Any] = {}
     """Further figures: entry that ran, compile_s of it (seconds), cpu_per_wall (CPU seconds per second), warmups
-    (steps), steps_per_sample (steps), footprint_mib (MiB), expanded (how many of each operator that the engine lacks),
-    workload (name of what was prepared)."""
+    (steps), steps_per_sample (steps), loop (what the timing loop was asked for), footprint_mib (MiB), expanded (how
+    many of each operator that the engine lacks), workload (name of what was prepared), benchmark (what pytest-benchmark
+    gets beside the figures: group, extra_info)."""
     started: str = ""
     """When the cell began. ISO 8601, UTC."""
     wall: Number = 0

@@ -69,7 +69,7 @@ def _plain(value: object) -> object:
     if isinstance(value, dict):  # foreign objects may be nested as deep as JSON's reader allows: they stay as they are
         return {name: list(item) if isinstance(item, tuple) else item for name, item in value.items()}
     if isinstance(value, tuple):
-        return list(value)
+        return [_plain(item) for item in value]
     return str(value) if isinstance(value, str) else value  # an outcome becomes a plain string
 
 

@@ -94,29 +94,44 @@ class Bench:
         self.hello: dict[str, Any] = {}
         self.compiled: dict[str, dict[str, Any]] = {}
         self.expanded: Mapping[str, Mapping[str, int]] = {}
+        self.clock, self.log = Clock(), ""
         self.tensors: Path | None = None
         """Where what was judged is kept; None: nowhere."""
 
-    def run(self, cell: Cell) -> Record:
-        """Measure and judge one cell. Whatever happens becomes its record."""
+    def run(self, cell: Cell, loop: Mapping[str, Any]) -> Record:
+        """Measure and judge one cell. Whatever becomes of the worker becomes the cell's record.
+
+        Any other exception goes through: then `facts` tells what is known of the cell.
+        """
         missing = self.target.framework.missing(self.target.backend)
-        clock = Clock()
+        self.clock, self.log = Clock(), ""
         try:
             too_big = self.target.model.too_big(cell.entry, cell.size)
             if reason := self.target.absent(cell.metric) or too_big:
                 raise WorkerFailed(Outcome.UNSUPPORTED, reason)
             if missing:
                 raise WorkerFailed(Outcome.NOT_INSTALLED, missing)
-            with self.harness.lock(), clock.running():
-                record = self._measure(cell)
+            with self.harness.lock(), self.clock.running():
+                record = self._measure(cell, loop)
         except WorkerFailed as failure:
             record = Record.of(cell, failure.outcome, reason=str(failure))
             if record.outcome is not Outcome.UNSUPPORTED:  # the worker lives on, so its log is of other cells too
-                record = replace(record, log=self.worker.tail() if self.worker else "")
-                self.close()
+                self._end()
+        except BaseException:  # a time limit of pytest's, Ctrl-C: nobody knows how far the worker is
+            self._end()
+            raise
         if notes := self.harness.preparer.take_notes():
             record = replace(record, extra={**record.extra, "notes": notes})
-        return replace(record, started=clock.started, wall=clock.wall, **self._provenance())
+        return replace(record, **self.facts())
+
+    def facts(self) -> dict[str, Any]:
+        """Fields of the last cell's record that do not depend on how it ended; the log only if its worker has ended."""
+        return {"started": self.clock.started, "wall": self.clock.wall, "log": self.log, **self._provenance()}
+
+    def _end(self) -> None:
+        """Keep the end of the worker's log, and end it."""
+        self.log = self.worker.tail() if self.worker else ""
+        self.close()
 
     def close(self) -> None:
         """End the worker; the next cell starts a fresh one."""
@@ -137,7 +152,7 @@ class Bench:
             known |= {"ran": self.hello["ran"], "versions": versions, "revision": self.hello.get("revision")}
         return known
 
-    def _measure(self, cell: Cell) -> Record:
+    def _measure(self, cell: Cell, loop: Mapping[str, Any]) -> Record:
         """Outcome, samples and verdict of a cell whose engine is there."""
         entry = self.target.entry(cell.metric)
         self.prepared = self.harness.preparer.prepare(self.harness.workload(self.target), self.target)
@@ -155,9 +170,10 @@ class Bench:
         if cell.metric == "compile":
             samples = [compiled["ns"] * NS]
         else:
-            reply = self._ask("measure", entry=entry, loop=self.settings.loop)
+            reply = self._ask("measure", entry=entry, loop=loop)
             samples = [ns * NS for ns in reply["ns"]]
             extra |= {key: reply[key] for key in ("cpu_per_wall", "warmups", "steps_per_sample")}
+            extra["loop"] = dict(loop)
             flags += _flags(reply, cell.threads)
         verdict = self._judged(entry, cell)
         return Record.of(

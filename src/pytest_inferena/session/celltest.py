@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import pytest
 from msgspec.structs import replace
 
-from pytest_inferena.results import Record, plain, typed
-from pytest_inferena.session.ledger import replay
+from pytest_inferena.collect.loop import changed, unused_of
+from pytest_inferena.session.ledger import hand_over
+from pytest_inferena.session.story import STORY
 
 if TYPE_CHECKING:
     from pytest_inferena.cell import Cell
+    from pytest_inferena.results import Record
     from pytest_inferena.session.bench import Bench
-
-PROPERTY = "inferena"
-"""The name under which a record travels with pytest's report, from the process that ran the cell."""
 
 
 class Golden:
@@ -60,12 +58,15 @@ class CellTest:
     def measure(self) -> Measured:
         """Measure and judge the cell, or take it from the journal that is resumed.
 
-        The test is skipped if the engine is absent or lacks something, and fails if it broke. In both cases the
-        record has been attached to the test's report before.
+        The test is skipped if the engine is absent or lacks something, and fails if it broke.
         """
-        again = self.bench.settings.reproduce(self.cell, self.item.nodeid)
-        record = self.done or replace(self.bench.run(self.cell), command=again)
-        self.item.user_properties.append((PROPERTY, json.dumps(plain(record))))
+        story = self.item.stash[STORY]
+        try:
+            record = self.done or self._measured()
+        except BaseException:  # a time limit of pytest's, Ctrl-C: the report finishes the record
+            story.blank = replace(story.blank, **self.bench.facts())
+            raise
+        story.measured = record
         if record.outcome.absent:
             pytest.skip(record.reason)
         if record.outcome.broke:
@@ -73,10 +74,17 @@ class CellTest:
         return Measured(record)
 
     def record(self, measured: Measured) -> None:
-        """Hand the samples to pytest-benchmark, if it is there."""
-        benchmark = self.item.funcargs.get("benchmark")  # type: ignore[attr-defined] # pytest.Function has it
-        if benchmark is not None:
-            replay(self.item, benchmark, measured.record)
+        """Let pytest-benchmark have the samples, if it is there and the test passes."""
+        self.item.stash[STORY].measured = hand_over(measured.record, self.item.funcargs.get("benchmark"))  # type: ignore[attr-defined] # pytest.Function has it
+
+    def _measured(self) -> Record:
+        """A new record, by the session's loop or as the test's marker for pytest-benchmark wants it."""
+        settings, marker = self.bench.settings, self.item.get_closest_marker("benchmark")
+        asked = marker.kwargs if marker else {}
+        record = self.bench.run(self.cell, settings.loop if settings.judges_only else changed(settings.loop, asked))
+        notes = [*record.extra.get("notes", ()), *unused_of(asked)]
+        extra = {**record.extra, **({"notes": notes} if notes else {})}
+        return replace(record, command=settings.reproduce(self.cell, self.item.nodeid), extra=extra)
 
 
 def broken(record: Record) -> str:
@@ -85,15 +93,3 @@ def broken(record: Record) -> str:
     if record.log.strip():
         lines += ["the end of the worker's log:", record.log.rstrip()]
     return "\n".join(lines)
-
-
-def record_of(report: pytest.TestReport) -> Record | None:
-    """The record that a report carries."""
-    carried = (value for name, value in report.user_properties if name == PROPERTY)
-    return next((typed(Record, json.loads(str(value))) for value in carried), None)
-
-
-def target_of(nodeid: str) -> str:
-    """`smollm2-jax-xla` of `…::test_inference[smollm2-jax-xla]`; "" if there are no brackets."""
-    _, bracket, rest = nodeid.rpartition("[")
-    return rest.removesuffix("]") if bracket else ""

@@ -13,14 +13,19 @@ from msgspec.structs import replace
 
 from pytest_inferena import machine, results
 from pytest_inferena.cell import METRICS, Outcome
+from pytest_inferena.collect.selection import target_of
 from pytest_inferena.processes.workload import Workload
 from pytest_inferena.report import ReportError, ReportTarget, render, write
 from pytest_inferena.report.names import place
-from pytest_inferena.session.celltest import record_of, target_of
-from pytest_inferena.session.plan import history, plan
+from pytest_inferena.session.attempts import Attempts
+from pytest_inferena.session.ledger import Ledger
+from pytest_inferena.session.plan import cells, history, plan
 from pytest_inferena.session.progress import Live
+from pytest_inferena.session.story import STORY, Story, record_of
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from pytest_inferena.cell import Cell, Key
     from pytest_inferena.collect.registry import Registry
     from pytest_inferena.collect.settings import Settings
@@ -37,12 +42,13 @@ class Session:
         self.run = self._header()
         self.path = settings.results or self.folder / f"{self.run.id}.jsonl"
         self.records: dict[Key, results.Record] = {}
+        self.attempts = Attempts()
+        self.ledger = Ledger(config)
         self.resumed: dict[Key, results.Record] = {}
         self.journal: results.Journal | None = None
         self.troubles: list[str] = []
         self.notes = [engine.note for engine in registry.frameworks.values() if engine.note]
         self.live = Live(config, settings)
-        self.cells = {target.id: target for target in registry.targets}
         if settings.resume:
             self._resume()
 
@@ -51,6 +57,14 @@ class Session:
     def finished(self, cell: Cell) -> results.Record | None:
         """The record of a cell that the resumed journal has."""
         return self.resumed.get(cell.key)
+
+    def leave_to_codspeed(self, items: list[pytest.Item]) -> None:
+        """Leave cells out if pytest-codspeed measures: it sees this process, and they run in others."""
+        found, codspeed = [*filter(target_of, items)], self.config.pluginmanager.get_plugin("codspeed_plugin")
+        if found and getattr(codspeed, "is_codspeed_enabled", False):
+            self.config.hook.pytest_deselected(items=found)
+            items[:] = [item for item in items if item not in found]
+            self.notes.append("--codspeed measures pytest's own process, and cells run in others: they were left out")
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Reckon how long the cells will take, if there is a line that shows it."""
@@ -69,20 +83,46 @@ class Session:
         self.live.start(nodeid)
 
     @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """An attempt at a cell begins."""
+        if target_of(item) is not None:
+            [(nodeid, _, cell)] = cells([item], self.settings)
+            item.stash[STORY] = Story.of(cell, self.settings.reproduce(cell, nodeid))
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Bring a cell's record and pytest's report in line. Ours is the last word: others have changed the report."""
+        report = yield
+        if STORY in item.stash:
+            item.stash[STORY].tell(report, call.excinfo.value if call.excinfo else None)
+        return report
+
+    @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Keep a cell's record as soon as it is there."""
-        record = record_of(report) if report.when == "call" else self._lost(report)
-        if self.controller and record is not None:
-            self.keep(report.nodeid, record)
+        """Keep a cell's record as soon as it is there, and whatever changes it later."""
+        if not self.controller or hasattr(report, "context"):  # a subtest's: the test has a report of its own
+            return
+        own = record_of(report)
+        self.ledger.enter(report, own)
+        record = self.attempts.add(report, own)
+        if record is None or record == self.records.get(record.key):
+            return
+        self.keep(report.nodeid, record)
 
     def keep(self, nodeid: str, record: results.Record) -> None:
         """Take in the record of a test that has run."""
         self.live.done(nodeid, record.outcome)
         self.records[record.key] = record
-        if record.key not in self.resumed:
+        if record != self.resumed.get(record.key):
             self._write(record)
             self.notes += [note for note in record.extra.get("notes", ()) if note not in self.notes]
-        self.config.hook.pytest_inferena_record(record=results.plain(record))
+        try:
+            self.config.hook.pytest_inferena_record(record=results.plain(record))
+        except Exception as error:  # noqa: BLE001 - somebody else's; the run and its figures go on
+            note = f"a hook pytest_inferena_record raised {type(error).__name__}: {error}"
+            self.notes += [note] if note not in self.notes else []
 
     def name_model(self, name: str, title: str, unit: str, items: int) -> None:
         """Take in what a model is called that only a test has named. The journal's header has those before it."""
@@ -128,25 +168,12 @@ class Session:
                 else:
                     terminalreporter.write(render(self.gathered(), target.format))
             terminalreporter.line(f"journal: {_short(self.path)}")
+            for line in self.settings.unused:
+                terminalreporter.line(f"inferena: {line}", yellow=True)
         for note in self.notes:
             terminalreporter.line(f"inferena: {note}", yellow=True)
         for trouble in self.troubles:
             terminalreporter.line(f"inferena: {trouble}", red=True)
-
-    def _lost(self, report: pytest.TestReport) -> results.Record | None:
-        """A record for the cell that ended its xdist worker. The report of one has no phase."""
-        target = self.cells.get(target_of(report.nodeid))
-        metric = next((name for name in METRICS if f"::test_{name}[" in report.nodeid), None)
-        if str(report.when) != "???" or target is None or metric is None:
-            return None
-        cell = self.settings.cell(target, metric)
-        return results.Record.of(
-            cell,
-            Outcome.CRASH,
-            reason=str(report.longrepr),
-            command=self.settings.reproduce(cell, report.nodeid),
-            started=self.run.date,
-        )
 
     def gathered(self) -> results.Results:
         """The records of this session: measured, or taken over from the journal that it resumed."""

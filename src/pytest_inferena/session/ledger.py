@@ -2,70 +2,99 @@
 
 from __future__ import annotations
 
+import json
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec.structs import replace
 
+from pytest_inferena.cell import DEFAULTS, KEY
+from pytest_inferena.machine import thread_budget
 from pytest_inferena.results import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
     from pytest_inferena.results import Record
 
+EXTRA = ("outcome", "flags", "attempts", "verdict", "interval", "ran", "versions", "hashes")
+"""Fields of a record that ride along as pytest-benchmark's extra_info, beside those that the test has put there."""
 
-class Replay:
-    """A clock that replays durations: it reads 0, then d, for every sample d, in seconds.
 
-    `benchmark.pedantic` reads its timer exactly twice a round. So pytest-benchmark stores the worker's samples, bit
-    for bit.
+class Ledger:
+    """pytest-benchmark's list of results, as far as they are cells'. It switches itself off under xdist; we go on."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        self._made: dict[Any, Any] = {}
+
+    @property
+    def listed(self) -> list[Any] | None:
+        """The list; None without pytest-benchmark. It may be configured after us."""
+        session = getattr(self.config, "_benchmarksession", None)
+        return None if session is None else session.benchmarks
+
+    def enter(self, report: pytest.TestReport, record: Record | None) -> None:
+        """Take in what a report says: the figures of a test that passes, and nothing of one that does not."""
+        if (listed := self.listed) is None:
+            return
+        name = (getattr(report, "node", None), report.nodeid)
+        old = self._made.pop(name, None)
+        if old is not None:
+            listed[:] = [made for made in listed if made is not old]
+        if record is not None and record.outcome.right and record.samples and "benchmark" in record.extra:
+            self._made[name] = made = result(report.nodeid, record)
+            listed.append(made)
+
+    def sort(self) -> None:
+        """Under xdist reports arrive in any order; pytest-benchmark keeps that of the list."""
+        (self.listed or []).sort(key=lambda made: made.fullname)
+
+
+def hand_over(record: Record, benchmark: Any) -> Record:
+    """The record of a test that wants its samples to be among pytest-benchmark's results.
+
+    Args:
+        record: What was measured.
+        benchmark: The test's fixture of that name: it may have a group, and more to be written beside the figures.
     """
-
-    __name__ = "replay"  # what pytest-benchmark writes as options.timer
-
-    def __init__(self) -> None:
-        self._ticks: Iterator[float] = iter(())
-
-    def load(self, durations: Sequence[float]) -> None:
-        """Set what comes next."""
-        self._ticks = (tick for duration in durations for tick in (0.0, duration))
-
-    def __call__(self) -> float:
-        """The next tick, in seconds."""
-        return next(self._ticks)
+    if not hasattr(benchmark, "extra_info"):  # none, or somebody else's of that name
+        return record
+    if benchmark.stats is not None:
+        pytest.fail(
+            "this test has called benchmark() itself, so pytest-benchmark has a result of its name already; "
+            "leave out cell.record(), or measure the cell in another test",
+            pytrace=False,
+        )
+    said = json.loads(json.dumps({"group": benchmark.group, "extra_info": benchmark.extra_info}, default=str))
+    return replace(record, extra={**record.extra, "benchmark": said})
 
 
-def group_of(record: Record) -> str:
-    """The group within which pytest-benchmark compares: a model and a metric."""
-    return f"{record.model} {record.metric}"
+def result(nodeid: str, record: Record) -> Any:
+    """A result of pytest-benchmark. What would be another thing to compare has another name and another group."""
+    from pytest_benchmark.stats import Metadata
+
+    fields, said, other = plain(record), record.extra["benchmark"], unusual(record)
+    fixture = SimpleNamespace(
+        name=f"{nodeid.rpartition('::')[2]}{other}",
+        fullname=f"{nodeid}{other}",
+        group=said["group"] or f"{record.model} {record.metric}{other}",
+        param=nodeid.partition("[")[2].removesuffix("]"),
+        params={name: fields[name] for name in (*KEY, "weights")},
+        extra_info={name: fields[name] for name in EXTRA} | said["extra_info"],
+        cprofile_stats=None,
+        has_error=False,
+    )
+    loop, steps = record.extra.get("loop", {}), record.extra.get("steps_per_sample", 1)
+    options = {"timer": "the worker's monotonic clock", "disable_gc": False, "warmup": False, **loop}
+    made = Metadata(fixture, iterations=steps, options=options)
+    for sample in record.samples:
+        made.stats.update(sample)  # a step's duration, as pytest-benchmark keeps a batch divided by its iterations
+    return made
 
 
-def params_of(record: Record) -> dict[str, str]:
-    """What `--benchmark-group-by=param:framework` and its like can name."""
-    return {
-        "model": record.model, "framework": record.framework, "backend": record.backend, "device": record.device
-    }  # fmt: skip
-
-
-def extra_of(record: Record) -> dict[str, Any]:
-    """What rides along as pytest-benchmark's extra_info, as JSON values."""
-    fields = plain(record)
-    return {name: fields[name] for name in ("outcome", "flags", "weights", "ran", "versions", "hashes", "threads")}
-
-
-def mark(item: pytest.Item) -> None:
-    """Give a cell's test the clock that replays, before its `benchmark` fixture is made."""
-    item.add_marker(pytest.mark.benchmark(timer=Replay(), warmup=False))
-
-
-def replay(item: pytest.Item, benchmark: Any, record: Record) -> None:
-    """Hand a record's samples to pytest-benchmark, grouped by model and metric."""
-    marker = item.get_closest_marker("benchmark")
-    if marker is None or not record.samples:
-        benchmark.skipped = True  # nothing measured: no row, and no warning of an unused fixture
-        return
-    benchmark.group = group_of(record)
-    benchmark.params = params_of(record)
-    benchmark.extra_info |= extra_of(record)
-    marker.kwargs["timer"].load(record.samples)
-    benchmark.pedantic(lambda: None, rounds=len(record.samples))
+def unusual(record: Record) -> str:
+    """What tells a cell from the usual one of its test, such as ` (tiny, 1 thread)`; "" for that."""
+    told = [name for name in (record.size, record.weights) if name not in DEFAULTS.values()]
+    if record.threads != thread_budget():
+        told.append(f"{record.threads} thread{'' if record.threads == 1 else 's'}")
+    return f" ({', '.join(told)})" if told else ""

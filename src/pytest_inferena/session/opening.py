@@ -15,6 +15,7 @@ from pytest_inferena.collect.settings import Settings, pairs
 from pytest_inferena.collect.shipped import with_interpreters, with_shipped
 from pytest_inferena.session.controller import Session
 from pytest_inferena.session.handover import give
+from pytest_inferena.session.plan import cells
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -62,10 +63,12 @@ def after(config: pytest.Config, items: list[pytest.Item]) -> None:
     """
     if config.getoption("inferena_dry_run") or any(map(_asks, items)):
         registry = _read(config)
-        _open(config, registry)
+        session = _open(config, registry)
+        session.leave_to_codspeed(items)
         arrange(config, items)
         if hasattr(config, "workerinput"):
-            give(config, registry.places())
+            found = {nodeid: (target.id, cell.metric) for nodeid, target, cell in cells(items, session.settings)}
+            give(config, {**registry.places(), "cells": found})
 
 
 def _use_benchmark(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -120,4 +123,4 @@ def follow(config: pytest.Config, told: Mapping[str, Any]) -> None:
     if not config.pluginmanager.hasplugin("inferena-session"):
         registry = read(*(map(Path, told[kind]) for kind in ("models", "adapters")))
         session = _open(config, with_interpreters(registry, pairs("python", config)))
-        config.pluginmanager.register(Controller(config, session.cells), "inferena-controller")
+        config.pluginmanager.register(Controller(session, told["cells"]), "inferena-controller")

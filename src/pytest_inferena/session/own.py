@@ -14,6 +14,7 @@ import pytest
 from msgspec import structs
 
 from pytest_inferena.cell import Outcome
+from pytest_inferena.collect.loop import changed, unused_of
 from pytest_inferena.collect.misuse import ChoiceError
 from pytest_inferena.results import plain
 from pytest_inferena.session.bench import Bench, Harness, figures
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
 ROUNDS = 9
 """How often `compare` measures each engine in turn. Of 9 quotients the second smallest and the second largest enclose
 the median at 95 %, so one round in which something else ran decides nothing."""
-LOOP = {"min_rounds", "max_time", "warmup"}
-"""Arguments of the marker `benchmark` that say how long to measure."""
 
 
 class Options(TypedDict, total=False):
@@ -104,13 +103,15 @@ class Inferena:
     - `size`: `"full"` or `"tiny"`. `weights`: `"seeded"`, `"package"`, `"hub"` or a path. `threads`: their number.
 
     A test is skipped if an engine is not installed, and fails if one breaks. The marker `benchmark` of pytest-benchmark
-    names a `group` for its table, and says how long to measure: `min_rounds`, `max_time`, `warmup`.
+    names a `group` for its table, and says how long to measure: `min_rounds`, `max_time`, `precision`, `warmup`.
     """
 
     def __init__(self, item: pytest.Item, settings: Settings, workers: Workers) -> None:
         self._item, self._settings, self._workers = item, settings, workers
         self._folder = Path(tempfile.mkdtemp(prefix="inferena-"))
         self._used: set[Any] = set()
+        mark = item.get_closest_marker("benchmark")
+        self._asked: Mapping[str, Any] = mark.kwargs if mark else {}
         item.user_properties[:] = [one for one in item.user_properties if one[0] != OWN]  # those of an earlier try
 
     def measure(
@@ -156,21 +157,13 @@ class Inferena:
     def _run(self, choice: Choice, file: Path) -> Record:
         bench = self._workers.bench(choice, self._used)
         bench.settings, bench.tensors = choice.settings, file
-        return bench.run(choice.cell)
+        return bench.run(choice.cell, choice.settings.loop)
 
     def _loop(self, rounds: int) -> Settings:
         """The session's settings, with what the marker `benchmark` says, for one of several rounds."""
-        mark = self._item.get_closest_marker("benchmark")
-        asked = dict(mark.kwargs) if mark else {}
-        if others := asked.keys() - LOOP - {"group"}:
-            raise ChoiceError(
-                f"the marker benchmark: {min(others)} does not count here, for an engine is timed in its own process; "
-                f"group, {', '.join(sorted(LOOP))} do"
-            )
         if self._settings.judges_only:
             return self._settings
-        loop = {**self._settings.loop, **{name: value for name, value in asked.items() if name in LOOP}}
-        loop["max_rounds"] = max(loop["max_rounds"], loop["min_rounds"])
+        loop = changed(self._settings.loop, self._asked)
         if rounds > 1:
             loop |= {name: ceil(loop[name] / rounds) for name in ("min_rounds", "max_rounds", "few")}
             loop |= {name: loop[name] / rounds for name in ("max_time", "give_up")}
@@ -180,14 +173,15 @@ class Inferena:
         """All rounds as one; the worst verdict counts."""
         worst = max(records, key=lambda record: [*Outcome].index(record.outcome))
         samples = [sample for record in records for sample in record.samples]
-        group = self._item.get_closest_marker("benchmark")
+        notes = [note for record in records for note in record.extra.get("notes", ())] + [*unused_of(self._asked)]
+        said: dict[str, Any] = {"group": self._asked.get("group"), "extra_info": {}}
         record = structs.replace(
             worst,
             started=records[0].started,
             wall=sum(record.wall for record in records),
             flags=tuple(dict.fromkeys(flag for record in records for flag in record.flags)),
             command=choice.settings.reproduce(choice.cell, self._item.nodeid),
-            extra={**worst.extra, **({"group": group.kwargs["group"]} if group and "group" in group.kwargs else {})},
+            extra={**worst.extra, **({"notes": notes} if notes else {}), "benchmark": said},
             **(figures(samples) if samples else {}),
         )
         model = choice.target.model

@@ -57,12 +57,11 @@ class OwnTests:
     def _tell(self, report: pytest.TestReport, record: Record, *, several: bool) -> None:
         """Put a row for what was right into pytest-benchmark's table, whose fixture has one for each test only."""
         benchmarks: Any = getattr(self.config, "_benchmarksession", None)
-        if benchmarks is None or not (record.samples and record.outcome.right):
+        if benchmarks is None or not (record.samples and record.outcome.right) or str(report.outcome) == "rerun":
             return
-        from pytest_inferena.session.distributed import revive
+        from pytest_inferena.session.ledger import result
 
-        row = revive(report.nodeid, record)
-        row.group = record.extra.get("group", row.group)
+        row = result(report.nodeid, record)
         if several:
             row.name, row.fullname = (f"{name} {record}" for name in (row.name, row.fullname))
         benchmarks.benchmarks.append(row)

@@ -1,0 +1,93 @@
+"""What became of a cell's test: its record is brought in line with pytest's reports, in the process that runs it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+from msgspec.structs import replace
+
+from pytest_inferena.cell import Outcome
+from pytest_inferena.results import Record, plain, typed
+
+if TYPE_CHECKING:
+    from pytest_inferena.cell import Cell
+
+PROPERTY = "inferena"
+"""The name under which a record travels with pytest's report, from the process that ran the cell."""
+XPASS = "[XPASS(strict)]"
+"""How pytest's report begins if a test passes that was declared to fail."""
+
+
+@dataclass
+class Story:
+    """One attempt at a cell's test."""
+
+    blank: Record
+    """What is known of the cell as long as it is not measured."""
+    measured: Record | None = None
+    told: Record | None = None
+    """What the last report said."""
+
+    @classmethod
+    def of(cls, cell: Cell, command: str) -> Story:
+        """The beginning of one."""
+        return cls(Record.of(cell, Outcome.ERROR, command=command))
+
+    def tell(self, report: pytest.TestReport, error: BaseException | None) -> None:
+        """Finish the record from the report of a phase, and let it travel with that."""
+        self.told = self._after(report, error)
+        if self.told is not None:
+            carry(report, self.told)
+
+    def _after(self, report: pytest.TestReport, error: BaseException | None) -> Record | None:
+        """The record after a phase; None where there is nothing to tell: a skip before the test, or no measurement."""
+        record = self.told if report.when == "teardown" else self.measured
+        expected = hasattr(report, "wasxfail")
+        if report.skipped and report.when != "call":
+            return record
+        if not (report.passed or report.skipped) or (report.skipped and expected):
+            return self._failed(record, report, error)
+        if report.skipped and not (record and record.outcome.absent):
+            return replace(record or self.blank, outcome=Outcome.UNSUPPORTED, reason=f"skipped: {_said(report, error)}")
+        if report.when == "call" and record and report.passed and not record.outcome.right:
+            report.outcome = "skipped" if expected else "failed"  # pytest counts cells, so it must not count this one
+            report.longrepr = f"the test passes, but not its cell: {record.outcome}: {record.reason}"
+        return record
+
+    def _failed(self, record: Record | None, report: pytest.TestReport, error: BaseException | None) -> Record:
+        """The record of a test that failed. What the cell itself did wrong comes first."""
+        if record and not (record.outcome.right or record.outcome.absent):
+            return record
+        said = _said(report, error)
+        if record and said.startswith(XPASS):
+            return replace(record, flags=(*record.flags, "xpass"))
+        outcome = Outcome.TIMEOUT if isinstance(error, TimeoutError) or said.startswith("Timeout") else Outcome.ERROR
+        where = report.when if report.when != "call" else "measured, but its test failed" if record else ""
+        return replace(record or self.blank, outcome=outcome, reason=": ".join(filter(None, [where, said])))
+
+
+_OUTCOMES = pytest.fail.Exception | pytest.skip.Exception | pytest.xfail.Exception
+"""What pytest itself raises: the words say it all."""
+STORY: pytest.StashKey[Story] = pytest.StashKey()
+
+
+def carry(report: pytest.TestReport, record: Record) -> None:
+    """Let a record travel with a report."""
+    report.user_properties.append((PROPERTY, json.dumps(plain(record))))
+
+
+def record_of(report: pytest.TestReport) -> Record | None:
+    """The record that a report carries."""
+    carried = (value for name, value in report.user_properties if name == PROPERTY)
+    return next((typed(Record, json.loads(str(value))) for value in carried), None)
+
+
+def _said(report: pytest.TestReport, error: BaseException | None) -> str:
+    """The first line of what went wrong, and the notes that were made on its way."""
+    first = str(report.longrepr if error is None else error).partition("\n")[0].removesuffix(".")
+    if error is not None and not isinstance(error, AssertionError | _OUTCOMES):
+        first = ": ".join(filter(None, [type(error).__name__, first]))
+    return ", ".join([first or type(error).__name__, *getattr(error, "__notes__", ())])
