@@ -8,18 +8,16 @@ use inferena_worker::{Node, Op, Result, unsupported};
 struct Window<'a> {
     stride: &'a [usize],
     padding: &'a [usize],
-    dilation: &'a [usize],
-    groups: usize,
 }
 
 impl Recorder<'_> {
     pub fn layer(&mut self, node: &Node, x: &[View]) -> Result<View> {
         let shape = &node.out.shape[..];
         let made = match &node.op {
-            Op::Convolution { stride, padding, dilation, groups } => {
+            Op::Convolution { stride, padding, .. } => {
                 let weight = self.flat(&x[1]);
-                let window = Window { stride, padding, dilation, groups: *groups };
-                let made = self.convolution(&x[0], weight, &x[1].shape, &window, shape)?;
+                let window = Window { stride, padding };
+                let made = self.convolution(&x[0], weight, &x[1].shape, &window, shape);
                 match x.get(2) {
                     Some(bias) => {
                         let bias = self.flat(bias);
@@ -67,7 +65,7 @@ impl Recorder<'_> {
                 return Ok(by_heads(made, shape).times(x[0].factor));
             }
             Op::Attention { scale, is_causal } => return self.attention(x, *scale, *is_causal, shape),
-            Op::MaxPool2d { kernel_size, stride, padding, dilation: [1, 1] } => {
+            Op::MaxPool2d { kernel_size, stride, padding, .. } => {
                 self.max_pool(node, &x[0], *kernel_size, *stride, *padding, shape)?
             }
             Op::Upsample2d => {
@@ -92,17 +90,11 @@ impl Recorder<'_> {
         (given(1, 1.0), given(2, 0.0))
     }
 
-    fn convolution(&mut self, x: &View, weight: u32, kernel: &[usize], of: &Window, shape: &[usize]) -> Result<u32> {
-        if of.groups != 1 || of.dilation.iter().any(|one| *one != 1) {
-            return unsupported("groups or dilation");
-        }
-        if of.stride.iter().any(|one| *one != of.stride[0]) {
-            return unsupported("Meganeura has one stride for both dimensions");
-        }
+    fn convolution(&mut self, x: &View, weight: u32, kernel: &[usize], of: &Window, shape: &[usize]) -> u32 {
         let at = |sizes: &[usize], dim: usize, missing: usize| size32(sizes.get(dim).copied().unwrap_or(missing));
         let image = self.flat(x);
         let (batch, channels, sizes) = (size32(x.shape[0]), size32(x.shape[1]), &x.shape[2..]);
-        Ok(self.graph.conv2d_hw(
+        self.graph.conv2d_hw(
             image,
             weight,
             batch,
@@ -115,7 +107,7 @@ impl Recorder<'_> {
             size32(of.stride[0]),
             at(of.padding, 0, 0),
             at(of.padding, 1, 0),
-        ))
+        )
     }
 
     fn add_channels(&mut self, image: u32, bias: u32, shape: &[usize]) -> u32 {
@@ -126,10 +118,10 @@ impl Recorder<'_> {
     /// Batch norm, folded into the convolution before it: on the host, or in the graph where gradients go through it.
     fn batch_norm(&mut self, node: &Node, x: &[View], eps: f64) -> Result<u32> {
         let conv = self.nodes.get(&node.inputs[0]).cloned();
-        let Some(Node { op: Op::Convolution { stride, padding, dilation, groups }, inputs, shapes, .. }) = conv else {
+        let Some(Node { op: Op::Convolution { stride, padding, .. }, inputs, shapes, .. }) = conv else {
             return unsupported("Meganeura has none: it can only be part of a convolution");
         };
-        let window = Window { stride: &stride, padding: &padding, dilation: &dilation, groups };
+        let window = Window { stride: &stride, padding: &padding };
         let (shape, kernel) = (&node.out.shape[..], &shapes[1][..]);
         let (channels, each) = (kernel[0], kernel[1..].iter().product::<usize>());
         let (mean, variance) = (self.floats(&node.inputs[3])?, self.floats(&node.inputs[4])?);
@@ -143,7 +135,7 @@ impl Recorder<'_> {
             let scales = self.graph.broadcast_inner(column, each);
             let weight = self.graph.mul(weight, scales);
             let weight = self.graph.reshape(weight, &[channels * each]);
-            let made = self.convolution(&x[0], weight, kernel, &window, shape)?;
+            let made = self.convolution(&x[0], weight, kernel, &window, shape);
             let mut centre = self.graph.constant(mean.iter().map(|one| -one).collect(), &[channels]);
             if let Some(bias) = x.get(4) {
                 let bias = self.flat(bias);
@@ -164,7 +156,7 @@ impl Recorder<'_> {
         self.folded.insert(names[1].clone(), bias);
         let weight = self.graph.parameter(&names[0], &[channels * each]);
         let bias = self.graph.parameter(&names[1], &[channels]);
-        let made = self.convolution(&x[0], weight, kernel, &window, shape)?;
+        let made = self.convolution(&x[0], weight, kernel, &window, shape);
         Ok(self.add_channels(made, bias, shape))
     }
 
@@ -243,9 +235,6 @@ impl Recorder<'_> {
         let image = self.flat(x);
         let [batch, channels, height, width] = x.shape[..] else { return unsupported("other than images") };
         if !self.trains {
-            if stride[0] != stride[1] || padding[0] != padding[1] {
-                return unsupported("Meganeura has one stride and one padding for both dimensions");
-            }
             let (batch, channels, height, width) = (size32(batch), size32(channels), size32(height), size32(width));
             let (rows, columns, stride) = (size32(kernel[0]), size32(kernel[1]), size32(stride[0]));
             let padding = size32(padding[0]);

@@ -9,17 +9,16 @@ const NONE: &str = "Meganeura has no such operator";
 
 pub const OPERATORS: &str = r#"{
     "abs": {}, "detach": {}, "exp": {}, "gelu": {}, "log": {}, "neg": {}, "logical_not": {}, "relu": {}, "sigmoid": {},
-    "silu": {}, "tanh": {}, "add": {}, "sub": {}, "mul": {}, "div": {}, "logical_and": {},
-    "pow": {"self": ["tensor"], "exponent": [2]},
-    "eq": {}, "ne": {}, "lt": {}, "le": {}, "gt": {}, "ge": {}, "where": {}, "to": {}, "full": {},
+    "silu": {}, "tanh": {}, "add": {}, "mul": {}, "div": {}, "logical_and": {},
+    "eq": {}, "ne": {}, "lt": {}, "gt": {}, "where": {}, "to": {}, "full": {},
     "mean": {}, "sum": {}, "softmax": {"dim": ["last"]}, "log_softmax": {"dim": ["last"]},
     "reshape": {}, "expand": {}, "permute": {}, "slice": {}, "cat": {}, "embedding": {},
-    "matmul": {}, "linear": {}, "upsample_nearest2d": {}, "max_pool2d": {"dilation": [1], "ceil_mode": [false]},
-    "conv1d": {"dilation": [1], "groups": [1]}, "conv2d": {"dilation": [1], "groups": [1]},
+    "matmul": {}, "linear": {}, "upsample_nearest2d": {},
+    "max_pool2d": {"stride": ["equal"], "padding": ["equal"], "dilation": [1], "ceil_mode": [false]},
+    "conv1d": {"dilation": [1], "groups": [1]}, "conv2d": {"stride": ["equal"], "dilation": [1], "groups": [1]},
     "batch_norm": {}, "group_norm": {}, "layer_norm": {}, "rms_norm": {"weight": ["tensor"]}, "rotary_embedding": {},
     "scaled_dot_product_attention": {"attn_mask": [null], "rank": [4]},
-    "cross_entropy_loss": {"weight": [null], "label_smoothing": [0.0], "reduction": [1, 2], "rank": [2]},
-    "mse_loss": {"reduction": [1, 2]}
+    "cross_entropy_loss": {"weight": [null], "label_smoothing": [0.0], "reduction": [1, 2], "rank": [2]}
 }"#;
 
 impl Recorder<'_> {
@@ -48,10 +47,6 @@ impl Recorder<'_> {
             }
             Op::Unary(kind) => self.unary(*kind, &x[0])?,
             Op::Binary(kind) => self.binary(*kind, &x[0], &x[1], shape)?,
-            Op::Scalar(Binary::Pow, number) if number.to_bits() == 2f64.to_bits() => {
-                let x = self.flat(&x[0]);
-                self.graph.mul(x, x)
-            }
             Op::Scalar(kind, number) => {
                 let number = self.scalar(*number)?;
                 self.binary(*kind, &x[0], &number, shape)?
@@ -68,9 +63,6 @@ impl Recorder<'_> {
             Op::Where { then, otherwise } => self.choose(x, *then, *otherwise, shape)?,
             Op::Cat { dim } => self.cat(x, *dim),
             Op::Reduce { kind, dims, .. } => self.reduce(&x[0], *kind, dims)?,
-            Op::Softmax { dim } | Op::LogSoftmax { dim } if dim + 1 != shape.len() => {
-                return unsupported("over another than the last dimension");
-            }
             Op::Softmax { .. } => {
                 let rows = self.matrix(&x[0]);
                 self.graph.softmax(rows)
@@ -105,13 +97,6 @@ impl Recorder<'_> {
             }
             Op::CrossEntropy { ignore_index, reduction } => {
                 self.cross_entropy(node, &x[0], *ignore_index, *reduction == MEAN)?
-            }
-            Op::MseLoss { reduction } => {
-                let (left, minus) = (self.flat(&x[0]), self.flat(&x[1].expand(&x[0].shape).times(-1.0)));
-                let (left, minus) = (self.apart(left), self.apart(minus));
-                let difference = self.graph.add(left, minus);
-                let squares = self.graph.mul(difference, difference);
-                if *reduction == MEAN { self.graph.mean_all(squares) } else { self.graph.sum_all(squares) }
             }
             _ => return self.layer(node, x),
         };
@@ -165,16 +150,8 @@ impl Recorder<'_> {
 
     fn binary(&mut self, kind: Binary, x: &View, y: &View, shape: &[usize]) -> Result<u32> {
         let (x, y) = (x.expand(shape), y.expand(shape));
-        let y = match kind {
-            Binary::Sub => y.times(-1.0),
-            Binary::Div => {
-                let y = self.flat(&y);
-                View::new(self.graph.recip(y), shape)
-            }
-            _ => y,
-        };
         Ok(match kind {
-            Binary::Add | Binary::Sub => match (self.row(&x), self.row(&y)) {
+            Binary::Add => match (self.row(&x), self.row(&y)) {
                 (_, Some(row)) => self.add_row(&x, row),
                 (Some(row), _) => self.add_row(&y, row),
                 _ => {
@@ -183,11 +160,16 @@ impl Recorder<'_> {
                     self.graph.add(x, y)
                 }
             },
-            Binary::Mul | Binary::Div | Binary::And => {
+            Binary::Mul | Binary::And => {
                 let (x, y) = (self.flat(&x), self.flat(&y));
                 self.graph.mul(x, y)
             }
-            Binary::Pow | Binary::Maximum | Binary::Minimum | Binary::Or => return unsupported(NONE),
+            Binary::Div => {
+                let (x, y) = (self.flat(&x), self.flat(&y));
+                let y = self.graph.recip(y);
+                self.graph.mul(x, y)
+            }
+            _ => return unsupported(NONE),
         })
     }
 
@@ -227,16 +209,15 @@ impl Recorder<'_> {
     /// 1 where it holds, 0 elsewhere.
     fn compare(&mut self, kind: Compare, x: &View, y: &View, shape: &[usize]) -> u32 {
         let (x, y) = (self.flat(&x.expand(shape)), self.flat(&y.expand(shape)));
-        let (x, y) = if matches!(kind, Compare::Lt | Compare::Ge) { (y, x) } else { (x, y) };
+        let (x, y) = if kind == Compare::Lt { (y, x) } else { (x, y) };
         let greater = self.graph.greater(x, y);
         match kind {
-            Compare::Gt | Compare::Lt => greater,
-            Compare::Ge | Compare::Le => self.complement(greater),
             Compare::Eq | Compare::Ne => {
                 let less = self.graph.greater(y, x);
                 let differs = self.graph.add(greater, less);
                 if kind == Compare::Ne { differs } else { self.complement(differs) }
             }
+            _ => greater,
         }
     }
 
