@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
     from pytest_inferena.processes.client import Worker
 
+collect_ignore = ["projects"]
+"""Suites of users: tests run them in folders of their own."""
+
 
 @pytest.fixture(autouse=True)
 def _no_outer_xdist(monkeypatch: pytest.MonkeyPatch) -> None:

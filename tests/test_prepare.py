@@ -56,7 +56,7 @@ from types import SimpleNamespace
 from typing import Any
 from tests.test_prepare import ask
 from pytest_inferena.processes import preparer as prepare
-prepare.sys = SimpleNamespace(executable=sys.argv[1])
+prepare.sys = SimpleNamespace(executable=sys.argv[1], path=sys.path)
 print(ask(prepare.Preparer(1, 60)).hashes["weights"])
 """
 REAL = """
@@ -82,7 +82,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("INFERENA_CACHE", str(tmp_path / "cache"))
     (tmp_path / "python").write_text(FAKE)
     (tmp_path / "python").chmod(0o755)
-    monkeypatch.setattr(prepare, "sys", SimpleNamespace(executable=str(tmp_path / "python")))
+    monkeypatch.setattr(prepare, "sys", SimpleNamespace(executable=str(tmp_path / "python"), path=sys.path))
     return tmp_path
 
 

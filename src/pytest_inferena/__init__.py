@@ -10,7 +10,8 @@ An adapter, in a worker process: `Adapter`, or `Exchange` where `prepare` writes
 `Node`, `Ref` and `TensorSpec`; `evaluate`, which walks an entry with an operator table; `Operators`, the type of what
 an engine says it has, and `Lazily`, for those of a table that only `prepare` imports; and `Unsupported`.
 
-A test: `judge`, the gate as a function, and its `Verdict`.
+A test: the types of the fixture `inferena`: `Inferena` itself, a `Result` of it, its `Outcome` and its `Record`; and
+`judge`, the gate as a function, with its `Verdict`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pytest_inferena.cell import Outcome
     from pytest_inferena.prepare.case import Case
+    from pytest_inferena.results import Record
+    from pytest_inferena.session.own import Inferena
+    from pytest_inferena.session.result import Result
     from pytest_inferena.verdict.gate import Verdict, judge
     from pytest_inferena.worker import (
         Adapter,
@@ -43,11 +48,15 @@ __all__ = [
     "Case",
     "Entry",
     "Exchange",
+    "Inferena",
     "Lazily",
     "Node",
     "Operators",
+    "Outcome",
     "Program",
+    "Record",
     "Ref",
+    "Result",
     "Setup",
     "Step",
     "TensorSpec",
@@ -58,12 +67,17 @@ __all__ = [
     "refuse",
 ]
 
-_ELSEWHERE = {"Case": "prepare.case", "Verdict": "verdict.gate", "judge": "verdict.gate"}
+_ELSEWHERE = {
+    "Case": "prepare.case", "Inferena": "session.own", "Outcome": "cell", "Record": "results",
+    "Result": "session.result", "Verdict": "verdict.gate", "judge": "verdict.gate",
+}  # fmt: skip
 """Where those lie that are not the worker's."""
 
 
-def __getattr__(name: str) -> Any:
-    """Import what is public when it is asked for: pytest loads this module and needs none of it."""
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_ELSEWHERE.get(name, 'worker')}"), name)
+if not TYPE_CHECKING:  # a type checker would take any name for one of these
+
+    def __getattr__(name: str) -> Any:
+        """Import what is public when it is asked for: pytest loads this module and needs none of it."""
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(importlib.import_module(f"{__name__}.{_ELSEWHERE.get(name, 'worker')}"), name)

@@ -14,10 +14,13 @@ if TYPE_CHECKING:
     from pytest_inferena.engines.framework import Framework
     from pytest_inferena.session.bench import Bench, Harness
     from pytest_inferena.session.celltest import CellTest
+    from pytest_inferena.session.own import Inferena, Workers
 
 COLLECTED: pytest.StashKey[bool] = pytest.StashKey()
 """Whether a test that uses a fixture of ours was collected."""
 HARNESS: pytest.StashKey[Harness] = pytest.StashKey()
+WORKERS: pytest.StashKey[Workers] = pytest.StashKey()
+OWN_MARKER = "inferena(model, framework, metric, size, weights, threads): what the fixture of that name measures"
 LEDGER = "pytest-benchmark"
 """The name under which pytest-benchmark's session is a plugin, however pytest-benchmark itself was loaded."""
 
@@ -83,6 +86,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Declare the markers that tests of cells write themselves, and check our options where one is given."""
     for metric in ("compile", "inference", "latency", "training"):
         config.addinivalue_line("markers", f"{metric}: cells of the metric {metric}")
+    config.addinivalue_line("markers", OWN_MARKER)
     given = (value for name, value in vars(config.option).items() if name.startswith("inferena_"))
     if any(value is not None and value is not False for value in given):
         from pytest_inferena.collect.settings import Settings, pairs
@@ -97,6 +101,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run every test that uses a fixture of ours once for each target."""
+    marked = (mark.name == "inferena" for mark in metafunc.definition.own_markers)
+    if {"_inferena_target", "_inferena_own"} & {*metafunc.fixturenames} or any(marked):
+        from pytest_inferena.collect.misuse import refuse
+
+        refuse(metafunc)
+        _keep_own(metafunc.config)
     if "_inferena_target" in metafunc.fixturenames:
         from pytest_inferena.collect.offer import offer
 
@@ -121,6 +131,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         result = yield
         opening.after(config, items)
     return result
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_report_from_serializable(config: pytest.Config, data: dict[str, Any]) -> None:
+    """In the process that distributes: a worker of xdist's has run a test of one's own, which has records."""
+    if any(name == "inferena.own" for name, _ in data.get("user_properties", ())):
+        _keep_own(config)
+
+
+def _keep_own(config: pytest.Config) -> None:
+    if not config.pluginmanager.hasplugin("inferena-own"):
+        from pytest_inferena.session.travel import OwnTests
+
+        config.pluginmanager.register(OwnTests(config), "inferena-own")
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -193,6 +217,24 @@ def cell_of_test(request: pytest.FixtureRequest, _inferena_worker: Bench) -> Ite
         benchmark.skipped = True  # a cell without figures has used the fixture
 
 
+@pytest.fixture(name="_inferena_own")
+def measuring(request: pytest.FixtureRequest) -> Iterator[Inferena]:
+    """What a test of one's own measures with."""
+    from pytest_inferena.session.opening import engines_of, session_of
+    from pytest_inferena.session.own import Inferena, Workers
+
+    stash, session = request.config.stash, session_of(request.config)
+    benchmark = request.getfixturevalue("benchmark") if request.config.pluginmanager.hasplugin(LEDGER) else None
+    if WORKERS not in stash:
+        stash[WORKERS] = Workers(engines_of(request.config))
+        request.session.addfinalizer(stash[WORKERS].close)
+    made = Inferena(request.node, session.settings, stash[WORKERS])
+    yield made
+    made.close()
+    if benchmark is not None and getattr(benchmark, "stats", benchmark) is None:
+        benchmark.skipped = True  # it is there for --benchmark-only and -skip; rows are made of records
+
+
 @pytest.fixture(scope="session")
 def target(_inferena_target: Target) -> Target:
     """A model on a framework's backend: what a worker serves."""
@@ -221,3 +263,9 @@ def worker(_inferena_worker: Bench) -> Bench:
 def cell(_inferena_cell: CellTest) -> CellTest:
     """This test's cell."""
     return _inferena_cell
+
+
+@pytest.fixture
+def inferena(_inferena_own: Inferena) -> Inferena:
+    """Measures models on engines in a test of one's own; the marker `inferena` says what, where the call does not."""
+    return _inferena_own

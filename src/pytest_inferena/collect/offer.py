@@ -10,6 +10,7 @@ import pytest
 from pytest_inferena.collect.registry import HOOKS, Registry, collect
 from pytest_inferena.collect.selection import parameters
 from pytest_inferena.collect.settings import pairs
+from pytest_inferena.collect.shipped import with_interpreters
 from pytest_inferena.engines.framework import RegistryError
 
 OFFER: pytest.StashKey[Offer] = pytest.StashKey()
@@ -36,7 +37,7 @@ def offer(config: pytest.Config) -> Offer:
     found = config.stash.get(OFFER, None)
     if found is None or (found.sources != sources and not found.error):
         try:
-            registry = collect(config.pluginmanager).with_interpreters(pairs("python", config))
+            registry = with_interpreters(collect(config.pluginmanager), pairs("python", config))
             found = Offer(registry, parameters(config, registry), sources)
         except RegistryError as error:
             found = Offer(Registry({}, {}), [], sources, f"inferena: {error}")

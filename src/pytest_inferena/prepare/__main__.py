@@ -2,8 +2,9 @@
 
     python -m pytest_inferena.prepare REQUEST.json
 
-The request names the model's file, the size, the weights, the part to make and the folder to fill. The answer is
-`facts.json` in that folder, or one line in `error.json`. Exit status 28 says that the disk is full.
+The request names the model's file, the size, the weights, the part to make, the folder to fill, and the `sys.path` of
+who asks: a model's file can import what tests can. The answer is `facts.json` in that folder, or one line in
+`error.json`. Exit status 28 says that the disk is full.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 def main(request_file: str) -> int:
     """Answer one request. The exit status is 0 also when the answer is an error."""
     request = json.loads(Path(request_file).read_text())
+    sys.path += [place for place in request.get("path", ()) if place and place not in sys.path]
     folder = Path(request["folder"])
     made_by = Imported(Path(request["adapter"]).parent if "adapter" in request else None)
     try:

@@ -143,6 +143,7 @@ class Preparer:
                 **request, "folder": str(made), "program": str(base.program if base else made),
                 "name": workload.model.name,
                 "source": str(workload.model.source), "size": workload.size, "weights": workload.weights,
+                "path": sys.path,
             }  # fmt: skip
             facts = self._run(folder, made, whole)
             folder.publish(part, made, facts, Origins.from_json(facts))

@@ -28,7 +28,7 @@ from pytest_inferena.worker.protocol import VERSION
 from pytest_inferena.worker.stats import median_interval
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from pytest_inferena.cell import Cell
     from pytest_inferena.collect.settings import Settings
@@ -95,6 +95,8 @@ class Bench:
         self.compiled: dict[str, dict[str, Any]] = {}
         self.expanded: Mapping[str, Mapping[str, int]] = {}
         self.clock, self.log = Clock(), ""
+        self.tensors: Path | None = None
+        """Where what was judged is kept; None: nowhere."""
 
     def run(self, cell: Cell, loop: Mapping[str, Any]) -> Record:
         """Measure and judge one cell. Whatever becomes of the worker becomes the cell's record.
@@ -177,7 +179,7 @@ class Bench:
         return Record.of(
             cell, verdict.outcome, flags=tuple(flags), extra=extra, verdict=verdict.figures(),
             reason="" if verdict.outcome is Outcome.PASS else verdict.message,
-            **({} if self.settings.judges_only else _figures(samples)),
+            **({} if self.settings.judges_only else figures(samples)),
         )  # fmt: skip
 
     def _compiled(self, entry: str, *, fresh: bool) -> dict[str, Any]:
@@ -219,7 +221,7 @@ class Bench:
         """Fetch the tensors of the last step and judge them against golden."""
         assert self.worker is not None  # noqa: S101
         assert self.prepared is not None  # noqa: S101
-        file = self.worker.folder / "outputs.safetensors"
+        file = self.tensors or self.worker.folder / "outputs.safetensors"
         self._ask("outputs", entry=entry, file=str(file))
         facts = self.prepared.golden[cell.entry]
         golden = GoldenFile(self.prepared.folder / f"golden-{cell.entry}.safetensors", facts["none"])
@@ -228,7 +230,8 @@ class Bench:
         except (OSError, ValueError) as error:
             raise WorkerFailed(Outcome.ERROR, f"outputs: {error}") from error
         finally:
-            file.unlink(missing_ok=True)
+            if file != self.tensors:
+                file.unlink(missing_ok=True)
 
 
 def start(framework: Framework, backend: Backend, threads: int, folder: Path, kept: Path | None = None) -> Worker:
@@ -266,7 +269,7 @@ def _flags(reply: Mapping[str, Any], threads: int) -> list[str]:
     return [flag for flag, is_set in found.items() if is_set]
 
 
-def _figures(samples: list[float]) -> dict[str, Any]:
+def figures(samples: Sequence[float]) -> dict[str, Any]:
     """The median, its interval (a single sample has none) and the samples, in seconds."""
     interval = tuple(median_interval(samples)) if len(samples) > 1 else None
     return {"median": statistics.median(samples), "samples": tuple(samples), "interval": interval}

@@ -71,7 +71,7 @@ class CellTest:
             pytest.skip(record.reason)
         plain = self.item.config.getoption("assertmode") == "plain"  # an assertion says nothing then
         if record.outcome.broke or (plain and not record.outcome.right):
-            pytest.fail(_broken(record), pytrace=False)
+            pytest.fail(broken(record), pytrace=False)
         return Measured(record)
 
     def record(self, measured: Measured) -> None:
@@ -93,7 +93,8 @@ def _cause(record: Record) -> str:
     return f"{record} {record.outcome.upper()}: {record.reason}"
 
 
-def _broken(record: Record) -> str:
+def broken(record: Record) -> str:
+    """What a failed test says: the cause, how to run the cell again, and the end of the worker's log."""
     lines = [_cause(record), f"again: {record.command}"]
     if record.log.strip():
         lines += ["the end of the worker's log:", record.log.rstrip()]

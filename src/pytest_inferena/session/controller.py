@@ -16,6 +16,7 @@ from pytest_inferena.cell import METRICS, Outcome
 from pytest_inferena.collect.selection import target_of
 from pytest_inferena.processes.workload import Workload
 from pytest_inferena.report import ReportError, ReportTarget, render, write
+from pytest_inferena.report.names import place
 from pytest_inferena.session.attempts import Attempts
 from pytest_inferena.session.ledger import Ledger
 from pytest_inferena.session.plan import cells, history, plan
@@ -108,7 +109,11 @@ class Session:
         record = self.attempts.add(report, own)
         if record is None or record == self.records.get(record.key):
             return
-        self.live.done(report.nodeid, record.outcome)
+        self.keep(report.nodeid, record)
+
+    def keep(self, nodeid: str, record: results.Record) -> None:
+        """Take in the record of a test that has run."""
+        self.live.done(nodeid, record.outcome)
         self.records[record.key] = record
         if record != self.resumed.get(record.key):
             self._write(record)
@@ -118,6 +123,12 @@ class Session:
         except Exception as error:  # noqa: BLE001 - somebody else's; the run and its figures go on
             note = f"a hook pytest_inferena_record raised {type(error).__name__}: {error}"
             self.notes += [note] if note not in self.notes else []
+
+    def name_model(self, name: str, title: str, unit: str, items: int) -> None:
+        """Take in what a model is called that only a test has named. The journal's header has those before it."""
+        titles = self.run.titles
+        models, units = {name: title, **titles.models}, {name: (unit, items), **titles.units}
+        self.run = replace(self.run, titles=replace(titles, models=models, units=units))
 
     def pytest_report_teststatus(
         self, report: pytest.TestReport
@@ -170,7 +181,7 @@ class Session:
         order = [*self.registry.models, *self.registry.frameworks, *METRICS]  # under xdist they come in any order
         ranked = sorted(
             records.values(),
-            key=lambda record: [order.index(name) for name in (record.model, record.framework, record.metric)],
+            key=lambda record: [place(order, name) for name in (record.model, record.framework, record.metric)],
         )
         return results.Results(self.run, tuple(ranked))
 

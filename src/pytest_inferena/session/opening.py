@@ -12,6 +12,7 @@ from pytest_inferena.collect.offer import offer
 from pytest_inferena.collect.registry import read
 from pytest_inferena.collect.selection import arrange, check_expression, target_of, unknown
 from pytest_inferena.collect.settings import Settings, pairs
+from pytest_inferena.collect.shipped import with_interpreters, with_shipped
 from pytest_inferena.session.controller import Session
 from pytest_inferena.session.handover import give
 from pytest_inferena.session.plan import cells
@@ -95,6 +96,20 @@ def _open(config: pytest.Config, registry: Registry) -> Session:
     return session
 
 
+def session_of(config: pytest.Config) -> Session:
+    """The session of this run. Where there are no cells, the first test of one's own opens it."""
+    return config.stash[SESSION] if SESSION in config.stash else _open(config, engines_of(config))
+
+
+def engines_of(config: pytest.Config) -> Registry:
+    """What tests of one's own can name: all that is registered, and this project's engines.
+
+    Raises:
+        pytest.UsageError: what is registered cannot be read.
+    """
+    return with_shipped(_read(config), pairs("python", config))
+
+
 def follow(config: pytest.Config, told: Mapping[str, Any]) -> None:
     """Open a session in the process that distributes, when the first xdist worker tells of cells.
 
@@ -107,5 +122,5 @@ def follow(config: pytest.Config, told: Mapping[str, Any]) -> None:
         raise pytest.UsageError(told["error"])
     if not config.pluginmanager.hasplugin("inferena-session"):
         registry = read(*(map(Path, told[kind]) for kind in ("models", "adapters")))
-        session = _open(config, registry.with_interpreters(pairs("python", config)))
+        session = _open(config, with_interpreters(registry, pairs("python", config)))
         config.pluginmanager.register(Controller(session, told["cells"]), "inferena-controller")

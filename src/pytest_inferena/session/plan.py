@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pytest_inferena import results
+from pytest_inferena.collect.misuse import is_own
 from pytest_inferena.collect.selection import metric_of, target_of
 from pytest_inferena.processes.workload import Workload
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     import pytest
@@ -43,7 +44,7 @@ def cells(items: Iterable[Any], settings: Settings) -> list[tuple[str, Target, C
     return [(item.nodeid, target, settings.cell(target, metric_of(item))) for item, target in found]
 
 
-def plan(items: Iterable[pytest.Item], settings: Settings, walls: Walls) -> str:
+def plan(items: Sequence[pytest.Item], settings: Settings, walls: Walls) -> str:
     """The cells, the minutes and the disk."""
     from pytest_inferena.processes.parts import BASE, Folder
 
@@ -62,5 +63,7 @@ def plan(items: Iterable[pytest.Item], settings: Settings, walls: Walls) -> str:
             workloads[workload.key()] = workload
     disk = sum(workload.estimate() for workload in workloads.values()) >> 20
     note = f" ({unknown} never ran here, counted as {UNKNOWN:.0f} s each)" if unknown else ""
+    own = [item.nodeid for item in items if is_own(item)]
+    own = [f"  {nodeid}: a test of your own, which says what it measures when it runs" for nodeid in own]
     lines.append(f"{len(lines)} cells, about {total / 60:.1f} min{note}, {disk} MiB of disk to be prepared")
-    return "\n".join(lines)
+    return "\n".join(lines + own)

@@ -15,7 +15,7 @@ from pytest_inferena.cell import METRICS
 if TYPE_CHECKING:
     import pytest
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1]
 MODEL = HERE / "project" / "mlp.py"
 CONFTEST = '''\
 """Registers a model and an engine."""

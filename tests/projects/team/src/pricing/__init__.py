@@ -1,0 +1,5 @@
+"""Prices of flats."""
+
+from pricing.features import features
+
+__all__ = ["features"]
