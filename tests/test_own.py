@@ -134,7 +134,7 @@ def test_wrong_broken_missing(project: Project) -> None:
         ["E *False = <mlp-fake-numeric-inference: FAIL, * ms*, output has NRMSE 1.0e-01, *>.right"]
     )
     broken.assert_outcomes(failed=1)
-    broken.stdout.fnmatch_lines(["crash: measure: killed by SIGSEGV", "again: pytest *"])
+    broken.stdout.fnmatch_lines(["*-fake-numeric-latency CRASH: measure: killed by SIGSEGV", "again: pytest *"])
     lacking.assert_outcomes(failed=1)
     lacking.stdout.fnmatch_lines(["E *<mlp-fake-numeric-training: UNSUPPORTED, Fake Engine does not train>.right"])
     missing.assert_outcomes(skipped=1)

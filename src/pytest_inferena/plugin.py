@@ -136,7 +136,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.hookimpl(tryfirst=True)
 def pytest_report_from_serializable(config: pytest.Config, data: dict[str, Any]) -> None:
     """In the process that distributes: a worker of xdist's has run a test of one's own, which has records."""
-    if any(name == "inferena.own" for name, _ in data.get("user_properties", ())):
+    if "inferena_own" in data:
         _keep_own(config)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 from dataclasses import replace
@@ -21,7 +20,7 @@ from pytest_inferena.session.bench import Bench, Harness, figures
 from pytest_inferena.session.celltest import broken
 from pytest_inferena.session.choice import Choice, choose, wanted
 from pytest_inferena.session.result import Result, Tensors
-from pytest_inferena.session.travel import OWN
+from pytest_inferena.session.travel import TOLD
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -112,7 +111,7 @@ class Inferena:
         self._used: set[Any] = set()
         mark = item.get_closest_marker("benchmark")
         self._asked: Mapping[str, Any] = mark.kwargs if mark else {}
-        item.user_properties[:] = [one for one in item.user_properties if one[0] != OWN]  # those of an earlier try
+        self._told = item.stash[TOLD] = []  # what an earlier try has told is over
 
     def measure(
         self, model: str | Path | None = None, *, framework: str | None = None, **options: Unpack[Options]
@@ -185,8 +184,7 @@ class Inferena:
             **(figures(samples) if samples else {}),
         )
         model = choice.target.model
-        told = {"record": plain(record), "title": model.title, "unit": [model.unit, model.items]}
-        self._item.user_properties.append((OWN, json.dumps(told)))
+        self._told.append({"record": plain(record), "title": model.title, "unit": [model.unit, model.items]})
         medians = tuple(record.median for record in records if record.median is not None)
         return Result(record, Tensors(file), medians if len(medians) > 1 else ())
 

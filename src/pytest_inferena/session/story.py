@@ -77,7 +77,7 @@ STORY: pytest.StashKey[Story] = pytest.StashKey()
 def carry(report: pytest.TestReport, record: Record) -> None:
     """Let a record travel with a report, and its figures be properties for JUnit's file and its like."""
     setattr(report, ATTRIBUTE, json.dumps(plain(record)))
-    report.user_properties += [(f"inferena.{name}", value) for name, value in _figures(record).items()]
+    report.user_properties += properties(record)
 
 
 def record_of(report: pytest.TestReport) -> Record | None:
@@ -86,13 +86,14 @@ def record_of(report: pytest.TestReport) -> Record | None:
     return None if carried is None else typed(Record, json.loads(carried))
 
 
-def _figures(record: Record) -> dict[str, str | float]:
+def properties(record: Record, of: str = "inferena") -> list[tuple[str, str | float]]:
+    """A record's figures, by names that begin with what they are `of`."""
     found: dict[str, str | float | None] = {"outcome": record.outcome.value, "reason": record.reason or None}
     if record.median is not None:
         found |= {"median": record.median, "unit": record.unit}
     if record.verdict is not None:
         found |= {name: getattr(record.verdict, name) for name in ("tensor", "nrmse", "limit")}
-    return {name: value for name, value in found.items() if value is not None}
+    return [(f"{of}.{name}", value) for name, value in found.items() if value is not None]
 
 
 def _said(report: pytest.TestReport, error: BaseException | None) -> str:

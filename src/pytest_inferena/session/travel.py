@@ -14,8 +14,10 @@ if TYPE_CHECKING:
 
     from pytest_inferena.results import Record
 
-OWN = "inferena.own"
-"""The name under which such a record travels with pytest's report. A test may have several."""
+OWN = "inferena_own"
+"""The name under which such records travel in pytest's report. A test may have several."""
+TOLD: pytest.StashKey[list[dict[str, Any]]] = pytest.StashKey()
+"""What a test has measured: records, and how their models are named."""
 
 
 class OwnTests:
@@ -37,18 +39,32 @@ class OwnTests:
             others = (item for item in items if "benchmark" in getattr(item, "fixturenames", ()) and not is_own(item))
             benchmarks.xdist_benchmark_found &= any("_inferena_cell" not in item.fixturenames for item in others)  # type: ignore[attr-defined]
 
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self, item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Let the records of a test travel with its report, and their figures be properties for JUnit's file."""
+        report = yield
+        if told := item.stash.get(TOLD, []):
+            from pytest_inferena.results import Record, typed
+            from pytest_inferena.session.story import properties
+
+            setattr(report, OWN, json.dumps(told))
+            for record in (typed(Record, one["record"]) for one in told):
+                of = f"inferena.{record}" if len(told) > 1 else "inferena"
+                report.user_properties += properties(record, of)
+        return report
+
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Keep the records of a test that has run; one whose fixtures measured and failed has no call."""
         done = report.when == "call" or (report.when == "setup" and not report.passed)
-        carried = [str(value) for name, value in report.user_properties if name == OWN]
-        if not (carried and done) or hasattr(self.config, "workerinput"):
+        carried = json.loads(getattr(report, OWN, "[]")) if done else []
+        if not carried or hasattr(self.config, "workerinput"):
             return
         from pytest_inferena.results import Record, typed
         from pytest_inferena.session.opening import session_of
 
         session = session_of(self.config)
-        for told in map(json.loads, carried):
+        for told in carried:
             record = typed(Record, told["record"])
             session.name_model(record.model, told["title"], *told["unit"])
             session.keep(report.nodeid, record)
