@@ -13,10 +13,6 @@ if TYPE_CHECKING:
     from tests.projects import Project
 
 THERE = "there are model, framework, metric, size, weights, threads"
-INSTEAD = (
-    "does not choose what `cell` measures: choose with -m and -k, or let the test take `inferena` in place of `cell` "
-    "and call inferena.measure"
-)
 COLLECTED = [
     (
         "@pytest.mark.inferena(frmework='fake')\ndef test_it(inferena): pass",
@@ -39,15 +35,7 @@ COLLECTED = [
     ),
     (
         "@pytest.mark.inferena(model='mlp')\ndef test_it(): pass",
-        "the marker inferena does nothing without the fixture of that name: add `inferena` to the arguments",
-    ),
-    (
-        "@pytest.mark.latency\n@pytest.mark.parametrize('framework', ['jax'])\ndef test_it(cell, framework): pass",
-        f"parametrize('framework') {INSTEAD}(framework=framework, …)",
-    ),
-    (
-        "@pytest.mark.latency\n@pytest.mark.parametrize('x, model', [(1, 'a')])\ndef test_it(cell, x, model): pass",
-        f"parametrize('model') {INSTEAD}(model=model, …)",
+        "the marker inferena does nothing without the fixture of that name: add it as an argument",
     ),
 ]
 """Tests that are refused at collection, and why."""
@@ -60,7 +48,7 @@ RUN = [
     ("'no.py', framework='fake'", "{path}/no.py: No such file or directory; the path of a model begins in {path}"),
     ("'test_bad.py', framework='fake'", "{path}/test_bad.py has no constant TITLE; add `TITLE = …`, a literal str."),
     ("'same/mlp.py', framework='fake'", "two models are named 'mlp': {model} and {path}/same/mlp.py; rename one"),
-    ("'mlp'", 'no engine was chosen: inferena.measure(…, framework="onnxruntime") or by the marker'),
+    ("'mlp'", 'no engine was chosen: inferena.measure(…, framework="my_engine") or by the marker'),
     ("'mlp', framework='faek'", "no framework is named 'faek'; did you mean 'fake'? there are fake, burn, candle, *"),
     ("'mlp', framework='fake-cuda'", "no framework is named 'fake-cuda'; *there are fake-numeric"),
     (

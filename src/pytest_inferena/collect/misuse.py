@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 KINDS: dict[str, Any] = {
     "model": (str, Path), "framework": str, "metric": str, "size": str, "weights": (str, Path), "threads": int
 }  # fmt: skip
 """What a test can choose, and the types of a choice."""
-PARTS = ("target", "model", "framework")
-"""Fixtures that say what a cell measures."""
 
 
 class ChoiceError(ValueError):
@@ -24,12 +19,16 @@ class ChoiceError(ValueError):
 
 def refuse(metafunc: pytest.Metafunc) -> None:
     """Fail the collection of a test that could not do what it says."""
+    test = metafunc.definition
     try:
-        problem = next(_problems(metafunc), None)
+        if "_inferena_own" in metafunc.fixturenames:
+            marked(test)
+        elif any(mark.name == "inferena" for mark in test.own_markers):
+            raise ChoiceError(
+                "the marker inferena does nothing without the fixture of that name: add it as an argument"
+            )
     except ChoiceError as error:
-        problem = str(error)
-    if problem:
-        pytest.fail(f"{metafunc.definition.nodeid}: {problem}", pytrace=False)
+        pytest.fail(f"{test.nodeid}: {error}", pytrace=False)
 
 
 def is_own(item: pytest.Item) -> bool:
@@ -76,24 +75,3 @@ def nearest(name: str, known: Any) -> str:
 
     near = difflib.get_close_matches(name, known, 1)
     return f"did you mean {near[0]!r}? " if near else ""
-
-
-def _problems(metafunc: pytest.Metafunc) -> Iterator[str]:
-    test, asked = metafunc.definition, {*metafunc.fixturenames}
-    if "_inferena_own" in asked:
-        marked(test)
-    elif any(mark.name == "inferena" for mark in test.own_markers):
-        yield "the marker inferena does nothing without the fixture of that name: add `inferena` to the arguments"
-    if "_inferena_target" in asked:
-        varied = {name for mark in test.iter_markers("parametrize") for name in _names(mark)}
-        yield from (
-            f"parametrize({name!r}) does not choose what `cell` measures: choose with -m and -k, or let the test take "
-            f"`inferena` in place of `cell` and call inferena.measure({name}={name}, …)"
-            for name in PARTS
-            if name in varied
-        )
-
-
-def _names(mark: pytest.Mark) -> list[str]:
-    names = mark.kwargs.get("argnames", mark.args[0] if mark.args else ())
-    return [name.strip() for name in names.split(",")] if isinstance(names, str) else [*names]

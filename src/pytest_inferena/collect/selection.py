@@ -137,8 +137,8 @@ def _check_names(item: Any) -> None:
     """
     if own := {"model", "framework", "target", "worker", "cell"} & item.callspec.params.keys():
         raise pytest.UsageError(
-            f"{item.nodeid}: parametrize({min(own)!r}) does not choose what a cell measures; "
-            "choose it by -m or -k, or skip the others in the test"
+            f"{item.nodeid}: parametrize({min(own)!r}) does not choose what a cell measures; choose it by -m or -k, "
+            f"or take `inferena` in place of `cell` and call inferena.measure({min(own)}={min(own)}, …)"
         )
 
 

@@ -110,7 +110,7 @@ def _model(given: str | Path | None, registry: Registry, folder: Path) -> Model:
 
 def _engine(given: str | None, registry: Registry) -> tuple[Framework, Backend]:
     if given is None:
-        raise ChoiceError('no engine was chosen: inferena.measure(…, framework="onnxruntime") or by the marker')
+        raise ChoiceError('no engine was chosen: inferena.measure(…, framework="my_engine") or by the marker')
     name, dash, backend = given.partition("-")
     framework = registry.frameworks[_one_of("framework", name, registry.frameworks)]
     named = {f"{name}-{one.name}": one for one in framework.backends}
