@@ -8,20 +8,23 @@ from pytest_inferena.program.graph import NotExportable
 
 
 def refuse_random(fx: torch.fx.Graph) -> None:
-    """Raise NotExportable for random numbers. Attention draws them with dropout only, which its rule looks at."""
+    """Raise NotExportable for random numbers."""
     for node in fx.nodes:
-        if node.target is torch.ops.aten.scaled_dot_product_attention.default or _is_dropout_that_is_off(node):
-            continue
-        if torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()):
+        if torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()) and not _is_off(node):
             raise NotExportable(
                 f"the forward draws random numbers ({node.target}), so no two engines could agree; make it an input, "
                 "or leave dropout to modules, which eval() turns off"
             )
 
 
-def _is_dropout_that_is_off(node: torch.fx.Node) -> bool:
-    _, probability, trains = node.args if node.target is torch.ops.aten.dropout.default else (None, 1.0, True)
-    return not probability or not trains
+def _is_off(node: torch.fx.Node) -> bool:
+    """Whether an operator that may drop numbers, such as dropout or LSTM, does not: in eval(), or with a share of 0."""
+    schema = node.target._schema.arguments
+    given = {argument.name: argument.default_value for argument in schema}
+    given |= dict(zip(given, node.args, strict=False)) | node.kwargs
+    if "dropout_p" in given:
+        return True  # attention, whose rule looks at it
+    return not given.get("train", given.get("training", True)) or 0 in {given.get("p"), given.get("dropout")}
 
 
 def refuse_no_grad(exported: torch.export.ExportedProgram, *, trains: bool) -> None:
