@@ -83,19 +83,6 @@ def test_asked_where_nothing_is_parametrised(project: Project, way: str) -> None
     assert "only a function's arguments can ask for a cell: pytest parametrises those" in result.outlines
 
 
-def test_wrong_scope(project: Project) -> None:
-    """A fixture of a session cannot ask for a cell; pytest says so, with the file."""
-    project.write(
-        "test_own.py",
-        "import pytest\n\n\n@pytest.fixture(scope='session')\ndef own(cell): pass\n\n\n"
-        "@pytest.mark.latency\ndef test_own(own): pass\n",
-    )
-    result = project.run("test_own.py")
-
-    assert 1 == result.ret
-    result.stdout.fnmatch_lines(["ScopeMismatch: *fixture cell with a session scoped*", "*test_own.py:*def own(cell)*"])
-
-
 def test_model_without_the_rest(project: Project) -> None:
     """A test that asks for a target's model, and for no cell, runs once for each target."""
     project.write(

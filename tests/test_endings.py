@@ -122,8 +122,10 @@ def test_own_test_ends_its_process(project: Project) -> None:
     result = project.run("test_own.py", "-n", "1")
 
     result.assert_outcomes(passed=1, failed=1)
-    assert "crash" == project.outcomes()["latency"]
-    assert "test_fast_enough" in project.records()["latency"]["command"]
+    record = project.records()["latency"]
+    assert "crash" == record["outcome"]
+    assert "test_fast_enough" in record["command"]
+    assert record["started"]
 
 
 def test_a_mended_issue_is_no_plain_pass(project: Project) -> None:

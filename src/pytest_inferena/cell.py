@@ -104,7 +104,7 @@ class Cell(Struct, frozen=True, kw_only=True):
 
     @property
     def id(self) -> str:
-        """What pytest calls it, beside the metric: `smollm2-onnxruntime-cpu`, and `-batch4-bfloat16` behind it."""
+        """What pytest calls it, beside the metric: `my_net-my_engine-cpu`, and `-batch4-bfloat16` behind it."""
         names = self.model, self.framework, self.backend, self.device
         return id_of(names, self.dtype, self.batch, self.seq)
 

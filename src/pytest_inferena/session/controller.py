@@ -63,7 +63,8 @@ class Session:
         found, codspeed = [*filter(target_of, items)], self.config.pluginmanager.get_plugin("codspeed_plugin")
         if found and getattr(codspeed, "is_codspeed_enabled", False):
             self.config.hook.pytest_deselected(items=found)
-            items[:] = [item for item in items if item not in found]
+            gone = {*found}
+            items[:] = [item for item in items if item not in gone]
             self.notes.append("--codspeed measures pytest's own process, and cells run in others: they were left out")
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:

@@ -74,8 +74,8 @@ class Controller:
         for target in targets:
             settings = self.session.settings
             cell = settings.cell(target, metric)
-            command = settings.reproduce(cell, crashitem)
-            carry(report, Record.of(cell, Outcome.CRASH, reason=str(report.longrepr), command=command))
+            known = {"command": settings.reproduce(cell, crashitem), "started": self.session.run.date}
+            carry(report, Record.of(cell, Outcome.CRASH, reason=str(report.longrepr), **known))
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_sessionfinish(self) -> Generator[None, None, None]:

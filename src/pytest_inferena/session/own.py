@@ -97,7 +97,7 @@ class Inferena:
     What a call does not say is taken from `parametrize`, then from the marker `inferena`, then from pytest's options:
 
     - `model`: the path of a model's file from the test's folder (`"my_net.py"`), or the name of a registered one.
-    - `framework`: an engine (`"onnxruntime"`), with its backend where it has several (`"pytorch-eager"`).
+    - `framework`: an engine (`"my_engine"`), with its backend where it has several (`"my_engine-cpu"`).
     - `metric`: `"inference"` (the default), `"latency"`, `"training"` or `"compile"`.
     - `size`: `"full"` or `"tiny"`. `weights`: `"seeded"`, `"package"`, `"hub"` or a path. `threads`: their number.
 
