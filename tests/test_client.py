@@ -142,12 +142,12 @@ def test_closed_output_is_no_end(start: Callable[..., Worker]) -> None:
 
 
 def test_parent_sleeps_while_it_waits(start: Callable[..., Worker]) -> None:
-    """Two seconds of waiting take next to no processor time of the parent, and no thread of it."""
+    """Two seconds of waiting take next to no processor time of the thread that waits, and no other thread."""
     worker = start("time.sleep(2); answer(ok=True, ns=5)")
-    threads, start_cpu = threading.active_count(), time.process_time()
+    threads, start_cpu = threading.active_count(), time.thread_time()  # the process's also counts pools of other tests
     worker.ask("load", 30)
 
-    assert time.process_time() - start_cpu < 0.2
+    assert time.thread_time() - start_cpu < 0.2
     assert threads == threading.active_count()
 
 
