@@ -121,7 +121,7 @@ class Worker:
             self.kill()
             raise
         if not reply["ok"]:
-            raise WorkerFailed(reply["kind"], reply["message"])
+            raise WorkerFailed(reply["kind"], reply["message"][: protocol.TEXT])
         return reply
 
     def tail(self) -> str:

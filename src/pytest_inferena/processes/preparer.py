@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 from pytest_inferena.processes.client import THREADS, WorkerFailed, affinity, oom_kills
 from pytest_inferena.processes.parts import BASE, Folder, Part
 from pytest_inferena.store.disk import FULL, CacheError, is_full
-from pytest_inferena.store.hashes import digest
+from pytest_inferena.store.hashes import digest, sha256
 from pytest_inferena.store.origins import Origins
 from pytest_inferena.worker.capabilities import has
 from pytest_inferena.worker.format import Program
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from pytest_inferena.collect.target import Target
     from pytest_inferena.engines.framework import Framework
@@ -43,6 +43,10 @@ class Prepared:
     golden: Mapping[str, Mapping[str, Any]]
     """Entry → `tensors`, the NRMSE of the reference by name, and `none`, the gradients that do not exist."""
     hashes: Mapping[str, str]
+    parts: Mapping[str, Part]
+    """All that the worker reads, and golden."""
+    forget: Callable[[], None]
+    """Makes the next `prepare` read and compare all files again."""
     absent: Mapping[str, str] = field(default_factory=dict)
     """Entries that this model cannot have, each with the reason."""
     expanded_folder: Path | None = None
@@ -54,6 +58,23 @@ class Prepared:
     def program(self) -> Path:
         """The folder of the Program that the engine's worker loads."""
         return self.expanded_folder or self.folder
+
+    def golden_file(self, entry: str) -> Path:
+        """What is right for an entry."""
+        return self.folder / f"golden-{entry}.safetensors"
+
+    def changed(self, entry: str) -> Path | None:
+        """The first file that is not what was prepared; golden is read whole for this, the others if their times say so.
+
+        Whoever prepares next reads and compares all of them again.
+        """
+        golden = self.golden_file(entry)
+        changed = next(filter(None, (part.changed() for part in self.parts.values())), None)
+        if changed is None and sha256(golden) != self.parts[BASE].manifest["files"][golden.name]["sha256"]:
+            changed = golden
+        if changed is not None:
+            self.forget()
+        return changed
 
 
 class Preparer:
@@ -72,13 +93,14 @@ class Preparer:
         """
         folder = self._folders.setdefault(workload, Folder(workload))
         base = self._part(folder, BASE, {"part": BASE})
+        parts = {BASE: base}
         facts = base.manifest
         absent: dict[str, str] = {}
         if too_big := workload.model.too_big("training", workload.size):
             absent |= dict.fromkeys(("training", "joint"), too_big)
         elif target.framework.training == "joint":
             try:
-                self._part(folder, "joint", {"part": "joint"})
+                parts["joint"] = self._part(folder, "joint", {"part": "joint"})
             except WorkerFailed as failure:
                 if failure.outcome != "unsupported":
                     raise
@@ -90,11 +112,12 @@ class Preparer:
                 "part": "exchange", "part_folder": name,
                 "framework": target.framework.name, "adapter": str(adapter), "entries": target.framework.entries,
             }  # fmt: skip
-            part = self._part(folder, name, request, adapter.parent)
+            parts[name] = part = self._part(folder, name, request, adapter.parent)
             exchange, expanded = part.folder, part.manifest["expanded"]
         hashes = hashes_of(base, target.framework)
         place = exchange / "program" if exchange and expanded else None
-        return Prepared(base.program, exchange, facts["weights"], facts["golden"], hashes, absent, place, expanded)
+        given = base.program, exchange, facts["weights"], facts["golden"], hashes, parts, folder.forget
+        return Prepared(*given, absent, place, expanded)
 
     def expand(self, workload: Workload, prepared: Prepared, entries: Sequence[str], operators: Operators) -> Prepared:
         """The same for an engine with these operators. What it lacks is expanded, once for all engines like it.
@@ -111,7 +134,9 @@ class Preparer:
         request = {"part": "expand", "part_folder": name, "operators": operators, "entries": entries}
         part = self._part(self._folders[workload], name, request)
         expanded = part.manifest["expanded"]
-        return replace(prepared, expanded_folder=part.folder if expanded else None, expanded=expanded)
+        parts = {**prepared.parts, name: part}
+        place = part.folder if expanded else None
+        return replace(prepared, parts=parts, expanded_folder=place, expanded=expanded)
 
     def take_notes(self) -> list[str]:
         """News for the user: damaged files that were made again. Each is told once."""

@@ -20,10 +20,9 @@ from pytest_inferena.processes.client import Launch, Worker, WorkerFailed
 from pytest_inferena.processes.preparer import Preparer
 from pytest_inferena.processes.workload import Workload
 from pytest_inferena.results import Record
+from pytest_inferena.session.judging import judged
 from pytest_inferena.store.cache import lock_folder
 from pytest_inferena.store.kernels import Kernels
-from pytest_inferena.verdict.gate import Verdict, judge
-from pytest_inferena.verdict.tensors import GoldenFile
 from pytest_inferena.worker.protocol import VERSION
 from pytest_inferena.worker.stats import median_interval
 
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from pytest_inferena.collect.target import Target
     from pytest_inferena.engines.framework import Backend, Framework
     from pytest_inferena.processes.preparer import Prepared
+    from pytest_inferena.verdict.gate import Verdict
 
 NS = 1e-9
 
@@ -223,12 +223,8 @@ class Bench:
         assert self.prepared is not None  # noqa: S101
         file = self.tensors or self.worker.folder / "outputs.safetensors"
         self._ask("outputs", entry=entry, file=str(file))
-        facts = self.prepared.golden[cell.entry]
-        golden = GoldenFile(self.prepared.folder / f"golden-{cell.entry}.safetensors", facts["none"])
         try:
-            return judge(golden, facts["tensors"], GoldenFile(file), dtype=cell.dtype)
-        except (OSError, ValueError) as error:
-            raise WorkerFailed(Outcome.ERROR, f"outputs: {error}") from error
+            return judged(self.prepared, cell, file)
         finally:
             if file != self.tensors:
                 file.unlink(missing_ok=True)
@@ -254,13 +250,10 @@ def greet(
     Raises:
         WorkerFailed: it cannot.
     """
-    reply = worker.ask(
+    return worker.ask(
         "hello", deadline, protocol=VERSION, backend=backend.name, device=backend.device, threads=threads,
         scratch=str(worker.folder / "scratch"), exchange=str(exchange) if exchange else None,
     )  # fmt: skip
-    if not isinstance(revision := reply.get("revision"), str | None):
-        raise WorkerFailed(Outcome.ERROR, f"hello: broke the protocol: 'revision' is no string: {revision!r:.80}")
-    return reply
 
 
 def _flags(reply: Mapping[str, Any], threads: int) -> list[str]:
