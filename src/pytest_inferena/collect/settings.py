@@ -12,6 +12,7 @@ import pytest
 
 from pytest_inferena.cell import Cell
 from pytest_inferena.collect.loop import loop_of
+from pytest_inferena.engines.description import LONGEST
 from pytest_inferena.machine import thread_budget
 from pytest_inferena.report import ReportError, ReportTarget, parse_report_option
 
@@ -142,6 +143,9 @@ def _seconds(key: str, value: str) -> float:
     if key not in DEADLINES:
         raise pytest.UsageError(f"--inferena-timeout={key}: phases are {', '.join(DEADLINES)}")
     try:
-        return float(value)
+        seconds = float(value)
     except ValueError:
         raise pytest.UsageError(f"--inferena-timeout={key}={value}: not a number of seconds") from None
+    if not 0 < seconds <= LONGEST:
+        raise pytest.UsageError(f"--inferena-timeout={key}={value}: over 0 and at most {LONGEST} seconds")
+    return seconds

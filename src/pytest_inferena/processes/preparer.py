@@ -64,9 +64,9 @@ class Prepared:
         return self.folder / f"golden-{entry}.safetensors"
 
     def changed(self, entry: str) -> Path | None:
-        """The first file that is not what was prepared; golden is read whole for this, the others if their times say so.
+        """The first file that is not what was prepared. Whoever prepares next reads and compares all of them again.
 
-        Whoever prepares next reads and compares all of them again.
+        Golden is read whole for this, and another file if its times say that it has changed.
         """
         golden = self.golden_file(entry)
         changed = next(filter(None, (part.changed() for part in self.parts.values())), None)

@@ -1,7 +1,9 @@
 """Reads result files: journals, documents, and what `inferena merge` joined."""
 
 import json
+import stat
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -48,7 +50,7 @@ def read(path: Path) -> Results:
         raise ResultsError(f"{path}: cannot be read: {error.strerror}") from error
     first, *lines = data.split(b"\n")
     head = parsed_json(first)
-    if isinstance(head, dict) and "records" not in head:
+    if isinstance(head, dict) and not {"records", "runs"} & head.keys():
         return _read_journal(path, head, lines)
     document = parsed_json(data)
     if isinstance(document, dict) and "runs" in document:
@@ -71,6 +73,8 @@ def read_all(path: Path) -> tuple[Results, ...]:
         return (read(path),)
     if not isinstance(document["runs"], list):
         raise ResultsError(f"{path}: runs: expected a list")
+    if not document["runs"]:
+        raise ResultsError(f"{path}: holds no runs")
     parts = [{**part, "schema": document.get("schema")} for part in document["runs"] if isinstance(part, dict)]
     if len(parts) < len(document["runs"]):
         raise ResultsError(f"{path}: runs: expected objects with run and records")
@@ -90,7 +94,7 @@ def latest(folder: Path, accept: Callable[[Run], bool]) -> Results | None:
     Journals that cannot be read are passed over. The warnings of the one that is returned name them.
     """
     passed_over: list[str] = []
-    for path in sorted(folder.glob("*.jsonl"), key=lambda path: path.stat().st_mtime_ns, reverse=True):
+    for path in journals(folder):
         try:
             found = read(path)
         except ResultsError as error:
@@ -99,6 +103,16 @@ def latest(folder: Path, accept: Callable[[Run], bool]) -> Results | None:
         if accept(found.run):
             return replace(found, warnings=(*passed_over, *found.warnings))
     return None
+
+
+def journals(folder: Path) -> list[Path]:
+    """The journals in a folder, the newest first. What is no plain file, such as a pipe, is none."""
+    dated = []
+    for path in folder.glob("*.jsonl"):
+        with suppress(OSError):  # a link to nothing
+            status = path.stat()
+            dated += [(status.st_mtime_ns, path)] if stat.S_ISREG(status.st_mode) else []
+    return [path for _, path in sorted(dated, reverse=True)]
 
 
 def _read_journal(path: Path, head: dict[str, Any], lines: list[bytes]) -> Results:

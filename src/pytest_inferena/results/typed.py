@@ -98,6 +98,10 @@ def _expected(kind: type[Struct], steps: Sequence[str | int], text: str) -> str 
         return " or ".join(word for word in words if word != "integer" or "number" not in words)
     if least := re.match(r"Expected `\w+` >= (.+)", text):
         return f"at least {float(least[1]):g}"
+    if most := re.match(r"Expected `\w+` <= (.+)", text):
+        return f"at most {float(most[1]):g}"
+    if "matching regex" in text:
+        return "a name of letters, digits, '.', '_' and '-'"
     if length := re.match(r"Expected `array` of length (\d+)", text):
         return f"{length[1]} items"
     if text.startswith("Invalid enum value"):

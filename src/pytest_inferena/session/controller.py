@@ -46,7 +46,10 @@ class Session:
         self.ledger = Ledger(config)
         self.resumed: dict[Key, results.Record] = {}
         self.journal: results.Journal | None = None
+        self.stopped = False
+        """Whether the journal cannot be written any more."""
         self.troubles: list[str] = []
+        """What was asked for and could not be written."""
         self.notes = [engine.note for engine in registry.frameworks.values() if engine.note]
         self.live = Live(config, settings)
         if settings.resume:
@@ -142,8 +145,8 @@ class Session:
         return ("close", "c", ("CLOSE", {"yellow": True})) if close else None
 
     @pytest.hookimpl(tryfirst=True)
-    def pytest_sessionfinish(self) -> None:
-        """Write the reports that go to files, and close the journal."""
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Write the reports that go to files, and close the journal. If it fails, so does the run."""
         if not self.controller:
             return
         self.live.clear()
@@ -154,6 +157,8 @@ class Session:
                 write(self.gathered(), [target for target in self.settings.reports if target.path is not None])
             except ReportError as error:
                 self.troubles.append(str(error))
+        if self.troubles and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
@@ -209,12 +214,15 @@ class Session:
 
     def _write(self, record: results.Record) -> None:
         """Append to the journal. If that fails, go on: the tables are made from memory."""
-        if self.troubles:
+        if self.stopped:
             return
         try:
             self.journal = self.journal or results.Journal(self.path, self.run)
             self.journal.append(record)
+        except results.RecordError as error:
+            self.troubles.append(str(error))
         except results.ResultsError as error:
+            self.stopped = True
             self.troubles.append(f"{error}; what is measured from here on is only in the tables below")
 
     def _resume(self) -> None:
@@ -240,6 +248,11 @@ class Session:
                 self.resumed[old.key] = replace(old, flags=(*(set(old.flags) - {"resumed"}), "resumed"))
         self.run = found.run
         self.path = self.settings.results or self.folder / f"{found.run.id}.jsonl"
+        if self.controller and not (self.settings.dry_run or self.config.option.collectonly):
+            try:
+                self.journal = results.Journal(self.path, self.run)
+            except results.ResultsError as error:
+                raise pytest.UsageError(f"--inferena-resume: {error}") from error
 
     def _still(self, record: results.Record, target: Target) -> bool:
         """Whether model, weights, adapter and versions of a record are today's. It needs figures if we measure."""

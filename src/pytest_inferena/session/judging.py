@@ -1,4 +1,4 @@
-"""A worker's tensors against golden. A worker runs as the same user: nothing of what it could reach is taken on trust."""
+"""A worker's tensors against golden. A worker runs as the same user, so nothing that it can reach is taken on trust."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pytest_inferena.processes.preparer import Prepared
 
 WIDEST = 4
-"""How many times the bytes of golden and the weights an answer may have: of wrong types, and gradients that are zero."""
+"""How many times the bytes of golden and weights an answer may have, beside `SPARE`: types may be wrong and wide."""
 SPARE = 1 << 20
 
 

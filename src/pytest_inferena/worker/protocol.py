@@ -118,7 +118,7 @@ def _is(kind: str, value: Any) -> bool:
             return all(isinstance(table, dict) and all(map(_are_values, table.values())) for table in tables)
         case "durations":
             return isinstance(value, list) and bool(value) and all(_is("duration", item) for item in value)
-    return type(value) in {int, float} and (0 < value if kind == "duration" else 0 <= value) and value <= LONGEST
+    return type(value) in {int, float} and (value > 0 if kind == "duration" else value >= 0) and value <= LONGEST
 
 
 def _are_values(values: Any) -> bool:
