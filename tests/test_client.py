@@ -37,13 +37,17 @@ def test_good_answer_is_returned(start: Callable[..., Worker]) -> None:
         (b'{"ok": true, "ns": "5"}\n', "'ns' is no duration: '5'"),
         (b'{"ok": true, "ns": 0}\n', "'ns' is no duration: 0"),
         (b'{"ok": true, "ns": NaN}\n', "ns: is nan, which JSON has no number for"),
+        (b'{"ok": true, "ns": 1' + b"0" * 400 + b"}\n", "ns: is a whole number of 1329 bits, over 63"),
+        (b'{"ok": true, "ns": 1e18, "more": 1e999}\n', "more: is inf, which JSON has no number for"),
+        (b'{"ok": true, "ns": 1.1e18}\n', "'ns' is no duration: 1.1e+18"),
         (b'{"ok": true, "ns": true}\n', "'ns' is no duration: True"),
         (b'{"ok": false, "kind": "pass", "message": ""}\n', "a failure has a kind (unsupported, oom, error)"),
         (b'{"ok": false, "kind": "error"}\n', "a failure has a kind"),
         (b"x" * ((1 << 20) + 1) + b"\n", "a line over 1048576 bytes"),
         (b"x" * (1 << 24), "a line over 1048576 bytes"),
     ],
-    ids=["garbage", "binary", "empty", "deep", "list", "bare", "one", "field", "type", "zero", "nan", "bool",
+    ids=["garbage", "binary", "empty", "deep", "list", "bare", "one", "field", "type", "zero", "nan",
+         "huge", "infinite", "years", "bool",
          "kind", "reason", "long", "endless"],
 )  # fmt: skip
 def test_nonsense_is_an_error(start: Callable[..., Worker], tmp_path: Path, line: bytes, message: str) -> None:

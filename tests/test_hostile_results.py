@@ -119,7 +119,7 @@ def test_escape_sequences_reach_no_terminal(field: str, tmp_path: Path, capsys: 
     """Whatever text a file has, commands show it as text."""
     document, names = copy.deepcopy(DOCUMENT), ("program", "weights", "inputs", "adapter")
     for number, record in enumerate(document["records"]):
-        others = {"hashes": {name: f"{EVIL[number % 4 :]}" for name in names}, "versions": {EVIL: EVIL}}
+        others = {"hashes": dict.fromkeys(names, f"{EVIL[number % 4 :]}"), "versions": {EVIL: EVIL}}
         record[field] = others.get(field, EVIL)
     document["run"]["titles"]["models"] |= dict.fromkeys(document["run"]["titles"]["models"], EVIL)
     files = [tmp_path / "plain.json", tmp_path / "hostile.json", tmp_path / "joined.json"]

@@ -7,11 +7,19 @@ import os
 import shutil
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
+from pytest_inferena.cell import Cell, Outcome
+from pytest_inferena.processes.client import WorkerFailed
+from pytest_inferena.processes.parts import BASE, Part
+from pytest_inferena.processes.preparer import Prepared
+from pytest_inferena.session.judging import judged
 from pytest_inferena.store import hashes
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.projects import Project
@@ -83,3 +91,63 @@ def test_an_executable_is_hashed(tmp_path: Path) -> None:
 
     assert before != hashes.digest([tmp_path, program])
     assert hashes.digest([tmp_path]) == hashes.digest([tmp_path / "nothing"])
+
+
+CELL = Cell(model="mlp", framework="fake", backend="cpu", device="cpu", metric="latency", threads=1)
+ANSWERS: dict[str, tuple[Callable[[Path], None], str]] = {
+    "absent": (lambda _: None, "No such file"),
+    "pipe": (os.mkfifo, "is no plain file"),
+    "folder": (os.mkdir, "is no plain file"),
+    "huge": (lambda file: _write(file, 10 << 30), "has 10737418240 bytes, and what is asked for takes"),
+    "cut": (lambda file: _write(file, 7), "is cut off"),
+}
+
+
+def _write(file: Path, size: int) -> None:
+    """Zeros, which take no room."""
+    file.touch()
+    os.truncate(file, size)
+
+
+@pytest.fixture
+def prepared(tmp_path: Path) -> Prepared:
+    """A Program's folder with golden, weights and inputs."""
+    array = np.linspace(1, 2, 6, dtype=np.float32)
+    for name in ("golden-latency", "weights", "latency.inputs"):
+        save_file({"output": array}, tmp_path / f"{name}.safetensors")
+    files = {
+        file.name: {"sha256": hashes.sha256(file), "size": file.stat().st_size}
+        for file in tmp_path.glob("*.safetensors")
+    }
+    parts = {BASE: Part(tmp_path, BASE, {"files": files})}
+    golden = {"latency": {"tensors": {"output": 1e-7}, "none": []}}
+    return Prepared(tmp_path, None, "seeded", golden, {}, parts, (tmp_path / "forgotten").touch)
+
+
+@pytest.mark.parametrize("kind", ANSWERS)
+def test_an_answer_that_is_no_such_file(prepared: Prepared, tmp_path: Path, kind: str) -> None:
+    """It is that cell's error at once, whatever it is, and none of it is read."""
+    file = tmp_path / "outputs.safetensors"
+    make, message = ANSWERS[kind]
+    make(file)
+    with pytest.raises(WorkerFailed, match=message) as caught:
+        judged(prepared, CELL, file)
+
+    assert Outcome.ERROR is caught.value.outcome
+    assert not (tmp_path / "forgotten").exists()
+
+
+@pytest.mark.parametrize("name", ["golden-latency", "weights", "latency.inputs"])
+def test_what_was_prepared_is_checked_at_the_verdict(prepared: Prepared, tmp_path: Path, name: str) -> None:
+    """A change of any file is an error that names it, also of the same size and time, and all is compared anew."""
+    file, answer = tmp_path / f"{name}.safetensors", tmp_path / "outputs.safetensors"
+    save_file({"output": np.linspace(1, 2, 6, dtype=np.float32)}, answer)
+    before = judged(prepared, CELL, answer)
+    content, status = file.read_bytes(), file.stat()
+    file.write_bytes(content[:-4] + bytes(4))
+    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
+    with pytest.raises(WorkerFailed, match=f"{name}.safetensors was changed while this engine ran"):
+        judged(prepared, CELL, answer)
+
+    assert Outcome.PASS is before.outcome
+    assert (tmp_path / "forgotten").exists()

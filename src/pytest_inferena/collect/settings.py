@@ -48,6 +48,8 @@ class Settings:
     timeouts: Mapping[str, float]
     loop: Mapping[str, Any]
     """Fields of `worker.timing.Loop`. If `max_rounds` is 1, nothing is measured."""
+    passed: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Variables of the environment that workers and the preparer get beside those on the allow-list."""
     unused: tuple[str, ...] = ()
     """A sentence for each option of pytest-benchmark that was given and does not count."""
     command: str = field(default="pytest", compare=False)
@@ -109,6 +111,7 @@ class Settings:
             reports=reports,
             timeouts={key: _seconds(key, value) for key, value in pairs("timeout", config).items()},
             loop=loop,
+            passed={name: os.environ[name] for name in config.getoption("inferena_env") or () if name in os.environ},
             unused=unused,
             command=shlex.join(["pytest", *config.invocation_params.args]),
             root=os.path.relpath(config.rootpath, config.invocation_params.dir),

@@ -55,9 +55,10 @@ def main(request_file: str) -> int:
         if is_full(error):
             return FULL
         traceback.print_exc()
+        no_room = isinstance(error, MemoryError) or "can't allocate memory" in str(error)  # the latter is torch's
         _fail(
             folder,
-            "error",
+            "oom" if no_room else "error",
             f"{type(error).__name__}: {error}" if type(error) is not ValueError else str(error),
         )
     return 0

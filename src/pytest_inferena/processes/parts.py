@@ -20,11 +20,12 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
+from pytest_inferena.files import read_plain
 from pytest_inferena.store.cache import root
 from pytest_inferena.store.disk import CacheError
 from pytest_inferena.store.hashes import sha256, sha256_of
 from pytest_inferena.store.origins import Origins
-from pytest_inferena.worker import strict
+from pytest_inferena.worker.strict import parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -111,7 +112,7 @@ class Folder:
     def _read(self, file: Path, name: str, adapter: Path | None, *, whole: bool) -> tuple[Part | None, list[Path]]:
         """A part by its manifest, None if it is old; and its files that are damaged."""
         try:
-            manifest: dict[str, Any] = strict.parse(strict.read_plain(file, MANIFEST))
+            manifest: dict[str, Any] = parse(read_plain(file, MANIFEST))
             if not Origins.from_json(manifest).are_todays(adapter) or manifest["program"] != self._program(name):
                 return None, []
             if manifest.pop(CHECK) != _check(manifest):

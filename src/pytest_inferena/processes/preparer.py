@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -10,15 +11,19 @@ import subprocess
 import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from pytest_inferena.processes.client import THREADS, WorkerFailed, affinity, oom_kills
+from pytest_inferena.files import read_plain
+from pytest_inferena.processes import marks
+from pytest_inferena.processes.client import THREADS, WorkerFailed, affinity, inherited, oom_kills
 from pytest_inferena.processes.parts import BASE, Folder, Part
 from pytest_inferena.store.disk import FULL, CacheError, is_full
 from pytest_inferena.store.hashes import digest, sha256
 from pytest_inferena.store.origins import Origins
 from pytest_inferena.worker.capabilities import has
 from pytest_inferena.worker.format import Program
+from pytest_inferena.worker.strict import parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -29,6 +34,14 @@ if TYPE_CHECKING:
     from pytest_inferena.worker.capabilities import Operators
 
 PARENT = Path(__file__).parents[2]
+ANSWER = 64 << 20
+"""Bytes that the preparer's answer has at most."""
+PREPARING = (
+    "HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "HF_ENDPOINT", "TRANSFORMERS_OFFLINE", "TORCH_HOME", "INFERENA_CACHE",
+    "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
+    "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE",
+)  # fmt: skip
+"""What the preparer gets beside the variables of a worker: where checkpoints are, and the way to them. No token."""
 
 
 @dataclass(frozen=True)
@@ -80,8 +93,8 @@ class Prepared:
 class Preparer:
     """Prepares every workload at most once a session. It remembers failures too."""
 
-    def __init__(self, threads: int, deadline: float) -> None:
-        self.threads, self.deadline = threads, deadline
+    def __init__(self, threads: int, deadline: float, passed: Mapping[str, str] = MappingProxyType({})) -> None:
+        self.threads, self.deadline, self.passed = threads, deadline, passed
         self._folders: dict[Workload, Folder] = {}
         self._failed: dict[tuple[str, str], WorkerFailed] = {}
 
@@ -180,26 +193,32 @@ class Preparer:
     def _run(self, folder: Folder, made: Path, request: dict[str, Any]) -> dict[str, Any]:
         file, log, killed = made / "request.json", made / "log", oom_kills()
         file.write_text(json.dumps(request))
-        environment = os.environ | dict.fromkeys(THREADS, str(self.threads)) | {"PYTHONPATH": _path()}
+        mark = marks.marks().new()
+        own = {**self.passed, "PYTHONPATH": _path(), marks.VARIABLE: mark}
+        environment = inherited(PREPARING) | dict.fromkeys(THREADS, str(self.threads)) | own
         command = [sys.executable, "-m", "pytest_inferena.prepare", str(file)]
         with log.open("wb") as output, affinity(self.threads):
-            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment)
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment, start_new_session=True
+            )
         try:
             status = process.wait(self.deadline)
         except subprocess.TimeoutExpired:
             remedy = "--inferena-timeout=prepare=SECONDS gives it longer"
             raise WorkerFailed("timeout", f"prepare: not done in {self.deadline:g} s; {remedy}") from None
         finally:
-            process.kill()
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+            marks.end(mark)
         if status == FULL:
             raise folder.no_space()
         if (error := made / "error.json").exists():
-            document = json.loads(error.read_text())
+            document = parse(read_plain(error, ANSWER))
             raise WorkerFailed(document["outcome"], f"prepare: {document['message']}")
         if status != 0 or not (made / "facts.json").exists():
             raise _died(status, oom=oom_kills() > killed, tail=log.read_text(errors="replace").strip()[-600:])
-        facts: dict[str, Any] = json.loads((made / "facts.json").read_text())
+        facts: dict[str, Any] = parse(read_plain(made / "facts.json", ANSWER))
         for name in ("request.json", "log", "facts.json"):
             (made / name).unlink()
         return facts

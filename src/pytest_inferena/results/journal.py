@@ -2,20 +2,15 @@
 
 import json
 import os
-import stat
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from pytest_inferena.files import hold
 from pytest_inferena.results.reading import SCHEMA, ResultsError, parsed_json, read
 from pytest_inferena.results.record import Record, Run
 from pytest_inferena.results.typed import Fault, plain, typed
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
 
 
 class RecordError(ResultsError):
@@ -47,7 +42,10 @@ class Journal:
         except OSError as error:
             raise ResultsError(_remedy(path, error)) from error
         try:
-            _hold(self._file, path)
+            if not hold(self._file):  # else two runs would cut off each other's records
+                raise ResultsError(
+                    f"{path}: another run is writing it; wait for its end, or name another file with --inferena-results"
+                )
             kept = _kept(path, run)
             if kept:
                 os.ftruncate(self._file, len(kept))
@@ -93,20 +91,6 @@ class Journal:
             with suppress(OSError):  # a device such as /dev/full has no length
                 os.ftruncate(self._file, before)
             raise ResultsError(_remedy(self.path, error)) from error
-
-
-def _hold(file: int, path: Path) -> None:
-    """Keep the file for this process, until it is closed: two runs at once would cut off each other's records."""
-    if fcntl is None or not stat.S_ISREG(os.fstat(file).st_mode):
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise ResultsError(
-            f"{path}: another run is writing it; wait for its end, or name another file with --inferena-results"
-        ) from None
-    except OSError:  # some file systems have no locks
-        return
 
 
 def _kept(path: Path, run: Run) -> bytes:

@@ -15,7 +15,7 @@ from pytest_inferena.cell import Cell, Count, Outcome
 
 Whole: TypeAlias = Annotated[int, Meta(ge=0)]
 Number: TypeAlias = Whole | Annotated[float, Meta(ge=0, le=1e100)]
-"""A whole number stays one, so that a file is written as it was read. What is larger is no figure: nobody can draw it."""
+"""A whole number stays one, so that a file is written as it was read. No figure is larger: nobody could draw it."""
 JUDGED = tuple(outcome.value for outcome in Outcome if outcome.judged)
 Others: TypeAlias = dict[str, Any]
 

@@ -18,13 +18,16 @@ from pytest_inferena.processes.workload import Workload
 from pytest_inferena.report import ReportError, ReportTarget, render, write
 from pytest_inferena.report.names import place
 from pytest_inferena.session.attempts import Attempts
+from pytest_inferena.session.ending import interrupt_on_signals
 from pytest_inferena.session.ledger import Ledger
 from pytest_inferena.session.plan import cells, history, plan
 from pytest_inferena.session.progress import Live
 from pytest_inferena.session.story import STORY, Story, record_of
+from pytest_inferena.store import cache
+from pytest_inferena.store.disk import CacheError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
     from pytest_inferena.cell import Cell, Key
     from pytest_inferena.collect.registry import Registry
@@ -52,8 +55,11 @@ class Session:
         """What was asked for and could not be written."""
         self.notes = [engine.note for engine in registry.frameworks.values() if engine.note]
         self.live = Live(config, settings)
+        self._undo: Callable[[], None] = lambda: None
         if settings.resume:
             self._resume()
+        if self.controller and not config.option.collectonly:
+            self._undo = interrupt_on_signals()
 
     # -- running
 
@@ -78,6 +84,8 @@ class Session:
     def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
         """With --inferena-dry-run, say what would run, and run nothing."""
         if not self.settings.dry_run:
+            if not session.config.option.collectonly:
+                self._require_cache()
             return None
         session.config.get_terminal_writer().line(plan(session.items, self.settings, history(self.folder)))
         return True
@@ -160,6 +168,10 @@ class Session:
         if self.troubles and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
+    def pytest_unconfigure(self) -> None:
+        """Leave signals as they were."""
+        self._undo()
+
     @pytest.hookimpl(tryfirst=True)
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Print the tables, and whatever went wrong with files."""
@@ -190,6 +202,13 @@ class Session:
             key=lambda record: [place(order, name) for name in (record.model, record.framework, record.metric)],
         )
         return results.Results(self.run, tuple(ranked))
+
+    @staticmethod
+    def _require_cache() -> None:
+        try:
+            cache.require()
+        except CacheError as error:
+            raise pytest.UsageError(str(error)) from error
 
     # -- the journal
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from pytest_inferena.worker.strict import open_plain, parse
+from pytest_inferena.files import open_plain
+from pytest_inferena.worker.strict import parse
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -34,7 +34,7 @@ REPLIES: Mapping[str, Mapping[str, str]] = {
     "quit": {},
 }
 """Fields of a good answer beside `ok`: field → kind of value."""
-OPTIONAL: Mapping[str, Mapping[str, str]] = {"hello": {"operators": "conditions", "revision": "string"}}
+OPTIONAL: Mapping[str, Mapping[str, str]] = {"hello": {"operators": "object of conditions", "revision": "string"}}
 """Fields that a good answer may have."""
 
 
@@ -93,7 +93,7 @@ def check(request: str, reply: Mapping[str, Any]) -> None:
                 raise ProtocolError(f"{field!r} is no {kind}: {reply[field]!r:.80}")
         for field, kind in OPTIONAL.get(request, {}).items():
             if reply.get(field) is not None and not _is(kind, reply[field]):
-                raise ProtocolError(f"{field!r} is no object of {kind}: {reply[field]!r:.80}")
+                raise ProtocolError(f"{field!r} is no {kind}: {reply[field]!r:.80}")
 
 
 def _shown(reply: Mapping[str, Any]) -> str:
@@ -113,7 +113,7 @@ def _is(kind: str, value: Any) -> bool:
             return isinstance(value, bool)
         case "whole" | "count":
             return type(value) is int and (kind == "count") <= value <= LONGEST
-        case "conditions":
+        case "object of conditions":
             tables = list(value.values()) if isinstance(value, dict) else [None]
             return all(isinstance(table, dict) and all(map(_are_values, table.values())) for table in tables)
         case "durations":

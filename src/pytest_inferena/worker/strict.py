@@ -1,4 +1,4 @@
-"""Reads what comes from outside of a process: plain files of a limited size, JSON of a limited depth and range.
+"""Reads JSON that comes from outside of a process, of a limited depth and range.
 
 A reply, a header of tensors, a manifest, a journal, a result file: whoever wrote it may have been wrong, or malicious.
 Every check looks at each value once, and none of them recurses.
@@ -8,13 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import stat
-from typing import TYPE_CHECKING, Any, TypeAlias
-
-if TYPE_CHECKING:
-    from pathlib import Path
-    from typing import BinaryIO
+from typing import Any, TypeAlias
 
 _Place: TypeAlias = "tuple[()] | tuple[_Place, object, int]"
 """The place of the object around a value, the value's name in it, and how deep it is."""
@@ -27,34 +21,6 @@ WHOLE = 2**63
 
 class Unfit(ValueError):  # noqa: N818 - what is wrong, in words; readers raise the error that names the file
     """What was read is not what may be there. The message says why."""
-
-
-def open_plain(path: Path) -> BinaryIO:
-    """Open a plain file for reading. A pipe or a device is never waited for.
-
-    Raises:
-        OSError: there is none.
-        Unfit: it is something else than a plain file.
-    """
-    file = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    if not stat.S_ISREG(os.fstat(file).st_mode):
-        os.close(file)
-        raise Unfit(f"{path} is no plain file")
-    return os.fdopen(file, "rb")
-
-
-def read_plain(path: Path, limit: int) -> bytes:
-    """The content of a plain file.
-
-    Raises:
-        OSError: there is none.
-        Unfit: it is something else than a plain file, or longer than `limit` bytes.
-    """
-    with open_plain(path) as file:
-        content = file.read(limit + 1)
-    if len(content) > limit:
-        raise Unfit(f"{path} has over {limit} bytes")
-    return content
 
 
 def parse(text: bytes | str) -> Any:
