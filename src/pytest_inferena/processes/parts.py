@@ -36,6 +36,8 @@ BASE = "base"
 IN_PROGRAM = frozenset({BASE, "joint"})
 """Parts whose files are in the Program's own folder: the same code makes `joint` and `base`."""
 SUFFIX = ".manifest.json"
+PIECES = "*.piece.json"
+"""What a preparer that was killed has finished."""
 CHECK = "sha256"
 """The field of a manifest that has a hash of all others."""
 MANIFEST = 64 << 20
@@ -73,6 +75,7 @@ class Folder:
         self.path = root() / "programs" / workload.key()
         self.notes: list[str] = []
         """What the user should be told: which files were damaged."""
+        self.left: list[Path] = []
         self._whole: dict[str, Part] = {}
 
     def lock(self) -> FileLock:
@@ -136,14 +139,22 @@ class Folder:
 
     @contextlib.contextmanager
     def making(self) -> Iterator[Path]:
-        """An empty folder beside this one. What a killed process left there is removed."""
-        for left in self.path.parent.glob(f"{self.path.name}-making-*"):
-            shutil.rmtree(left, ignore_errors=True)
+        """An empty folder beside this one. What others left there is in `left` meanwhile, if it has finished pieces.
+
+        Then it is removed. If this one is not finished either, its pieces stay.
+        """
+        before = [*self.path.parent.glob(f"{self.path.name}-making-*")]
+        self.left = [folder for folder in before if any(folder.glob(PIECES))]
         made = Path(tempfile.mkdtemp(prefix=f"{self.path.name}-making-", dir=self.path.parent))
+        gone = [made]
         try:
             yield made
+        except BaseException:
+            gone = [] if any(made.glob(PIECES)) else gone
+            raise
         finally:
-            shutil.rmtree(made, ignore_errors=True)
+            for folder in (*before, *gone):
+                shutil.rmtree(folder, ignore_errors=True)
 
     def publish(self, name: str, made: Path, facts: dict[str, Any], origins: Origins) -> None:
         """Move the files in `made` into place, the manifest last, so that a part is whole or absent."""

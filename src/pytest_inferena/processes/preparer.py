@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_inferena.files import read_plain
 from pytest_inferena.processes import marks
 from pytest_inferena.processes.client import THREADS, WorkerFailed, affinity, inherited, oom_kills
-from pytest_inferena.processes.parts import BASE, Folder, Part
+from pytest_inferena.processes.parts import BASE, PIECES, Folder, Part
 from pytest_inferena.store.disk import FULL, CacheError, is_full
 from pytest_inferena.store.hashes import digest, sha256
 from pytest_inferena.store.origins import Origins
@@ -181,7 +181,7 @@ class Preparer:
                 **request, "folder": str(made), "program": str(base.program if base else made),
                 "name": workload.model.name,
                 "source": str(workload.model.source), "size": workload.size, "weights": workload.weights,
-                "path": sys.path,
+                "path": sys.path, "left": [str(left) for left in folder.left],
             }  # fmt: skip
             facts = self._run(folder, made, whole)
             folder.publish(part, made, facts, Origins.from_json(facts))
@@ -219,8 +219,8 @@ class Preparer:
         if status != 0 or not (made / "facts.json").exists():
             raise _died(status, oom=oom_kills() > killed, tail=log.read_text(errors="replace").strip()[-600:])
         facts: dict[str, Any] = parse(read_plain(made / "facts.json", ANSWER))
-        for name in ("request.json", "log", "facts.json"):
-            (made / name).unlink()
+        for file in (*map(made.joinpath, ("request.json", "log", "facts.json")), *made.glob(PIECES)):
+            file.unlink()
         return facts
 
 

@@ -54,6 +54,7 @@ class Session:
         self.troubles: list[str] = []
         """What was asked for and could not be written."""
         self.notes = [engine.note for engine in registry.frameworks.values() if engine.note]
+        self.notes += registry.namesakes()
         self.live = Live(config, settings)
         self._undo: Callable[[], None] = lambda: None
         if settings.resume:
