@@ -107,6 +107,8 @@ TOML = (MODEL.parent / "fake" / "adapter.toml").read_text(encoding="utf-8")
             TOML.replace('["numpy"]', '["numpy > new"]'),
             ": requires: Expected semicolon (after name with no version specifier) or end",
         ),
+        (TOML + "[timeouts]\nload = nan\n", ": timeouts: load = nan; over 0 and at most 10000000 seconds"),
+        (TOML + f"deep = {'[' * 5000}\n", ": maximum recursion depth exceeded"),
         (TOML + "[broken\n", ": Expected ']' at the end of a table declaration (at line 9, column 8)"),
         (TOML + '[[absent]]\nmetric = "speed"\nreason = ""\n', ": metric 'speed'; one of " + ", ".join(METRICS)),
     ],

@@ -160,3 +160,12 @@ def test_messages_survive_the_pipe(start: Callable[..., Worker]) -> None:
     worker = start("answer(ok=True, ns=len(json.loads(line)['program']))")
 
     assert 1_000_000 == worker.ask("load", 30, program="é" * 10 + "x" * 999_990)["ns"]
+
+
+def test_durations_longer_than_the_wait(start: Callable[..., Worker]) -> None:
+    """A figure that is longer than what was waited for it is no figure, but of another unit or clock."""
+    answer = "answer(ok=True, ns=[5, 2e6], steps_per_sample=5000, warmups=0, few=False, cpu_per_wall=1)"
+    outcome, message = failure(start(answer), "measure")
+
+    assert "error" == outcome
+    assert message.startswith("measure: broke the protocol: durations of 10 s in an answer that took 0")

@@ -134,6 +134,15 @@ def test_a_failed_write_cuts_nothing_of_others(path: Path, monkeypatch: pytest.M
     assert before == path.read_bytes()
 
 
+def test_a_journal_that_is_replaced(path: Path) -> None:
+    """If somebody removes the file while it is written, that is said, and nothing is written where nobody looks."""
+    with Journal(path, make_run()) as mine:
+        path.rename(path.with_name("moved.jsonl"))
+        path.touch()
+        with pytest.raises(ResultsError, match="it was replaced while this run wrote it"):
+            mine.append(make_record("training"))
+
+
 def _full(_: int) -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 

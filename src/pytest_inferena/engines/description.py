@@ -13,6 +13,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 
 from pytest_inferena.cell import METRICS
 from pytest_inferena.engines.fields import FieldError, build
+from pytest_inferena.files import read_plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -24,6 +25,8 @@ PHASES = ("hello", "load", "compile", "measure", "outputs")
 """Requests to a worker; each has its deadline."""
 LONGEST = 10**7
 """Seconds that a phase may take at most: nearly four months."""
+LARGEST = 1 << 20
+"""Bytes that an adapter.toml has at most."""
 NAME = re.compile(r"[a-z0-9_.]+")
 
 
@@ -164,10 +167,10 @@ class Description:
         """
         file = folder / "adapter.toml"
         try:
-            document = tomllib.loads(file.read_text(encoding="utf-8"))
+            document = tomllib.loads(read_plain(file, LARGEST).decode())
         except OSError as error:
             raise RegistryError(f"{file}: {error.strerror}; every adapter's folder holds an adapter.toml") from error
-        except tomllib.TOMLDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise RegistryError(f"{file}: {error}") from error
         try:
             parts = {

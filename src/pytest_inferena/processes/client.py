@@ -97,7 +97,8 @@ class Worker:
         """
         if self._ended:
             raise WorkerFailed("crash", f"{request}: the worker has ended")
-        until = time.monotonic() + deadline
+        began = time.monotonic()
+        until = began + deadline
         try:
             line = protocol.encode({"request": request, **fields})
         except protocol.ProtocolError as error:
@@ -106,6 +107,7 @@ class Worker:
             self._channel.send(line, until)
             reply = protocol.parse(self._channel.receive(until))
             protocol.check(request, reply)
+            protocol.check_durations(reply, time.monotonic() - began)
         except protocol.ProtocolError as error:
             self.kill()
             raise WorkerFailed("error", f"{request}: broke the protocol: {error}") from error

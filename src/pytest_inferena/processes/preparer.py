@@ -217,7 +217,7 @@ class Preparer:
             document = parse(read_plain(error, ANSWER))
             raise WorkerFailed(document["outcome"], f"prepare: {document['message']}")
         if status != 0 or not (made / "facts.json").exists():
-            raise _died(status, oom=oom_kills() > killed, tail=log.read_text(errors="replace").strip()[-600:])
+            raise _died(status, oom=oom_kills() > killed, tail=_end_of(log))
         facts: dict[str, Any] = parse(read_plain(made / "facts.json", ANSWER))
         for file in (*map(made.joinpath, ("request.json", "log", "facts.json")), *made.glob(PIECES)):
             file.unlink()
@@ -231,6 +231,13 @@ def _died(status: int, *, oom: bool, tail: str) -> WorkerFailed:
     if status < 0:
         return WorkerFailed("crash", f"prepare: the preparer was killed by {signal.Signals(-status).name}: {tail}")
     return WorkerFailed("crash", f"prepare: the preparer exited with status {status}: {tail}")
+
+
+def _end_of(log: Path) -> str:
+    """The last words of a log, however long it is."""
+    with log.open("rb") as file:
+        file.seek(-min(4096, log.stat().st_size), os.SEEK_END)
+        return file.read().decode(errors="replace").strip()[-600:]
 
 
 def exchange_of(framework: Framework) -> str:

@@ -1,5 +1,6 @@
 """The journal: a result file that grows cell by cell."""
 
+import errno
 import json
 import os
 from contextlib import suppress
@@ -82,8 +83,11 @@ class Journal:
 
     def _write(self, line: bytes) -> None:
         rest = memoryview(line)
-        before = os.fstat(self._file).st_size
+        status = os.fstat(self._file)
+        before = status.st_size
         try:
+            if not os.path.samestat(status, self.path.stat()):
+                raise FileNotFoundError(errno.ENOENT, "it was replaced while this run wrote it")
             while rest:
                 rest = rest[os.write(self._file, rest) :]
             os.fsync(self._file)

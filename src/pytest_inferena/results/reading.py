@@ -13,6 +13,8 @@ from pytest_inferena.results.typed import Fault, typed
 
 MIGRATIONS: tuple[Callable[[str, dict[str, Any]], dict[str, Any]], ...] = ()
 """The first makes a "run" or "record" of schema 1, as JSON values, one of schema 2; the second of 3; and so on."""
+LARGEST = 1 << 30
+"""Bytes that a result file has at most."""
 SCHEMA = 1 + len(MIGRATIONS)
 """The version that is written. All versions before it can be read."""
 
@@ -44,10 +46,7 @@ def read(path: Path) -> Results:
         ResultsError: The file cannot be read, is neither, has a newer schema, or breaks the schema.
 
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ResultsError(f"{path}: cannot be read: {error.strerror}") from error
+    data = _content(path)
     first, *lines = data.split(b"\n")
     head = parsed_json(first)
     if isinstance(head, dict) and not {"records", "runs"} & head.keys():
@@ -65,10 +64,7 @@ def read_all(path: Path) -> tuple[Results, ...]:
         ResultsError: As `read` does.
 
     """
-    try:
-        document = parsed_json(path.read_bytes())
-    except OSError as error:
-        raise ResultsError(f"{path}: cannot be read: {error.strerror}") from error
+    document = parsed_json(_content(path))
     if not isinstance(document, dict) or "runs" not in document:
         return (read(path),)
     if not isinstance(document["runs"], list):
@@ -79,6 +75,17 @@ def read_all(path: Path) -> tuple[Results, ...]:
     if len(parts) < len(document["runs"]):
         raise ResultsError(f"{path}: runs: expected objects with run and records")
     return tuple(_document(path, part) for part in parts)
+
+
+def _content(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:  # whoever names a pipe wants it to be read
+            data = file.read(LARGEST + 1)
+    except OSError as error:
+        raise ResultsError(f"{path}: cannot be read: {error.strerror}") from error
+    if len(data) > LARGEST:
+        raise ResultsError(f"{path}: has over {LARGEST >> 20} MiB: no result file")
+    return data
 
 
 def _document(path: Path, document: Any) -> Results:

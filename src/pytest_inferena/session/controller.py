@@ -240,6 +240,7 @@ class Session:
             self.journal = self.journal or results.Journal(self.path, self.run)
             self.journal.append(record)
         except results.RecordError as error:
+            self.stopped = self.journal is None  # the header is refused
             self.troubles.append(str(error))
         except results.ResultsError as error:
             self.stopped = True
@@ -251,7 +252,7 @@ class Session:
         found: results.Results | None = None
         try:
             if named is not None:
-                found = results.read(named) if named.exists() else None
+                found = results.read(named) if named.is_file() else None
             else:
                 found = results.latest(self.folder, lambda old: old.platform == run.platform)
         except results.ResultsError as error:

@@ -13,7 +13,7 @@ from pytest_inferena.store.disk import CacheError
 def root() -> Path:
     """The user's cache folder: INFERENA_CACHE, or `pytest-inferena` where the system keeps caches."""
     if chosen := os.environ.get("INFERENA_CACHE"):
-        return Path(chosen)
+        return Path(chosen).absolute()  # workers run in other folders
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pytest-inferena"
 
 

@@ -96,6 +96,18 @@ def check(request: str, reply: Mapping[str, Any]) -> None:
                 raise ProtocolError(f"{field!r} is no {kind}: {reply[field]!r:.80}")
 
 
+def check_durations(reply: Mapping[str, Any], elapsed: float) -> None:
+    """Compare the durations of an answer with the seconds that passed meanwhile.
+
+    Raises:
+        ProtocolError: they add up to more, so they are no durations in nanoseconds.
+    """
+    ns, steps = reply.get("ns", 0), reply.get("steps_per_sample", 1)
+    claimed = (sum(ns) if isinstance(ns, list) else ns) * steps * 1e-9
+    if reply["ok"] and claimed > 1.01 * elapsed + 0.01:
+        raise ProtocolError(f"durations of {claimed:.4g} s in an answer that took {elapsed:.4g} s")
+
+
 def _shown(reply: Mapping[str, Any]) -> str:
     return json.dumps(reply)[:80]
 
