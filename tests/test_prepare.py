@@ -167,7 +167,7 @@ FAULTS: dict[str, tuple[str, str, str]] = {
     "garbage": (
         'answer("facts.json", "{"); sys.exit()',
         "error",
-        r"^prepare: the preparer's answer is broken: JSONDecodeError",
+        r"^prepare: the preparer's answer is broken: Unfit\('is no JSON",
     ),
     "no facts": ('answer("facts.json", "{}"); sys.exit()', "error", r"answer is broken: KeyError\('sources'\)"),
 }

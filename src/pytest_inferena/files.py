@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from typing import TYPE_CHECKING
@@ -45,7 +46,7 @@ def read_plain(path: Path, limit: int) -> bytes:
 
 
 def hold(file: int, *, wait: bool = False) -> bool:
-    """Lock an open file for this process, until it is closed, also by the process's death.
+    """Lock an open file for this process, until `release`, or the process's death.
 
     Returns:
         False if another process has it, and was not waited for. Where the file system has no locks it is True.
@@ -59,3 +60,11 @@ def hold(file: int, *, wait: bool = False) -> bool:
     except OSError:
         return True
     return True
+
+
+def release(file: int) -> None:
+    """Close a file that was locked. A process that was forked meanwhile does not hold it on."""
+    if fcntl is not None:
+        with contextlib.suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_UN)
+    os.close(file)

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from pytest_inferena.files import hold
+from pytest_inferena.files import hold, release
 from pytest_inferena.results.reading import SCHEMA, ResultsError, parsed_json, read
 from pytest_inferena.results.record import Record, Run
 from pytest_inferena.results.typed import Fault, plain, typed
@@ -70,7 +70,7 @@ class Journal:
     def close(self) -> None:
         """Close the file. A second call does nothing."""
         if self._file >= 0:
-            os.close(self._file)
+            release(self._file)
             self._file = -1
 
     def __enter__(self) -> Self:

@@ -85,7 +85,7 @@ class Session:
     def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
         """With --inferena-dry-run, say what would run, and run nothing."""
         if not self.settings.dry_run:
-            if not session.config.option.collectonly:
+            if self.controller and not session.config.option.collectonly:
                 self._require_cache()
             return None
         session.config.get_terminal_writer().line(plan(session.items, self.settings, history(self.folder)))

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from pytest_inferena.files import hold
+from pytest_inferena.files import hold, release
 
 PREFIX = "inferena-"
 OWNER = "owner"
@@ -28,7 +28,7 @@ class Scratch:
         """Remove it."""
         shutil.rmtree(self.folder, ignore_errors=True)
         if self._owner >= 0:
-            os.close(self._owner)
+            release(self._owner)
             self._owner = -1
 
 

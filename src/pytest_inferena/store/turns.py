@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
-from pytest_inferena.files import hold
+from pytest_inferena.files import hold, release
 from pytest_inferena.store.cache import root
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def turn() -> Iterator[None]:
     try:
         yield
     finally:
-        os.close(file)
+        release(file)
 
 
 def _held(path: Path) -> int:
