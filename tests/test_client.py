@@ -169,3 +169,10 @@ def test_durations_longer_than_the_wait(start: Callable[..., Worker]) -> None:
 
     assert "error" == outcome
     assert message.startswith("measure: broke the protocol: durations of 10 s in an answer that took 0")
+
+
+def test_fields_that_nobody_asked_for_are_ignored(start: Callable[..., Worker]) -> None:
+    """Also those that another request's answer has, of whatever type."""
+    reply = start("answer(ok=True, ns='soon', steps_per_sample=None)").ask("outputs", 30)
+
+    assert "soon" == reply["ns"]

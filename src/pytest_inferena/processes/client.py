@@ -107,7 +107,7 @@ class Worker:
             self._channel.send(line, until)
             reply = protocol.parse(self._channel.receive(until))
             protocol.check(request, reply)
-            protocol.check_durations(reply, time.monotonic() - began)
+            protocol.check_durations(request, reply, time.monotonic() - began)
         except protocol.ProtocolError as error:
             self.kill()
             raise WorkerFailed("error", f"{request}: broke the protocol: {error}") from error

@@ -26,15 +26,16 @@ def judged(prepared: Prepared, cell: Cell, file: Path) -> Verdict:
     Raises:
         WorkerFailed: it is no such file, or something that was prepared has changed meanwhile.
     """
+    verdict, failure = None, ""
     try:
-        return _verdict(prepared, cell, file)
-    except Exception as error:  # whatever an engine writes, it is that cell's record
-        raise WorkerFailed(Outcome.ERROR, f"outputs: {error or type(error).__name__}") from error
-    finally:
-        if (changed := prepared.changed(cell.entry)) is not None:
-            raise WorkerFailed(
-                Outcome.ERROR, f"{changed} was changed while this engine ran; it will be prepared again"
-            ) from None
+        verdict = _verdict(prepared, cell, file)
+    except Exception as error:  # noqa: BLE001 - whatever an engine writes, it is that cell's record
+        failure = f"outputs: {str(error) or type(error).__name__}"
+    if (changed := prepared.changed(cell.entry)) is not None:
+        failure = f"{changed} was changed while this engine ran; it will be prepared again"
+    if verdict is None or failure:
+        raise WorkerFailed(Outcome.ERROR, failure)
+    return verdict
 
 
 def _verdict(prepared: Prepared, cell: Cell, file: Path) -> Verdict:
