@@ -45,7 +45,9 @@ def test_two_models_of_one_title_are_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", [b"\xff\xfe", b"x = " + b"(" * 5000, b"\0", b"#" * (5 << 20), GOOD.encode() + b"ITEMS = 1" + b"0" * 50]
+    "text",
+    [b"\xff\xfe", b"x = " + b"(" * 5000, b"\0", b"#" * (5 << 20), GOOD.encode() + b"ITEMS = 1" + b"0" * 50],
+    ids=["binary", "deep", "zero", "large", "number"],
 )
 def test_what_is_no_model_s_file(tmp_path: Path, text: bytes) -> None:
     """No text, deep nesting, a huge file and a huge number are one error each, which names the file."""

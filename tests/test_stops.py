@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.projects import MODEL
 from tests.test_resume import alive
 
 from pytest_inferena.store import scratch
@@ -70,6 +71,30 @@ def test_a_killed_run_leaves_nothing(project: Project, temporary: Path) -> None:
     _, processes = stopped(project, signal.SIGKILL)
 
     assert until(lambda: not any(map(alive, processes)))
+    assert until(lambda: not list(temporary.glob("inferena-*")))
+
+
+HANGING = """
+import os, subprocess, sys, time
+from pathlib import Path
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
+(Path(__file__).parent / "pids").write_text(f"{os.getpid()} {child.pid} ")
+time.sleep(600)
+"""
+
+
+def test_a_preparer_ends_with_its_run(project: Project, temporary: Path) -> None:
+    """After kill -9 of pytest a preparer is no orphan, nor what a model has started."""
+    project.write("models/own.py", MODEL.read_text() + HANGING)
+    note = project.path / "models" / "pids"
+    run = project.start("-m", "latency", "-k", "own")
+    try:
+        assert until(lambda: note.exists() and note.read_text().endswith(" "))
+    finally:
+        run.kill()
+        run.wait()
+
+    assert until(lambda: not any(alive(int(pid)) for pid in note.read_text().split()))
     assert until(lambda: not list(temporary.glob("inferena-*")))
 
 
