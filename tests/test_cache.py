@@ -286,19 +286,3 @@ def test_clear_removes_what_can_be_made_again(folder: Folder) -> None:
     assert before == caches.clear()
     assert not folder.path.exists()
     assert not kernels.exists()
-
-
-def test_finished_pieces_stay(folder: Folder) -> None:
-    """Where a part is not finished its pieces are given to the next preparer, and go when that has finished."""
-    with pytest.raises(KeyboardInterrupt):
-        _killed(folder)
-    with folder.making():
-        left = folder.left
-
-    assert [1, False] == [len(left), left[0].exists()]
-
-
-def _killed(folder: Folder) -> None:
-    with folder.making() as made:
-        (made / "golden-x.piece.json").touch()
-        raise KeyboardInterrupt

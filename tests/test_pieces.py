@@ -6,8 +6,12 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.projects import MODEL
 
+from pytest_inferena.collect.model import Model
 from pytest_inferena.prepare.pieces import Pieces
+from pytest_inferena.processes.parts import Folder
+from pytest_inferena.processes.workload import Workload
 from pytest_inferena.store.origins import Origins, content_of
 
 if TYPE_CHECKING:
@@ -87,3 +91,22 @@ def test_other_weights_have_other_golden(preparers: Preparers) -> None:
     preparers.prepare("two", "one", weights="4321")
 
     assert 2 == preparers.made
+
+
+def test_finished_pieces_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a part is not finished its pieces are given to the next preparer, and go when that has finished."""
+    monkeypatch.setenv("INFERENA_CACHE", str(tmp_path))
+    folder = Folder(Workload(Model.from_file(MODEL), "tiny", "seeded"))
+    folder.require_space()
+    with pytest.raises(KeyboardInterrupt):
+        _killed(folder)
+    with folder.making():
+        left = folder.left
+
+    assert [1, False] == [len(left), left[0].exists()]
+
+
+def _killed(folder: Folder) -> None:
+    with folder.making() as made:
+        (made / "golden-x.piece.json").touch()
+        raise KeyboardInterrupt
