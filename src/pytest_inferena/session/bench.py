@@ -226,7 +226,8 @@ class Bench:
         facts = self.prepared.golden[cell.entry]
         golden = GoldenFile(self.prepared.folder / f"golden-{cell.entry}.safetensors", facts["none"])
         try:
-            return judge(golden, facts["tensors"], GoldenFile(file), dtype=cell.dtype)
+            given = GoldenFile(file)
+            return judge(golden, facts["tensors"], given, cell.dtype, facts["notes"])
         except (OSError, ValueError) as error:
             raise WorkerFailed(Outcome.ERROR, f"outputs: {error}") from error
         finally:
