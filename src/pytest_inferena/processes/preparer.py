@@ -78,7 +78,7 @@ class Preparer:
             absent |= dict.fromkeys(("training", "joint"), too_big)
         elif target.framework.training == "joint":
             try:
-                self._part(folder, "joint", {"part": "joint"})
+                self._part(folder, "joint", {"part": "joint", "golden": facts["golden"]["training"]})
             except WorkerFailed as failure:
                 if failure.outcome != "unsupported":
                     raise
