@@ -101,17 +101,10 @@ def _attention() -> dict[str, Case]:
         return "scaled_dot_product_attention", operands | FREE | settings
 
     numbers = torch.where(MASK, 0.5, -3.0)
-    padded = torch.arange(MASK.shape[-1]) < 3
-    nothing = MASK.clone()
-    nothing[..., 1, :] = False
     cases = {
         "": case(QUERY, KEY, VALUE, None),
         "-mask": case(QUERY, KEY, VALUE, MASK),
         "-bias": case(QUERY, KEY, VALUE, numbers[None, None]),
-        "-keys": case(QUERY, KEY, VALUE, padded[None, None, None]),
-        "-keys-bias": case(QUERY, KEY, VALUE, torch.where(padded, 0.5, -3.0)[None, None, None]),
-        "-nothing": case(QUERY, KEY, VALUE, nothing),
-        "-nothing-bias": case(QUERY, KEY, VALUE, torch.where(nothing, 0.5, -torch.inf)[None, None]),
         "-causal": case(QUERY, QUERY + 1, QUERY - 1, None, is_causal=True),
         "-causal-short": case(QUERY[:, :, :3], QUERY + 1, QUERY - 1, None, is_causal=True),
         "-groups": case(QUERY, SHARED, SHARED + 1, None, enable_gqa=True),
