@@ -49,7 +49,7 @@ def test_jax_masks_as_pytorch_does(mask: str) -> None:
     found, back = jax.vjp(lambda x: ours(x, *rest), QUERY.numpy())
 
     np.testing.assert_allclose(found, right.detach().numpy(), atol=1e-5)
-    np.testing.assert_allclose(back(2 * found)[0], query.grad, atol=1e-4)  # type: ignore[arg-type]
+    np.testing.assert_allclose(back(2 * found)[0], query.grad, atol=1e-4)
 
 
 @pytest.mark.parametrize("mask", MASKS)

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from pytest_inferena.prepare import __main__ as preparer
+from pytest_inferena.prepare.imported import Imported
 from pytest_inferena.program import canonical, gradients, joint
 
 if TYPE_CHECKING:
@@ -52,14 +53,15 @@ def made(folder: Path) -> tuple[Path, dict[str, Any]]:
     source.write_text(MODEL)
     base = folder / "base"
     base.mkdir(exist_ok=True)
-    return base, preparer.base(base, {"source": str(source), "size": "tiny", "weights": "seeded", "name": "net"})
+    request = {"source": str(source), "size": "tiny", "weights": "seeded", "name": "net", "left": ()}
+    return base, preparer.base(base, request, Imported(None))
 
 
 def made_joint(base: Path, facts: dict[str, Any]) -> None:
     """The joint entry."""
     folder = base / "joint"
     folder.mkdir()
-    preparer.joint_entry(folder, {"program": str(base), "golden": facts["golden"]["training"]})
+    preparer.joint_entry(folder, {"program": str(base), "golden": facts["golden"]["training"]}, Imported(None))
 
 
 def test_right_capture_is_proven(tmp_path: Path) -> None:
