@@ -143,7 +143,7 @@ def test_distance_is_that_of_the_whole_tensor(size: int) -> None:
     error = other - golden
     assert np.sqrt(np.mean(golden**2)) == pytest.approx(found.rms)
     assert np.sqrt(np.mean(error**2)) == pytest.approx(found.rmse)
-    assert (int(np.abs(error).argmax()), True) == (found.worst, found.finite)
+    assert (int(np.abs(error).argmax()), True) == (found.worst, found.agrees)
 
 
 def test_distance_finds_the_first_value_that_is_not_finite() -> None:
@@ -153,7 +153,7 @@ def test_distance_finds_the_first_value_that_is_not_finite() -> None:
 
     found = distance(golden, other)
 
-    assert (1.0, np.inf, CHUNK + 3, False) == (found.rms, found.rmse, found.worst, found.finite)
+    assert (1.0, np.inf, CHUNK + 3, False) == (found.rms, found.rmse, found.worst, found.agrees)
 
 
 def test_distance_of_the_largest_floats_does_not_overflow() -> None:

@@ -9,6 +9,7 @@ who asks: a model's file can import what tests can. The answer is `facts.json` i
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import gc
 import importlib.metadata
@@ -19,18 +20,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from pytest_inferena.collect.model import Model
 from pytest_inferena.prepare.case import load_case
+from pytest_inferena.prepare.dtypes import refuse_others
 from pytest_inferena.prepare.entries import entries, write_entry
 from pytest_inferena.prepare.imported import Imported
 from pytest_inferena.prepare.pieces import Pieces
-from pytest_inferena.prepare.reference import ENTRIES, write_golden
+from pytest_inferena.prepare.proof import Proof
+from pytest_inferena.prepare.reference import ENTRIES, Runs, write_golden
 from pytest_inferena.prepare.weights import WeightsUnavailable, resolve_weights
 from pytest_inferena.program.graph import NotExportable
 from pytest_inferena.program.joint import joint
 from pytest_inferena.store.disk import FULL, is_full
+from pytest_inferena.verdict.tensors import GoldenFile
 from pytest_inferena.worker.format import Program, TensorSpec, Unsupported
 
 if TYPE_CHECKING:
@@ -73,22 +77,28 @@ def _fail(folder: Path, outcome: str, message: str) -> None:
 def base(folder: Path, request: Mapping[str, Any], made_by: Imported) -> dict[str, Any]:
     """Program with the entries inference, latency and training, weights, inputs, golden."""
     case, label = _case(request)
+    refuse_others(case)
     parameters = dict(case.module.named_parameters())
     specs = {
         name: TensorSpec(name, tuple(p.shape), str(p.dtype).removeprefix("torch.")) for name, p in parameters.items()
     }
     trainable = frozenset(name for name, parameter in parameters.items() if parameter.requires_grad)
-    Program(folder, request["name"], specs, trainable).write()
+    program = Program(folder, request["name"], specs, trainable)
+    program.write()
     save_file({name: p.detach().contiguous() for name, p in parameters.items()}, folder / "weights.safetensors")
-    for entry, (graph, inputs) in entries(case).items():
+    captured = entries(case)
+    for entry, (graph, inputs) in captured.items():
         write_entry(folder, entry, graph, inputs)
     model, size = Model.from_file(Path(request["source"])), request["size"]
     pieces = Pieces(folder, request["left"], lambda: made_by.origins(distributions(request)))
-    golden = {
-        entry: pieces.keep(f"golden-{entry}", functools.partial(write_golden, case, entry, folder))
-        for entry in ENTRIES
-        if not model.too_big(entry, size)
-    }
+    golden, runs, proof = {}, Runs(case), Proof(parameters)
+    for entry in ENTRIES:
+        if not model.too_big(entry, size):
+            write = functools.partial(write_golden, case, entry, folder, runs)
+            facts = golden[entry] = pieces.keep(f"golden-{entry}", write)
+            right = GoldenFile(folder / f"golden-{entry}.safetensors", facts["none"])
+            part = program.entry("inference") if entry == "training" else None
+            proof.prove(program.entry(entry), right, facts, captured[entry][0], part)
     return {
         "weights": label,
         "golden": golden,
@@ -107,7 +117,11 @@ def joint_entry(folder: Path, request: Mapping[str, Any], _: Imported) -> dict[s
     }  # values do not matter to a graph
     inputs = {name: torch.from_numpy(array) for name, array in training.arrays("inputs").items()}
     inputs = {spec.name: inputs[spec.name] for spec in training.inputs}
-    write_entry(folder, "joint", joint(training, parameters, inputs), inputs)
+    graph = joint(training, parameters, inputs)
+    write_entry(folder, "joint", graph, inputs)
+    right = GoldenFile(program.folder / "golden-training.safetensors", request["golden"]["none"])
+    entry = dataclasses.replace(program, folder=folder).entry("joint")
+    Proof(load_file(program.folder / "weights.safetensors")).prove(entry, right, request["golden"], graph)
     return {}
 
 

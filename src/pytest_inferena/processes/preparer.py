@@ -113,7 +113,8 @@ class Preparer:
             absent |= dict.fromkeys(("training", "joint"), too_big)
         elif target.framework.training == "joint":
             try:
-                parts["joint"] = self._part(folder, "joint", {"part": "joint"})
+                request = {"part": "joint", "golden": facts["golden"]["training"]}
+                parts["joint"] = self._part(folder, "joint", request)
             except WorkerFailed as failure:
                 if failure.outcome != "unsupported":
                     raise

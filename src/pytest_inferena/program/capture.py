@@ -149,7 +149,8 @@ def lower(
     Raises:
         NotExportable: it calls what is no ATen operator.
     """
-    graph = Graph([_spec(name, tensor) for name, tensor in inputs.items()], {}, trains=trains)
+    specs = [_spec(name, tensor) for name, tensor in inputs.items()]
+    graph = Graph(specs, {}, trains=trains, made_of=(fx, known))
     graph.specs |= {spec.name: spec for spec in graph.inputs}
     folded = fold(fx, known)
     names: dict[torch.fx.Node, str] = {}

@@ -36,6 +36,8 @@ class Graph:
     """Tensor → the node that was emitted for it."""
     trains: bool = False
     """Whether engines derive gradients of it, so that it matters where none may flow."""
+    made_of: Any = None
+    """The FX graph that it was lowered from, and what its placeholders stand for."""
 
     def emit(self, operator: str, arguments: Arguments, *outputs: TensorSpec) -> Ref:
         """Append a node; the reference to its first output."""

@@ -44,4 +44,5 @@ def _verdict(prepared: Prepared, cell: Cell, file: Path) -> Verdict:
     most = WIDEST * (right.stat().st_size + (prepared.folder / "weights.safetensors").stat().st_size) + SPARE
     if (size := file.stat().st_size) > most:
         raise ValueError(f"{file.name} has {size} bytes, and what is asked for takes {most} at most")
-    return judge(golden, facts["tensors"], GoldenFile(file, names=len(golden)), dtype=cell.dtype)
+    given = GoldenFile(file, names=len(golden))
+    return judge(golden, facts["tensors"], given, cell.dtype, facts["notes"])

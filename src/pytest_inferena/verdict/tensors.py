@@ -96,10 +96,11 @@ class GoldenFile(Mapping[str, Array | None]):
 class Distance:
     """How far a tensor lies from its golden twin, over all elements, computed in float64."""
 
-    rms: float  # root mean square of golden; NaN or infinite if golden is
-    rmse: float  # root mean square of the difference; infinite if the other tensor is not finite
-    worst: int | None  # flat index of the largest difference, or of the first value that is not finite
-    finite: bool  # whether every value of the other tensor is finite
+    rms: float  # root mean square of golden's finite values; infinite where it has none
+    rmse: float  # root mean square of the difference; infinite if `agrees` is false
+    worst: int | None  # flat index of the largest difference, or of the first value that does not agree
+    agrees: bool  # whether all that is infinite or no number is the same in both: -inf is -inf, NaN is NaN
+    special: int = 0  # how many of golden's values are not finite
 
 
 def distance(golden: Array, other: Array) -> Distance:
@@ -116,15 +117,20 @@ def distance(golden: Array, other: Array) -> Distance:
         raise ValueError(f"shape {other.shape} cannot be compared with {golden.shape}")
     flat_golden, flat_other = golden.reshape(-1), other.reshape(-1)
     golden_squares, error_squares, largest = 0.0, 0.0, -1.0
-    worst, finite = None, True
+    worst, agrees, special = None, True, 0
     with np.errstate(over="ignore", invalid="ignore"):
         for start in range(0, golden.size, CHUNK):
             expected = flat_golden[start : start + CHUNK].astype(np.float64)
             error = flat_other[start : start + CHUNK].astype(np.float64)
+            if not (finite := np.isfinite(expected)).all():
+                special += int((~finite).sum())
+                same = ~finite & ((error == expected) | (np.isnan(error) & np.isnan(expected)))
+                error[same], expected[~finite] = 0, 0
+                error[~finite & ~same] = np.nan
             golden_squares += float(np.dot(expected, expected))
-            if finite and not (is_finite := np.isfinite(error)).all():
-                finite, worst = False, start + int(is_finite.argmin())
-            if not finite:
+            if agrees and not (is_finite := np.isfinite(error)).all():
+                agrees, worst = False, start + int(is_finite.argmin())
+            if not agrees:
                 continue
             np.subtract(error, expected, out=error)
             error_squares += float(np.dot(error, error))
@@ -132,6 +138,8 @@ def distance(golden: Array, other: Array) -> Distance:
             at = int(error.argmax())
             if error[at] > largest:
                 largest, worst = float(error[at]), start + at
-    count = max(golden.size, 1)
-    rmse = math.sqrt(error_squares / count) if finite else math.inf
-    return Distance(math.sqrt(golden_squares / count), rmse, worst, finite)
+    if golden.size and special == golden.size:
+        golden_squares = math.inf
+    count = max(golden.size - special, 1)
+    rmse = math.sqrt(error_squares / count) if agrees else math.inf
+    return Distance(math.sqrt(golden_squares / count), rmse, worst, agrees, special)

@@ -106,7 +106,7 @@ def to_module(
     for node in entry.nodes:
         function = operator(node, spelled)
         arguments = {name: _argument(value, nodes) for name, value in node.arguments.items()}
-        keywords = {name: arguments.pop(name) for name in _keywords(function) if name in arguments}
+        keywords = {name: arguments.pop(name) for name in keywords_of(function) if name in arguments}
         made = graph.call_function(function, tuple(arguments.values()), keywords)
         nodes[node.name] = made
         for index, spec in enumerate(node.outputs if len(node.outputs) > 1 else ()):
@@ -116,7 +116,7 @@ def to_module(
     return torch.fx.GraphModule(root, graph)
 
 
-def _keywords(function: Any) -> set[str]:
+def keywords_of(function: Any) -> set[str]:
     """The arguments that ATen takes by name only. The functions in `SPELLED` take all by position."""
     if not isinstance(function, torch._ops.OpOverloadPacket):
         return set()
