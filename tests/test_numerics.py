@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pytest_inferena.worker.format import Entry
 
 GROUPS = {"single": (SINGLE, POINTS), "rows": (ROWWISE, ROWS)}
-CHOOSES: Operators = SMALLEST | {"where": {}}
+CHOOSES: Operators = {**SMALLEST, "where": {}}
 ENGINES: dict[str, Operators | None] = {"all": None, "chooses": CHOOSES, "smallest": SMALLEST}
 """With every operator; the smallest with `where`, and without it: then what is not chosen has to be finite."""
 ZERO = {"zero": torch.zeros(())}

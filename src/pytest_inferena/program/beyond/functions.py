@@ -160,14 +160,16 @@ def atan2(y: Tensor, x: Tensor) -> Tensor:
 
 def huber_loss(a: Mapping[str, Any], out: tuple[TensorSpec, ...]) -> Tensor:
     """Half the square of a difference up to delta, delta · difference beyond; no square of what lies beyond."""
-    size, delta = (a["self"].to(out[0].dtype) - a["target"].to(out[0].dtype)).unary("abs"), a["delta"]
+    x: Tensor = a["self"].to(out[0].dtype)
+    size, delta = (x - a["target"].to(out[0].dtype)).unary("abs"), a["delta"]
     near = size.minimum(delta)
     return reduced(near * near * 0.5 + (size - near) * delta, a["reduction"])
 
 
 def smooth_l1_loss(a: Mapping[str, Any], out: tuple[TensorSpec, ...]) -> Tensor:
     """Huber's loss over beta."""
-    return huber_loss({**a, "delta": a["beta"]}, out) * (1 / a["beta"])
+    losses: Tensor = huber_loss({**a, "delta": a["beta"]}, out)
+    return losses * (1 / a["beta"])
 
 
 FUNCTIONS: Mapping[str, Rule] = {
