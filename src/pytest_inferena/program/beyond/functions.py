@@ -168,8 +168,8 @@ def huber_loss(a: Mapping[str, Any], out: tuple[TensorSpec, ...]) -> Tensor:
 
 def smooth_l1_loss(a: Mapping[str, Any], out: tuple[TensorSpec, ...]) -> Tensor:
     """Huber's loss over beta."""
-    losses: Tensor = huber_loss({**a, "delta": a["beta"]}, out)
-    return losses * (1 / a["beta"])
+    beta: float = a["beta"]
+    return huber_loss({**a, "delta": beta}, out) * (1 / beta)
 
 
 FUNCTIONS: Mapping[str, Rule] = {
