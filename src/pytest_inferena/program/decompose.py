@@ -14,9 +14,7 @@ from pytest_inferena.program.operators import OPERATORS
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-SPELLED_OUT = frozenset({"einsum", "glu", "hardswish", "hardsigmoid", "mish", "softplus", "pixel_shuffle"})
-"""Composite operators that few engines have; torch.export spells them out."""
-KNOWN = (OPERATORS.keys() | RULES.keys() | BEYOND.keys()) - SPELLED_OUT
+KNOWN = OPERATORS.keys() | RULES.keys() | BEYOND.keys()
 """What a Program's graph is made of, in ATen's spellings."""
 DEEPEST = 5
 """How often what a decomposition gives is taken apart again."""
