@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_inferena.cell import METRICS
+from pytest_inferena.collect.registry import Registry, read
+from pytest_inferena.collect.shipped import with_shipped
 from pytest_inferena.engines.framework import RegistryError
 from pytest_inferena.machine import thread_budget
 
 if TYPE_CHECKING:
     import argparse
 
-    from pytest_inferena.collect.registry import Registry
     from pytest_inferena.collect.target import Target
 
 MANY = 6
@@ -63,6 +64,7 @@ def describe(commands: Any) -> argparse.ArgumentParser:
     made.add_argument("--size", choices=("full", "tiny"), default="full", help="as --inferena-size (default: full)")
     made.add_argument("--weights", default="seeded", metavar="SOURCE", help="as --inferena-weights (default: seeded)")
     made.add_argument("--threads", type=int, default=thread_budget(), metavar="N", help="as --inferena-threads")
+    made.add_argument("--model", type=Path, metavar="FILE", help="a model's file, where no conftest.py registers it")
     made.add_argument("-o", "--output", type=Path, metavar="FOLDER", help="where to write what shows it alone")
     return made
 
@@ -78,6 +80,8 @@ def run(registry: Registry, options: argparse.Namespace) -> int:
     if piece.exists():
         request = json.loads(piece.read_text(encoding="utf-8")) | {"piece": str(Path(given).absolute()), "name": given}
     else:
+        if options.model:
+            registry = Registry(read([options.model], []).models, with_shipped(registry, {}).frameworks)
         target, metric = find(registry, given)
         name = f"{target.id}-{metric}"
         request = {

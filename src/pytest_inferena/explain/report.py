@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from pytest_inferena.collect.target import Target
     from pytest_inferena.explain.engine import Engine
+    from pytest_inferena.explain.look import Seen
     from pytest_inferena.explain.pieces import Cutter, Piece
     from pytest_inferena.explain.story import Found
     from pytest_inferena.processes.workload import Workload
@@ -138,6 +139,8 @@ class Report:
         if done.returncode:
             raised = [line for line in done.stderr.splitlines() if re.match(r"[\w.]*(Error|Exception)\b", line)]
             return f"{SCRIPT}, for the engine alone, breaks: {''.join(raised[-1:]) or done.stderr.strip()[-200:]}"
+        if self.found.alone and not _shows(done.stdout, self.found.alone):
+            return f"{SCRIPT} does not show it, so the adapter, not the engine, may be to blame: {done.stdout.strip()}"
         return f"python {SCRIPT}\n{done.stdout.strip()}"
 
     def _heading(self) -> str:
@@ -195,3 +198,9 @@ def _value(value: Any, cutter: Cutter) -> str:
     if isinstance(value, list):
         return f"[{', '.join(_value(item, cutter) for item in value)}]"
     return repr(value)
+
+
+def _shows(printed: str, alone: Seen) -> bool:
+    """Whether a script printed about the error that was found."""
+    numbers = re.findall(r": (\d\S*e[-+]\d+)", printed)
+    return bool(numbers) and float(numbers[0]) > alone.error / 2

@@ -77,16 +77,16 @@ class Story:
         given = [self.seen[one] for one in parents[name] if one in self.seen]
         found = Found(node, max(given, key=lambda one: one.error, default=None), after)
         behind = [self.cutter.makers[one] for one in parents]
-        if not self.seen:
-            self.say("the engine runs no part of this model; its operators are looked at one by one")
+        if after is None:
+            self.say("the engine does not run prefixes of this model; its operators are looked at one by one")
             self._one_by_one(found, behind)
             found.node = found.nodes[0] if found.nodes else node
             found.kind = "makes" if found.kind == "elsewhere" else found.kind
-        elif after is None or after.excess(self.bar) <= 1:
+        elif after.excess(self.bar) <= 1:
             found.kind = "whole"
         elif not self._in_a_row(found):
             self._one_by_one(found, behind)
-        if self.seen and not self.trains:
+        if after is not None and not self.trains:
             found.observed = self._observed(node)
         return found
 
