@@ -58,6 +58,13 @@ def said(result: pytest.RunResult) -> str:
             "--inferena-timeout=lunch: phases are prepare, hello, load, compile, measure, outputs",
         ),
         (("--inferena-timeout=load=soon",), "--inferena-timeout=load=soon: not a number of seconds"),
+        *(
+            (
+                (f"--inferena-timeout=compile={value}",),
+                f"--inferena-timeout=compile={value}: over 0 and at most 10000000 seconds",
+            )
+            for value in ("inf", "nan", "0", "-1", "1e300")
+        ),
         (("--inferena-timeout=load",), "--inferena-timeout=load: NAME=VALUE is expected"),
         (("--inferena-python=fake",), "--inferena-python=fake: NAME=VALUE is expected"),
         (("--inferena-python=faek=python3",), "inferena: faek is no framework; there are fake"),
@@ -100,6 +107,8 @@ TOML = (MODEL.parent / "fake" / "adapter.toml").read_text(encoding="utf-8")
             TOML.replace('["numpy"]', '["numpy > new"]'),
             ": requires: Expected semicolon (after name with no version specifier) or end",
         ),
+        (TOML + "[timeouts]\nload = nan\n", ": timeouts: load = nan; over 0 and at most 10000000 seconds"),
+        (TOML + f"deep = {'[' * 5000}\n", ": maximum recursion depth exceeded"),
         (TOML + "[broken\n", ": Expected ']' at the end of a table declaration (at line 9, column 8)"),
         (TOML + '[[absent]]\nmetric = "speed"\nreason = ""\n', ": metric 'speed'; one of " + ", ".join(METRICS)),
     ],

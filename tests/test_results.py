@@ -109,6 +109,44 @@ def test_another_run_is_never_overwritten(path: Path) -> None:
     assert before == path.read_bytes()
 
 
+def test_one_writer_a_journal(path: Path) -> None:
+    """A second run that would continue a journal is told so at once; when the first has ended, it can."""
+    with Journal(path, make_run()) as first:
+        with pytest.raises(ResultsError, match="another run is writing it"):
+            Journal(path, make_run())
+        first.append(make_record("training"))
+    with Journal(path, make_run()) as second:
+        second.append(make_record("latency"))
+
+    assert {"training", "latency"} <= {record.metric for record in read(path).records}
+
+
+def test_a_failed_write_cuts_nothing_of_others(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What another process has written meanwhile, where the file system has no locks, stays."""
+    with Journal(path, make_run()) as mine:
+        with path.open("a") as other:
+            other.write(json.dumps(plain(make_record("training"))) + "\n")
+        before = path.read_bytes()
+        monkeypatch.setattr(os, "fsync", _full)
+        with pytest.raises(ResultsError, match="No space left"):
+            mine.append(make_record("latency"))
+
+    assert before == path.read_bytes()
+
+
+def test_a_journal_that_is_replaced(path: Path) -> None:
+    """If somebody removes the file while it is written, that is said, and nothing is written where nobody looks."""
+    with Journal(path, make_run()) as mine:
+        path.rename(path.with_name("moved.jsonl"))
+        path.touch()
+        with pytest.raises(ResultsError, match="it was replaced while this run wrote it"):
+            mine.append(make_record("training"))
+
+
+def _full(_: int) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 def test_full_disk_keeps_what_was_written(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A write that ends halfway is undone, the error has the remedy, and the next write works."""
     before, write = path.read_bytes(), os.write
@@ -171,7 +209,7 @@ def test_a_bad_record_is_never_written(path: Path, changes: dict[str, Any], mess
         ("median", -1, "median: expected at least 0, found -1"),
         ("interval", [1], "interval: expected 2 items, found 1"),
         ("interval", [1, None], "interval[1]: expected number, found None (NoneType)"),
-        ("samples", float("nan"), "samples: expected array, found nan (float)"),
+        ("samples", float("nan"), "samples: is nan, which JSON has no number for; write null"),
         ("wall", float("inf"), "wall: is inf, which JSON has no number for; write null"),
         ("versions", {"x": 1}, "versions.x: expected string, found 1 (int)"),
         ("verdict", {}, "verdict.outcome: is missing"),

@@ -218,12 +218,13 @@ def _explain(options: argparse.Namespace) -> int:
 
 def _merge(options: argparse.Namespace) -> None:
     from pytest_inferena.report import replace_file
+    from pytest_inferena.report.texts import clean
     from pytest_inferena.results.merge import merge, render
 
     runs, conflicts = merge(results for path in options.results for results in read_all(path))
     replace_file(options.output, render(runs))
     for conflict in conflicts:
-        print(f"inferena: {conflict}", file=sys.stderr)
+        print(f"inferena: {clean(conflict)}", file=sys.stderr)
     print(f"{options.output}: {len(runs)} runs, {sum(len(results.records) for results in runs)} cells")
 
 

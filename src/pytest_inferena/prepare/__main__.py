@@ -9,6 +9,7 @@ who asks: a model's file can import what tests can. The answer is `facts.json` i
 
 from __future__ import annotations
 
+import functools
 import gc
 import importlib.metadata
 import json
@@ -24,6 +25,7 @@ from pytest_inferena.collect.model import Model
 from pytest_inferena.prepare.case import load_case
 from pytest_inferena.prepare.entries import entries, write_entry
 from pytest_inferena.prepare.imported import Imported
+from pytest_inferena.prepare.pieces import Pieces
 from pytest_inferena.prepare.reference import ENTRIES, write_golden
 from pytest_inferena.prepare.weights import WeightsUnavailable, resolve_weights
 from pytest_inferena.program.graph import NotExportable
@@ -44,7 +46,7 @@ def main(request_file: str) -> int:
     folder = Path(request["folder"])
     made_by = Imported(Path(request["adapter"]).parent if "adapter" in request else None)
     try:
-        facts = PARTS[request["part"]](folder, request)
+        facts = PARTS[request["part"]](folder, request, made_by)
         facts |= made_by.origins(distributions(request)).to_json()
         (folder / "facts.json").write_text(json.dumps(facts))
     except (WeightsUnavailable, Unsupported) as error:
@@ -55,9 +57,10 @@ def main(request_file: str) -> int:
         if is_full(error):
             return FULL
         traceback.print_exc()
+        no_room = isinstance(error, MemoryError) or "can't allocate memory" in str(error)  # the latter is torch's
         _fail(
             folder,
-            "error",
+            "oom" if no_room else "error",
             f"{type(error).__name__}: {error}" if type(error) is not ValueError else str(error),
         )
     return 0
@@ -67,7 +70,7 @@ def _fail(folder: Path, outcome: str, message: str) -> None:
     (folder / "error.json").write_text(json.dumps({"outcome": outcome, "message": message[:2000]}))
 
 
-def base(folder: Path, request: Mapping[str, Any]) -> dict[str, Any]:
+def base(folder: Path, request: Mapping[str, Any], made_by: Imported) -> dict[str, Any]:
     """Program with the entries inference, latency and training, weights, inputs, golden."""
     case, label = _case(request)
     parameters = dict(case.module.named_parameters())
@@ -80,7 +83,12 @@ def base(folder: Path, request: Mapping[str, Any]) -> dict[str, Any]:
     for entry, (graph, inputs) in entries(case).items():
         write_entry(folder, entry, graph, inputs)
     model, size = Model.from_file(Path(request["source"])), request["size"]
-    golden = {entry: write_golden(case, entry, folder) for entry in ENTRIES if not model.too_big(entry, size)}
+    pieces = Pieces(folder, request["left"], lambda: made_by.origins(distributions(request)))
+    golden = {
+        entry: pieces.keep(f"golden-{entry}", functools.partial(write_golden, case, entry, folder))
+        for entry in ENTRIES
+        if not model.too_big(entry, size)
+    }
     return {
         "weights": label,
         "golden": golden,
@@ -89,7 +97,7 @@ def base(folder: Path, request: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def joint_entry(folder: Path, request: Mapping[str, Any]) -> dict[str, Any]:
+def joint_entry(folder: Path, request: Mapping[str, Any], _: Imported) -> dict[str, Any]:
     """The training entry as one graph of forward and backward."""
     program = Program.read(Path(request["program"]))
     training = program.entry("training")
@@ -103,7 +111,7 @@ def joint_entry(folder: Path, request: Mapping[str, Any]) -> dict[str, Any]:
     return {}
 
 
-def exchange(folder: Path, request: Mapping[str, Any]) -> dict[str, Any]:
+def exchange(folder: Path, request: Mapping[str, Any], _: Imported) -> dict[str, Any]:
     """An engine's own files, made by its adapter."""
     from pytest_inferena.prepare.expanded import write_expanded
     from pytest_inferena.worker.loading import load_adapter
@@ -118,7 +126,7 @@ def exchange(folder: Path, request: Mapping[str, Any]) -> dict[str, Any]:
     return {"expanded": found}
 
 
-def expand(folder: Path, request: Mapping[str, Any]) -> dict[str, Any]:
+def expand(folder: Path, request: Mapping[str, Any], _: Imported) -> dict[str, Any]:
     """The Program for an engine that lacks some of its operators."""
     from pytest_inferena.prepare.expanded import write_expanded
 

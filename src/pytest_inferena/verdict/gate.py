@@ -101,10 +101,11 @@ def judge(golden: Tensors, reference: Mapping[str, Any], result: Tensors, dtype:
     if not golden:
         raise ValueError("There is nothing to judge: golden has no tensors.")
     known, given = list(golden), set(result)
+    surplus = given.difference(known)
     findings = [
         _measure(name, golden[name], result[name] if name in given else None, reference, dtype) for name in known
     ]
-    extra = [name for name in result if name in given.difference(known) and result[name] is not None]
+    extra = [name for name in result if name in surplus and result[name] is not None]
     findings += [_Finding(name, problem="is not a tensor of this entry") for name in extra]
     scales = denominators({finding.name: finding.rms for finding in findings})
     weighed = [_weigh(finding, scales[finding.name], floors) for finding in findings]

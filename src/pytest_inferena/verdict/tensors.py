@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import struct
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,11 +10,15 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from pytest_inferena.files import open_plain
+from pytest_inferena.worker.strict import parse
+
 if TYPE_CHECKING:
     from pathlib import Path
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 CHUNK = 1 << 20  # elements compared at once: 8 MiB in float64
+HEADER = 1 << 12  # bytes of a file's header for each tensor, at most
 
 _PLAIN = "F64 f8, F32 f4, F16 f2, I64 i8, I32 i4, I16 i2, I8 i1, U64 u8, U32 u4, U16 u2, U8 u1, BOOL ?"
 _DTYPES = {name: np.dtype(f"<{code}") for name, code in (pair.split() for pair in _PLAIN.split(", "))}
@@ -38,23 +41,27 @@ class GoldenFile(Mapping[str, Array | None]):
     Args:
         path: the safetensors file.
         none: further names; their value is None (gradients that do not exist).
+        names: how many tensors the file should have, if it comes from a worker: its header is read if it fits them.
 
     Raises:
         ValueError: it is no safetensors file, is cut off, or has a dtype unknown here.
     """
 
-    def __init__(self, path: Path, none: Iterable[str] = ()) -> None:
+    def __init__(self, path: Path, none: Iterable[str] = (), names: int | None = None) -> None:
         self.path = path
         self._none = dict.fromkeys(none)
-        size = path.stat().st_size
-        with path.open("rb") as file:
+        with open_plain(path) as file:
+            size = file.seek(0, 2)
+            file.seek(0)
             prefix = file.read(8)
             length = struct.unpack("<Q", prefix)[0] if len(prefix) == 8 else size
             if length > size - 8:
                 raise ValueError(f"{path} is no safetensors file, or is cut off: write it again.")
+            if names is not None and length > (names + 16) * HEADER:
+                raise ValueError(f"{path.name} has a header of {length} bytes, too many for {names} tensors")
             self._start = 8 + length
             try:
-                header = json.loads(file.read(length))
+                header = parse(file.read(length))
                 header.pop("__metadata__", None)
                 self._entries = {name: self._entry(entry, size) for name, entry in header.items()}
             except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
@@ -71,7 +78,8 @@ class GoldenFile(Mapping[str, Array | None]):
         if name in self._none:
             return None
         dtype, shape, offset = self._entries[name]
-        return np.fromfile(self.path, dtype=dtype, count=math.prod(shape), offset=offset).reshape(shape)
+        with open_plain(self.path) as file:
+            return np.fromfile(file, dtype=dtype, count=math.prod(shape), offset=offset).reshape(shape)
 
     def __contains__(self, name: object) -> bool:
         return name in self._entries or name in self._none
