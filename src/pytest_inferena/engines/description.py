@@ -52,6 +52,8 @@ class Backend:
     """The feature of cargo that its executable is built with, for engines in Rust."""
     build_tools: Mapping[str, str] = field(default_factory=dict, hash=False)
     """Programs that are needed to build the feature, each with what brings it."""
+    script: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """Beside the framework's."""
 
     @property
     def variant(self) -> str:
@@ -113,6 +115,8 @@ class Description:
     env: Mapping[str, str] = field(default_factory=dict)
     """Environment of the worker; `{scratch}`, `{kernels}` and `{threads}` are filled in."""
     timeouts: Mapping[str, float] = field(default_factory=dict)
+    script: Mapping[str, str] = field(default_factory=dict)
+    """`inference`, `training`: lines of Python that run one operator with the engine alone; docs/explain.md."""
     absent: tuple[Absent, ...] = ()
     known_issues: tuple[KnownIssue, ...] = ()
     python: str = sys.executable
