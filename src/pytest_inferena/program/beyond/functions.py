@@ -55,9 +55,10 @@ def elu(x: Tensor, alpha: float, scale: float, input_scale: float) -> Tensor:
 
 def softplus(x: Tensor, beta: float = 1, threshold: float = 20) -> Tensor:
     """log(1 + eˣ), and x itself above a threshold; the power is not of those, for which it overflows."""
-    scaled = x * beta
+    scaled = x if beta == 1 else x * beta
     large = scaled.compare("gt", threshold)
-    return large.where(x, large.where(0.0, scaled).unary("exp").unary("log1p") * (1 / beta))
+    soft = large.where(0.0, scaled).unary("exp").unary("log1p")
+    return large.where(x, soft if beta == 1 else soft * (1 / beta))
 
 
 def asinh(x: Tensor) -> Tensor:
@@ -113,7 +114,8 @@ def trunc(x: Tensor) -> Tensor:
 def power(x: Tensor, exponent: float = 0.5) -> Tensor:
     """A power with a gradient of zero at zero, as norms have it."""
     nothing = x.compare("eq", 0)
-    return nothing.where(0.0, nothing.where(1.0, x) ** exponent)
+    safe = nothing.where(1.0, x)
+    return nothing.where(0.0, safe.unary("sqrt") if exponent == 0.5 else safe**exponent)
 
 
 def rounded(x: Tensor) -> Tensor:

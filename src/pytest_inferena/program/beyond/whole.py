@@ -99,9 +99,13 @@ def spread(a: Mapping[str, Any], out: tuple[TensorSpec, ...]) -> tuple[Tensor, .
     dims, correction = _dims(a), a.get("correction", int(a.get("unbiased", True)))
     mean = x.reduce("mean", dims)
     centred = x - mean
-    total = (centred * centred).reduce("sum", dims, keepdim=a.get("keepdim", False))
+    squares, keep = centred * centred, a.get("keepdim", False)
     count = math.prod(x.shape[dim] for dim in dims) - (1 if correction is None else correction)
-    return total / count, *(mean.reshape(*spec.shape) for spec in out[1:])
+    if correction == 0:
+        found = squares.reduce("mean", dims, keepdim=keep)
+    else:
+        found = squares.reduce("sum", dims, keepdim=keep) / count
+    return found, *(mean.reshape(*spec.shape) for spec in out[1:])
 
 
 def deviation(a: Mapping[str, Any], out: tuple[TensorSpec, ...]) -> tuple[Tensor, ...]:
