@@ -12,7 +12,7 @@ import torch
 from pytest_inferena.cell import Outcome
 from pytest_inferena.explain.reference import computed
 from pytest_inferena.processes.client import WorkerFailed
-from pytest_inferena.verdict.scale import denominators, relative
+from pytest_inferena.verdict.scale import denominators
 from pytest_inferena.verdict.tensors import distance
 
 if TYPE_CHECKING:
@@ -74,8 +74,7 @@ def compare(exact: Mapping[str, Array], plain: Mapping[str, Array], given: Mappi
     usual = {name: distance(*_finite(exact[name], plain[name])) for name in names}
     scales = denominators({name: gap.rms for name, gap in gaps.items()})
     seen = [
-        Seen(relative(gaps[name].rmse, scales[name]), relative(usual[name].rmse, scales[name]), exact[name].size, name)
-        for name in names
+        Seen(gaps[name].rmse / scales[name], usual[name].rmse / scales[name], exact[name].size, name) for name in names
     ]
     worst = max(seen, key=lambda one: one.excess(1e-9))
     return Seen(worst.error, worst.reference, worst.size, worst.tensor, given=given, exact=exact)

@@ -95,7 +95,7 @@ def _call(framework: Framework, source: Source, spelled: Source, node: Node, kno
     function = aten.operator(node)
     source.statements["torch"] = "import torch"
     if node.operator not in aten.SPELLED:
-        keywords = aten._keywords(function)  # noqa: SLF001 - of the module that runs it
+        keywords = aten.keywords_of(function)
         given = (f"{name}={value}" if name in keywords else value for name, value in values.items())
         return _applied(f"torch.ops.aten.{node.operator}", given)
     return _applied(spelled.operator(node.operator, "SPELLED"), values.values())
