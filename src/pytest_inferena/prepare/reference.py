@@ -8,6 +8,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from safetensors.numpy import save_file
 
+from pytest_inferena.prepare.attempts import require_gradient
+from pytest_inferena.prepare.call import Call
+from pytest_inferena.prepare.structure import to_eval
+from pytest_inferena.program.names import parameters_of
 from pytest_inferena.verdict.scale import denominators, floor, relative
 from pytest_inferena.verdict.tensors import distance
 
@@ -36,22 +40,19 @@ def run(module: nn.Module, case: Case, entry: str, dtype: torch.dtype = torch.fl
 
     Raises:
         ValueError: the module gives another number of outputs than the case names, or the loss is no scalar.
+        Unsupported: the loss depends on no parameter.
     """
-    module.eval()
-    inputs = _cast(case.latency if entry == "latency" else case.inputs, dtype)
+    to_eval(module)
+    call = Call(module, case, entry)
+    values = [t.to(dtype) if t.is_floating_point() else t for t in call.tensors().values()]
     with torch.set_grad_enabled(entry == "training"):
-        outputs = module(**inputs)
-        outputs = outputs if isinstance(outputs, tuple) else (outputs,)
-        if len(outputs) != len(case.outputs):
-            given, named = len(outputs), len(case.outputs)
-            raise ValueError(f"The module returns {given} tensors and its case names {named}: name each of them.")
-        if entry != "training":
-            return dict(zip(case.outputs, outputs, strict=True))
-        loss = case.loss(*outputs, **_cast(case.targets, dtype))
-    if loss.shape != ():
-        raise ValueError(f"The loss has shape {tuple(loss.shape)}: reduce it to a scalar.")
-    parameters = {name: p for name, p in module.named_parameters() if p.requires_grad}
-    gradients = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
+        results = call(*values)
+    if entry != "training":
+        return dict(zip(call.outputs, results, strict=True))
+    loss = require_gradient(results[0])
+    parameters = {name: p for name, p in parameters_of(module).items() if p.requires_grad}
+    found = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
+    gradients = (g.to_dense() if g is not None and g.is_sparse else g for g in found)
     return {"loss": loss.detach()} | {f"grad:{n}": g for n, g in zip(parameters, gradients, strict=True)}
 
 
@@ -88,7 +89,8 @@ def reference_errors(case: Case, entry: str, golden: Mapping[str, Array | None])
         if (nrmse := relative(spread, scales[name])) > floor(name) / 10:
             raise RuntimeError(
                 f"{name}: two runs of PyTorch float32 differ by NRMSE {nrmse:.1e}, more than a tenth of the floor "
-                f"{floor(name):.0e}; look for random or nondeterministic operators in the model."
+                f"{floor(name):.0e}; look in the model for random or nondeterministic operators, and for what it keeps "
+                "from one call to the next."
             )
     return {name: relative(error, scales[name]) for name, error in errors.items()}
 
@@ -116,10 +118,6 @@ def _arrays(tensors: dict[str, Tensor | None]) -> dict[str, Array | None]:
             tensor = tensor.float()
         arrays[name] = None if tensor is None else tensor.detach().cpu().contiguous().numpy()
     return arrays
-
-
-def _cast(tensors: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
-    return {name: t.to(dtype) if t.is_floating_point() else t for name, t in tensors.items()}
 
 
 def _checked(results: dict[str, Tensor | None], dtype: torch.dtype) -> dict[str, Tensor | None]:

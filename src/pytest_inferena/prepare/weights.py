@@ -8,13 +8,15 @@ import re
 import zlib
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from safetensors.torch import load_file
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
+
+from pytest_inferena.prepare.structure import called, replaced, tensors, to_eval
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -70,7 +72,7 @@ def resolve_weights(case: Case, source: str) -> str:
     return label
 
 
-def seed_weights(module: nn.Module, seed: int = 0, inputs: Mapping[str, Tensor] | None = None) -> None:
+def seed_weights(module: nn.Module, seed: int = 0, inputs: Mapping[str, Any] | None = None) -> None:
     """Fill all parameters with scaled normal numbers, each from a stream that is seeded with its name.
 
     Matrices and kernels are full-rank with standard deviation 1 / sqrt(fan_in), norms are 1 ± 0.1, biases 0 ± 0.1.
@@ -90,7 +92,7 @@ def seed_weights(module: nn.Module, seed: int = 0, inputs: Mapping[str, Tensor] 
     Raises:
         ValueError: the module has batch norm, and no inputs are given.
     """
-    module.eval()
+    to_eval(module)
     additions = Counter(_stream(name) for name, _ in module.named_parameters() if _RESIDUAL.search(name))
     with torch.no_grad():
         for name, parameter in module.named_parameters():
@@ -209,7 +211,7 @@ def _normal(seed: int, name: str, shape: tuple[int, ...]) -> Tensor:
     return torch.from_numpy(np.asarray(np.random.Generator(stream).standard_normal(shape, dtype=np.float32)))
 
 
-def _calibrate_batch_norm(module: nn.Module, seed: int, inputs: Mapping[str, Tensor]) -> None:
+def _calibrate_batch_norm(module: nn.Module, seed: int, inputs: Mapping[str, Any]) -> None:
     exact = copy.deepcopy(module).double()
     for child in exact.modules():
         if isinstance(child, _BatchNorm):
@@ -217,12 +219,12 @@ def _calibrate_batch_norm(module: nn.Module, seed: int, inputs: Mapping[str, Ten
             child.momentum = None  # plain average instead of a moving one
             child.train()
     noise = {name: _normal(seed, f"input {name}", tuple(x.shape)).double() for name, x in _floating(inputs)}
-    exact(**{**inputs, **noise})
+    _call(exact, inputs, noise)
     for ours, theirs in zip(module.buffers(), exact.buffers(), strict=True):
         ours.copy_(theirs)
 
 
-def _leave_kinks(module: nn.Module, inputs: Mapping[str, Tensor]) -> None:
+def _leave_kinks(module: nn.Module, inputs: Mapping[str, Any]) -> None:
     """Move the biases of batch norms so that zero lies in the middle of the widest gap between a ReLU's inputs."""
     exact = copy.deepcopy(module).double()
     last: list[nn.Module] = []  # the one with parameters that ran last, the one before a ReLU
@@ -244,7 +246,7 @@ def _leave_kinks(module: nn.Module, inputs: Mapping[str, Tensor]) -> None:
             child.register_forward_pre_hook(move)
         elif not list(child.children()) and list(child.parameters()):
             child.register_forward_hook(remember)
-    exact(**{**inputs, **{name: x.double() for name, x in _floating(inputs)}})
+    _call(exact, inputs, {name: x.double() for name, x in _floating(inputs)})
     for ours, theirs in zip(module.parameters(), exact.parameters(), strict=True):
         ours.copy_(theirs)
 
@@ -259,8 +261,13 @@ def _widest_gaps(values: Tensor) -> Tensor:
     return (ordered.gather(1, widest) + ordered.gather(1, widest + 1)).squeeze(1).double() / 2
 
 
-def _floating(inputs: Mapping[str, Tensor]) -> list[tuple[str, Tensor]]:
-    return [(name, tensor) for name, tensor in inputs.items() if tensor.is_floating_point()]
+def _floating(inputs: Mapping[str, Any]) -> list[tuple[str, Tensor]]:
+    return [(name, tensor) for name, tensor in tensors(inputs).items() if tensor.is_floating_point()]
+
+
+def _call(module: nn.Module, inputs: Mapping[str, Any], others: Mapping[str, Tensor]) -> None:
+    """Run a module with other tensors at some of its inputs' places."""
+    called(module, replaced(dict(inputs), iter({**tensors(inputs), **others}.values())))
 
 
 def _some(keys: list[str], most: int = 5) -> str:

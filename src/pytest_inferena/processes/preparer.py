@@ -43,8 +43,8 @@ class Prepared:
     golden: Mapping[str, Mapping[str, Any]]
     """Entry → `tensors`, the NRMSE of the reference by name, and `none`, the gradients that do not exist."""
     hashes: Mapping[str, str]
-    absent: Mapping[str, str] = field(default_factory=dict)
-    """Entries that this model cannot have, each with the reason."""
+    absent: Mapping[str, WorkerFailed] = field(default_factory=dict)
+    """Entries that this model does not have, each with what became of it."""
     expanded_folder: Path | None = None
     """The Program in which the operators that the engine lacks are expanded; None if it lacks none."""
     expanded: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
@@ -73,16 +73,20 @@ class Preparer:
         folder = self._folders.setdefault(workload, Folder(workload))
         base = self._part(folder, BASE, {"part": BASE})
         facts = base.manifest
-        absent: dict[str, str] = {}
+        absent = {
+            entry: WorkerFailed(failed["outcome"], f"prepare: {failed['message']}")
+            for entry, failed in facts.get("failed", {}).items()
+        }
         if too_big := workload.model.too_big("training", workload.size):
-            absent |= dict.fromkeys(("training", "joint"), too_big)
-        elif target.framework.training == "joint":
-            try:
-                self._part(folder, "joint", {"part": "joint"})
-            except WorkerFailed as failure:
-                if failure.outcome != "unsupported":
-                    raise
-                absent["joint"] = str(failure)
+            absent["training"] = WorkerFailed("unsupported", too_big)
+        if target.framework.training == "joint":
+            if "training" in absent:
+                absent["joint"] = absent["training"]
+            else:
+                try:
+                    self._part(folder, "joint", {"part": "joint"})
+                except WorkerFailed as failure:
+                    absent["joint"] = failure
         exchange, expanded = None, {}
         if target.framework.exchange:
             name, adapter = exchange_of(target.framework), target.framework.adapter
