@@ -210,14 +210,12 @@ def test_model_file_that_cannot_be_read(project: Project, text: str, message: st
     [
         (
             MLP.replace("return self.third(", "return x if x.sum() > 0 else self.third("),
-            "prepare: *MLP.forward does not export: *torch.export needs a forward without data-dependent Python *",
+            "prepare: models/bad.py:27 (return x if *: the forward branches on the value of a tensor*torch.where *",
         ),
         (
             MLP.replace("import torch\n", "import torch\nimport no_such_module\n"),
-            "prepare: ModuleNotFoundError: *'no_such_module'",
+            "prepare: models/bad.py:8 (import no_such_module): ModuleNotFoundError: *'no_such_module'",
         ),
-        (MLP.replace(".mean()", ".mean() / 0.0"), "prepare: loss is not finite in float64: *"),
-        (MLP.replace(".mean()", ""), "prepare: The loss has shape (4, 4): reduce it to a scalar."),
         (
             MLP.replace("def case(", "def kase("),
             "prepare: * has no function case(size); define one that returns a Case.",
@@ -234,6 +232,22 @@ def test_model_that_cannot_be_prepared(project: Project, text: str, message: str
     assert 2 == sum(line.startswith("bad-fake-numeric-") and " ERROR: prepare: " in line for line in result.outlines)
     result.stdout.fnmatch_lines([f"bad-fake-numeric-latency ERROR: {message}"])
     assert 2 == list(project.outcomes().values()).count("error")
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (".mean() / 0.0", "prepare: loss is not finite in float64: *"),
+        ("", "prepare: *: the loss has shape (4, 4); reduce *"),
+    ],
+)
+def test_loss_that_costs_training_alone(project: Project, changed: str, message: str) -> None:
+    """The other metrics of the model have nothing to do with it."""
+    project.write("models/bad.py", MLP.replace(".mean()", changed))
+    result = project.run("-k", "bad", "-m", "latency or training")
+
+    result.assert_outcomes(passed=1, failed=1, deselected=6)
+    result.stdout.fnmatch_lines([f"bad-fake-numeric-training ERROR: {message}"])
 
 
 def test_gradients_that_cannot_be_traced(project: Project) -> None:

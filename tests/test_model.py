@@ -12,6 +12,7 @@ from pytest_inferena import machine as platform
 from pytest_inferena.cell import METRICS
 from pytest_inferena.collect.model import Model
 from pytest_inferena.collect.registry import Registry
+from pytest_inferena.prepare.attempts import Attempts
 from pytest_inferena.prepare.case import Case, load_case
 from pytest_inferena.prepare.entries import entries
 
@@ -209,4 +210,4 @@ def test_a_machine_that_is_too_small_says_so(
 
 
 def _operators(case: Case) -> dict[str, set[str]]:
-    return {entry: {node.operator for node in graph.nodes} for entry, (graph, _) in entries(case).items()}
+    return {entry: {node.operator for node in graph.nodes} for entry, (graph, _) in entries(case, Attempts()).items()}

@@ -57,7 +57,7 @@ def module(group: str) -> Functions:
 def entries(group: str) -> dict[str, Entry]:
     """Its inference, training and joint entries."""
     made, names = module(group), [*GROUPS[group][0]]
-    whole = export(made, ZERO, ("loss", *names), parameter_names(made), trains=True)
+    whole = export(made, ZERO, parameter_names(made), trains=True)
     training = _entry(whole.graph(ZERO, {"loss": 0}, trains=True))
     return {
         "inference": _entry(whole.graph(ZERO, {name: at for at, name in enumerate(names, 1)})),

@@ -78,9 +78,9 @@ def changed(argument: str, value: Any) -> Callable[..., Any]:
 
 
 FAULTS: dict[str, tuple[str, Callable[..., Any], str]] = {
-    "eps": ("layer_norm", changed("eps", 2e-3), r"at node layer_norm \(.*net\.py:20, x = F\.layer_norm"),
-    "clamp": ("clamp", changed("max", 0.3), r"at node clamp \(.*net\.py:23, x = self\.b"),
-    "gelu": ("gelu", changed("approximate", "tanh"), r"at node gelu \(.*net\.py:22, x = F\.gelu"),
+    "eps": ("layer_norm", changed("eps", 2e-3), r"at node layer_norm, .*net\.py:20 \(x = F\.layer_norm"),
+    "clamp": ("clamp", changed("max", 0.3), r"at node clamp, .*net\.py:23 \(x = self\.b"),
+    "gelu": ("gelu", changed("approximate", "tanh"), r"at node gelu, .*net\.py:22 \(x = F\.gelu"),
 }
 
 

@@ -138,8 +138,8 @@ def _prepared(request: Request, engine: Engine) -> Prepared:
     """
     preparer = Preparer(request.threads, DEADLINES["prepare"])
     prepared = preparer.prepare(request.workload, request.target)
-    if reason := prepared.absent.get(request.target.entry(request.metric)):
-        raise WorkerFailed(Outcome.UNSUPPORTED, reason)
+    if failure := prepared.absent.get(request.target.entry(request.metric)):
+        raise failure
     operators = engine.greet().get("operators")
     if operators is None:
         return prepared

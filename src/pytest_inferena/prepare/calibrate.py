@@ -15,6 +15,8 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils._pytree import tree_map
 
+from pytest_inferena.prepare.structure import called
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
@@ -47,7 +49,7 @@ def sizes(module: nn.Module, inputs: Mapping[str, Any]) -> dict[str, float]:
     handles = [layer.register_forward_hook(measure(name)) for name, layer in layers(module)]
     try:
         with torch.no_grad():
-            module(**inputs)
+            called(module, inputs)
     except Exception:  # noqa: BLE001 - a model's code may raise anything; who captures it says what is wrong
         return {}
     finally:
@@ -117,7 +119,7 @@ def _run(module: nn.Module, inputs: Mapping[str, Any], hooked: Callable[[nn.Modu
     for dtype in (torch.float64, torch.float32):
         exact = hooked(copy.deepcopy(module).to(dtype))
         try:
-            exact(**_cast(inputs, dtype))
+            called(exact, _cast(inputs, dtype))
         except Exception:  # noqa: BLE001, S112 - a model's code may raise anything
             continue
         return exact

@@ -6,11 +6,11 @@ No values are kept, for a model's may fill the memory: each tensor is remembered
 from __future__ import annotations
 
 import operator
-import re
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 
+from pytest_inferena.program.places import place_of
 from pytest_inferena.worker.aten import keywords_of
 from pytest_inferena.worker.aten import operator as function_of
 from pytest_inferena.worker.format import Ref, substitute
@@ -25,7 +25,6 @@ Tensors: TypeAlias = "Mapping[str, torch.Tensor]"
 SUMS = 4
 LARGE = 1e-5
 """The NRMSE that rounding a constant to float32 does not make."""
-_FRAME = re.compile(r'File "([^"]+)", line (\d+), in .*\n\s*(.*)')
 
 
 def first_difference(graph: Graph, entry: Entry, parameters: Tensors) -> str:
@@ -38,7 +37,7 @@ def first_difference(graph: Graph, entry: Entry, parameters: Tensors) -> str:
         for node, name, value in _of_exported(exported, known, {**inputs, **parameters}):
             sums = found.get(graph.resolve(Ref(name)).name)
             if sums is not None and _gap(_sums(value), sums) > LARGE:
-                return f"at node {name} ({_line(node)})"
+                return f"at node {name}, {place_of(node) or 'no line of the code is known'}"
     return "in what torch.export made of it, at no node that can be named"
 
 
@@ -100,10 +99,3 @@ def _gap(right: tuple[tuple[int, ...], torch.Tensor], given: tuple[tuple[int, ..
     if right[0] != given[0]:
         return 0.0  # another layout of the same
     return float((right[1] - given[1])[1:].abs().max() / right[1][0].clamp(min=1e-30))
-
-
-def _line(node: torch.fx.Node) -> str:
-    """The line of the user's code that made a node: the deepest that is not PyTorch's."""
-    frames = _FRAME.findall(node.meta.get("stack_trace") or "")
-    own = [frame for frame in frames if "/site-packages/" not in frame[0]] or frames
-    return "no line of the code is known" if not own else "{}:{}, {}".format(*own[-1])

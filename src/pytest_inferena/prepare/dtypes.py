@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from pytest_inferena.prepare.structure import tensors
+from pytest_inferena.program.names import parameters_of
 from pytest_inferena.worker.format import Unsupported
 
 if TYPE_CHECKING:
@@ -20,8 +22,8 @@ def refuse_others(case: Case) -> None:
     Raises:
         Unsupported: it names those that are of another type of real numbers.
     """
-    _refuse("parameters", dict(case.module.named_parameters()))
-    _refuse("inputs", case.inputs | case.latency | case.targets)
+    _refuse("parameters", parameters_of(case.module))
+    _refuse("inputs", tensors({**case.inputs, **case.latency, **case.targets}))
 
 
 def refuse_other_results(results: Mapping[str, torch.Tensor | None]) -> None:
@@ -29,9 +31,9 @@ def refuse_other_results(results: Mapping[str, torch.Tensor | None]) -> None:
     _refuse("outputs", results)
 
 
-def _refuse(what: str, tensors: Mapping[str, torch.Tensor | None]) -> None:
+def _refuse(what: str, given: Mapping[str, torch.Tensor | None]) -> None:
     others = {
-        name: str(tensor.dtype).removeprefix("torch.") for name, tensor in tensors.items()
+        name: str(tensor.dtype).removeprefix("torch.") for name, tensor in given.items()
         if isinstance(tensor, torch.Tensor) and tensor.is_floating_point() and tensor.dtype != torch.float32
     }  # fmt: skip
     if others:

@@ -10,9 +10,13 @@ import numpy as np
 import torch
 from safetensors.numpy import save_file
 
+from pytest_inferena.prepare.attempts import require_gradient
+from pytest_inferena.prepare.call import Call
 from pytest_inferena.prepare.dtypes import refuse_other_results
 from pytest_inferena.prepare.exact import Float64, plain_kernels
 from pytest_inferena.prepare.rounding import RUNS, Rounding, second_opinion, ties
+from pytest_inferena.prepare.structure import to_eval
+from pytest_inferena.program.names import parameters_of
 from pytest_inferena.verdict.scale import ALONE, denominators, floor, kind
 from pytest_inferena.verdict.tensors import distance
 
@@ -29,7 +33,7 @@ ENTRIES = ("training", "inference", "latency")  # what training runs is inferenc
 CANCELLED = 1e-13
 """The RMS that float64 leaves at most of numbers of about one that cancel."""
 OVERFLOW = "activations overflow; check the checkpoint, or the scale of the model where its weights are seeded."
-RANDOM = "look for random or nondeterministic operators in the model."
+RANDOM = "look in the model for random or nondeterministic operators, and for what it keeps from one call to the next."
 Results: TypeAlias = "dict[str, Tensor | None]"
 
 
@@ -49,24 +53,21 @@ def run(
 
     Raises:
         ValueError: the module gives another number of outputs than the case names, or the loss is no scalar.
+        Unsupported: the loss depends on no parameter.
     """
-    module.eval()
-    inputs = _cast(case.latency if entry == "latency" else case.inputs, dtype)
+    to_eval(module)
+    call = Call(module, case, entry)
+    values = [t.to(dtype) if t.is_floating_point() else t for t in call.tensors().values()]
     with torch.set_grad_enabled(entry == "training"):
-        outputs = module(**inputs)
-        outputs = outputs if isinstance(outputs, tuple) else (outputs,)
-        if len(outputs) != len(case.outputs):
-            given, named = len(outputs), len(case.outputs)
-            raise ValueError(f"The module returns {given} tensors and its case names {named}: name each of them.")
-        if entry != "training":
-            return dict(zip(case.outputs, outputs, strict=True))
-        if seen is not None:
-            seen |= {name: x.detach().clone() for name, x in zip(case.outputs, outputs, strict=True)}
-        loss = case.loss(*outputs, **_cast(case.targets, dtype))
-    if loss.shape != ():
-        raise ValueError(f"The loss has shape {tuple(loss.shape)}: reduce it to a scalar.")
-    parameters = {name: p for name, p in module.named_parameters() if p.requires_grad}
-    gradients = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
+        results = call(*values)
+    if entry != "training":
+        return dict(zip(call.outputs, results, strict=True))
+    if seen is not None:
+        seen |= {name: x.detach().clone() for name, x in zip(call.outputs, results[1:], strict=True)}
+    loss = require_gradient(results[0])
+    parameters = {name: p for name, p in parameters_of(module).items() if p.requires_grad}
+    found = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
+    gradients = (g.to_dense() if g is not None and g.is_sparse else g for g in found)
     return {"loss": loss.detach()} | {f"grad:{n}": g for n, g in zip(parameters, gradients, strict=True)}
 
 
@@ -200,10 +201,6 @@ def _arrays(tensors: Results) -> dict[str, Array | None]:
             tensor = tensor.float()
         arrays[name] = None if tensor is None else tensor.detach().cpu().contiguous().numpy()
     return arrays
-
-
-def _cast(tensors: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
-    return {name: t.to(dtype) if t.is_floating_point() else t for name, t in tensors.items()}
 
 
 def _checked(results: Results, dtype: torch.dtype) -> Results:

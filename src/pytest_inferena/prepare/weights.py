@@ -16,6 +16,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from pytest_inferena.prepare.calibrate import RESIDUAL, calibrate, is_even, leave_kinks, size_of, sizes
+from pytest_inferena.prepare.structure import to_eval
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -65,7 +66,7 @@ def resolve_weights(case: Case, source: str) -> str:
     return label
 
 
-def seed_weights(module: nn.Module, seed: int = 0, inputs: Mapping[str, Tensor] | None = None) -> None:
+def seed_weights(module: nn.Module, seed: int = 0, inputs: Mapping[str, Any] | None = None) -> None:
     """Fill all parameters with scaled normal numbers, each from a stream that is seeded with its name.
 
     Matrices and kernels are full-rank with standard deviation 1 / sqrt(fan_in), norms are 1 ± 0.1, biases 0 ± 0.1.
@@ -83,7 +84,7 @@ def seed_weights(module: nn.Module, seed: int = 0, inputs: Mapping[str, Tensor] 
     Raises:
         ValueError: the module has batch norm, and no inputs are given.
     """
-    module.eval()
+    to_eval(module)
     additions = Counter(_stream(name) for name, _ in module.named_parameters() if RESIDUAL.search(name))
     with torch.no_grad():
         for name, parameter in module.named_parameters():
@@ -131,7 +132,7 @@ def load_strictly(module: nn.Module, state: Mapping[str, Tensor], label: str) ->
     for key in own.keys() & state.keys():
         if not torch.equal(own[key], state[key].to(own[key].dtype)):
             raise ValueError(f"{label}: {key} is tied to another tensor in the model and differs from it in the file.")
-    module.eval()
+    to_eval(module)
 
 
 def _from_package(case: Case) -> tuple[str, Mapping[str, Tensor]]:

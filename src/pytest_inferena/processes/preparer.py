@@ -60,8 +60,8 @@ class Prepared:
     """All that the worker reads, and golden."""
     forget: Callable[[], None]
     """Makes the next `prepare` read and compare all files again."""
-    absent: Mapping[str, str] = field(default_factory=dict)
-    """Entries that this model cannot have, each with the reason."""
+    absent: Mapping[str, WorkerFailed] = field(default_factory=dict)
+    """Entries that this model does not have, each with what became of it."""
     expanded_folder: Path | None = None
     """The Program in which the operators that the engine lacks are expanded; None if it lacks none."""
     expanded: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
@@ -108,17 +108,21 @@ class Preparer:
         base = self._part(folder, BASE, {"part": BASE})
         parts = {BASE: base}
         facts = base.manifest
-        absent: dict[str, str] = {}
+        absent = {
+            entry: WorkerFailed(failed["outcome"], f"prepare: {failed['message']}")
+            for entry, failed in facts.get("failed", {}).items()
+        }
         if too_big := workload.model.too_big("training", workload.size):
-            absent |= dict.fromkeys(("training", "joint"), too_big)
-        elif target.framework.training == "joint":
-            try:
+            absent["training"] = WorkerFailed("unsupported", too_big)
+        if target.framework.training == "joint":
+            if "training" in absent:
+                absent["joint"] = absent["training"]
+            else:
                 request = {"part": "joint", "golden": facts["golden"]["training"]}
-                parts["joint"] = self._part(folder, "joint", request)
-            except WorkerFailed as failure:
-                if failure.outcome != "unsupported":
-                    raise
-                absent["joint"] = str(failure)
+                try:
+                    parts["joint"] = self._part(folder, "joint", request)
+                except WorkerFailed as failure:
+                    absent["joint"] = failure
         exchange, expanded = None, {}
         if target.framework.exchange:
             name, adapter = exchange_of(target.framework), target.framework.adapter

@@ -154,8 +154,8 @@ class Bench:
         """Outcome, samples and verdict of a cell whose engine is there."""
         entry = self.target.entry(cell.metric)
         self.prepared = self.harness.preparer.prepare(self.harness.workload(self.target), self.target)
-        if reason := self.prepared.absent.get(entry):
-            raise WorkerFailed(Outcome.UNSUPPORTED, reason)
+        if failure := self.prepared.absent.get(entry):
+            raise WorkerFailed(failure.outcome, str(failure))
         compiled = self._compiled(entry, fresh=cell.metric == "compile")
         extra: dict[str, Any] = {
             "compile_s": compiled["ns"] * NS,

@@ -69,13 +69,14 @@ def operator(node: Node, spelled: Mapping[str, Callable[..., Any]] = SPELLED) ->
     """The function of a node's operator.
 
     Raises:
-        Unsupported: ATen has none of that name.
+        Unsupported: PyTorch has none of that name.
     """
     if node.operator in spelled:
         return spelled[node.operator]
-    if not hasattr(torch.ops.aten, node.operator):
-        raise Unsupported(f"unsupported operator aten.{node.operator}, node {node.name}")
-    function: Callable[..., Any] = getattr(torch.ops.aten, node.operator)
+    namespace, _, name = node.operator.rpartition("::")
+    function: Callable[..., Any] | None = getattr(getattr(torch.ops, namespace or "aten"), name, None)
+    if function is None:
+        raise Unsupported(f"unsupported operator {node.title}, node {node.name}")
     return function
 
 
@@ -95,9 +96,9 @@ def to_module(
     root = torch.nn.Module()
     graph = torch.fx.Graph()
     nodes: dict[str, torch.fx.Node] = {}
-    for spec in entry.inputs:
-        nodes[spec.name] = graph.placeholder(_identifier(spec.name))
-    for index, name in enumerate(entry.parameters):  # by number: `a.b` and `a_b` would be one identifier
+    for index, spec in enumerate(entry.inputs):  # by number: `a.b` and `a_b` would be one identifier, `self` is taken
+        nodes[spec.name] = graph.placeholder(f"input_{index}")
+    for index, name in enumerate(entry.parameters):
         root.register_parameter(f"parameter_{index}", parameters[name])
         nodes[name] = graph.get_attr(f"parameter_{index}")
     for index, (name, array) in enumerate(entry.arrays("constants").items()):
@@ -134,7 +135,3 @@ def _argument(value: Argument, nodes: Mapping[str, torch.fx.Node]) -> Any:
     if isinstance(value, list):
         return [_argument(item, nodes) for item in value]
     return value
-
-
-def _identifier(name: str) -> str:
-    return "".join(character if character.isalnum() else "_" for character in name)
