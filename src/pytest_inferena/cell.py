@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from enum import StrEnum
 from typing import Annotated, NamedTuple, TypeAlias
 
@@ -127,19 +126,6 @@ class Cell(Struct, frozen=True, kw_only=True):
     def entry(self) -> str:
         """The entry of the Program whose results are right for it; an engine without autograd runs `joint` for it."""
         return ENTRIES[self.metric]
-
-    def again(self, test: str, weights: str, usual_threads: int) -> str:
-        """The command that runs this cell alone.
-
-        Args:
-            test: The id of its test, as it is from the current folder.
-            weights: What --inferena-weights said; of a path a cell has the name only.
-            usual_threads: The thread budget where none is asked for.
-        """
-        options = {"size": self.size, "weights": weights, "threads": str(self.threads)}
-        usual = {"size": DEFAULTS["size"], "weights": DEFAULTS["weights"], "threads": str(usual_threads)}
-        told = [f"--inferena-{name}={value}" for name, value in options.items() if value != usual[name]]
-        return shlex.join(["pytest", test, *told])
 
     def __str__(self) -> str:
         return f"{self.id}-{self.metric}"

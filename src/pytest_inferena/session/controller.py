@@ -87,8 +87,8 @@ class Session:
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         """An attempt at a cell begins."""
         if target_of(item) is not None:
-            [(nodeid, _, cell)] = cells([item], self.settings)
-            item.stash[STORY] = Story.of(cell, self.settings.reproduce(cell, nodeid))
+            [(nodeid, target, cell)] = cells([item], self.settings)
+            item.stash[STORY] = Story.of(cell, self.settings.call.again(target, cell, item.path, nodeid))
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_makereport(

@@ -179,7 +179,7 @@ class Inferena:
             started=records[0].started,
             wall=sum(record.wall for record in records),
             flags=tuple(dict.fromkeys(flag for record in records for flag in record.flags)),
-            command=choice.settings.reproduce(choice.cell, self._item.nodeid),
+            command=choice.settings.call.again(choice.target, choice.cell, self._item.path, self._item.nodeid),
             extra={**worst.extra, **({"notes": notes} if notes else {}), "benchmark": said},
             **(figures(samples) if samples else {}),
         )
