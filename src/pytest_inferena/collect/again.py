@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from pytest_inferena.cell import DEFAULTS
 from pytest_inferena.collect.arguments import BENCHMARKS, NAME
 from pytest_inferena.collect.target import ASKED_FOR
 from pytest_inferena.machine import thread_budget
+from pytest_inferena.system import joined
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,7 +70,7 @@ class Call:
         asked = [f"--inferena-{name}" for name in target.marks() if name in ASKED_FOR]
         _, colons, test = nodeid.partition("::")
         pyargs, place = self._place(file)
-        return shlex.join(["pytest", *pyargs, f"{place}{colons}{test}", *own, *asked, *self.options])
+        return joined(["pytest", *pyargs, f"{place}{colons}{test}", *own, *asked, *self.options])
 
     def _place(self, file: Path) -> tuple[list[str], str]:
         """What names a test's file: its path from here, or the module where a package was named that it is in."""
@@ -78,7 +78,10 @@ class Call:
             name, folder = _package(package)
             if folder is not None and file.is_relative_to(folder):
                 return ["--pyargs"], ".".join([name, *file.relative_to(folder).with_suffix("").parts])
-        return [], os.path.relpath(file, self.folder)
+        try:
+            return [], os.path.relpath(file, self.folder)
+        except ValueError:  # on another drive of Windows
+            return [], str(file)
 
 
 def _package(argument: str) -> tuple[str, Path | None]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from pytest_inferena.collect.again import Call
 from pytest_inferena.collect.loop import loop_of
 from pytest_inferena.machine import thread_budget
 from pytest_inferena.report import ReportError, ReportTarget, parse_report_option
+from pytest_inferena.system import joined
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -104,7 +104,7 @@ class Settings:
             timeouts={key: _seconds(key, value) for key, value in pairs("timeout", config).items()},
             loop=loop,
             unused=unused,
-            command=shlex.join(["pytest", *config.invocation_params.args]),
+            command=joined(["pytest", *config.invocation_params.args]),
             call=Call.of(config, weights),
         )
 

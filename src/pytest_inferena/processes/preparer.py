@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import signal
 import subprocess
 import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_inferena import system
 from pytest_inferena.processes.client import THREADS, WorkerFailed, affinity, oom_kills
 from pytest_inferena.processes.parts import BASE, Folder, Part
 from pytest_inferena.store.disk import FULL, CacheError, is_full
@@ -182,11 +182,11 @@ class Preparer:
 
 def _died(status: int, *, oom: bool, tail: str) -> WorkerFailed:
     """How the preparer ended without an answer."""
-    if status == -signal.SIGKILL and oom:
+    kind, words = system.ending(status)
+    if kind == "oom" or (kind == "killed" and oom):
         return WorkerFailed("oom", "prepare: the kernel ended the preparer: out of memory")
-    if status < 0:
-        return WorkerFailed("crash", f"prepare: the preparer was killed by {signal.Signals(-status).name}: {tail}")
-    return WorkerFailed("crash", f"prepare: the preparer exited with status {status}: {tail}")
+    was = "was " if words.startswith("killed") else ""
+    return WorkerFailed("crash", f"prepare: the preparer {was}{words}: {tail}")
 
 
 def exchange_of(framework: Framework) -> str:
