@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import io
 import json
 import sys
 from importlib.metadata import version
@@ -16,6 +17,7 @@ from pytest_inferena.engines import crates
 from pytest_inferena.engines.distributions import SetupError
 from pytest_inferena.engines.framework import RegistryError
 from pytest_inferena.engines.install import setup
+from pytest_inferena.report.encodings import ERRORS
 from pytest_inferena.results import ResultsError, read, read_all
 from pytest_inferena.store import cache
 
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 def main(arguments: list[str] | None = None) -> int:
     """Run a command. Returns 0, or 1 if something is wrong, which one line tells, or if a comparison found a loss."""
     options = parser().parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors=ERRORS)
     try:
         return int(options.run(options) or 0)
     except (RegistryError, SetupError, crates.CargoError, ResultsError, OSError) as error:
