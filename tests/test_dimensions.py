@@ -113,7 +113,3 @@ def test_the_id_names_what_is_not_usual() -> None:
 
     assert ("m-f-b", "m-f-b-cuda-batch4-seq16-bfloat16") == (usual.id, other.id)
     assert "m-f-b-training" == str(usual)
-    assert "pytest 'test_x.py::test_x[m-f-b]'" == usual.again("test_x.py::test_x[m-f-b]", "seeded", 1)
-    assert "pytest 'x[m]' --inferena-size=tiny --inferena-weights=hub --inferena-threads=2" == (
-        other.again("x[m]", "hub", 1)
-    )

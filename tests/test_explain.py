@@ -33,7 +33,7 @@ WRONG_EPS = """
             def entry(self, name):
                 made = super().entry(name)
                 made.nodes = tuple(
-                    replace(node, arguments=node.arguments | {"eps": 1e-2} if "norm" in node.operator else node.arguments)
+                    replace(node, arguments=node.arguments | ({"eps": 1e-2} if "norm" in node.operator else {}))
                     for node in made.nodes
                 )
                 return made

@@ -214,3 +214,56 @@ def test_dry_run(project: Project) -> None:
     result.stdout.fnmatch_lines(
         ["  test_own.py::test_it: a test of your own, which says what it measures when it runs"]
     )
+
+
+LIMITED = """
+import pathlib
+import signal
+import pytest
+
+@pytest.mark.parametrize("metric", ["compile", "latency", "training"])
+@pytest.mark.inferena(model="mlp", framework="fake")
+def test_limited(inferena, metric):
+    if metric == "latency" and pathlib.Path("stop").exists():
+        signal.signal(signal.SIGALRM, signal.default_int_handler)
+        signal.alarm(1)
+    assert inferena.measure().right
+"""
+
+
+def test_what_a_time_limit_ends(project: Project) -> None:
+    """It is a TIMEOUT in journal and table, as a cell's, with what runs it again; the next test has a fresh worker."""
+    project.write("test_own.py", LIMITED)
+    project.run("test_own.py", "-k", "compile")  # is prepared now
+    project.fault("measure", "hang", entry="latency")
+    result = project.run("test_own.py", "--timeout=8")
+    record = project.records()["latency"]
+
+    result.assert_outcomes(passed=2, failed=1)
+    assert {"compile": "pass", "latency": "timeout", "training": "pass"} == project.outcomes()
+    assert record["reason"].startswith("Timeout (>8.0s) from pytest-timeout, while the worker was busy with measure")
+    assert ("pytest 'test_own.py::test_limited[latency]' --inferena-threads=1", True) == (
+        record["command"], bool(record["hashes"])
+    )  # fmt: skip
+    result.stdout.fnmatch_lines(["Fake Engine * ✗[[]1[]] *"])
+
+
+def test_interrupted_and_resumed(project: Project) -> None:
+    """Ctrl-C leaves what was measured before, and of the test under way nothing, as of a cell; resuming measures all.
+
+    An own test gets what was computed, which no journal has.
+    """
+    project.write("test_own.py", LIMITED)
+    project.write("stop", "")
+    project.fault("measure", "hang", entry="latency")
+    stopped = project.run("test_own.py")
+    before = project.outcomes()
+    (project.path / "stop").unlink()
+    project.fault()
+    resumed = project.run("test_own.py", "--inferena-resume")
+
+    assert pytest.ExitCode.INTERRUPTED == stopped.ret
+    assert {"compile": "pass"} == before
+    resumed.assert_outcomes(passed=3)
+    assert ["pass"] * 3 == [*project.outcomes().values()]
+    assert not any("resumed" in record["flags"] for record in project.records().values())

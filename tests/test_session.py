@@ -154,6 +154,37 @@ def test_live_line_on_a_terminal(project: Project) -> None:
     assert re.search(r"test_compile\.py (\x1b\[32m)?\.", re.sub(r"\x1bD\x1bM\x1b7.*?\x1b8", "", text, flags=re.DOTALL))
 
 
+@pytest.mark.parametrize(("encoding", "columns"), [("ascii", 50), ("latin-1", 80), ("utf-8", 200)])
+def test_tables_fit_where_they_are_shown(
+    project: Project, monkeypatch: pytest.MonkeyPatch, encoding: str, columns: int
+) -> None:
+    """They are as wide as the terminal, hold only what its encoding has, and a dumb one gets no escape."""
+    for name, value in {"COLUMNS": str(columns), "TERM": "dumb", "PYTHONIOENCODING": encoding}.items():
+        monkeypatch.setenv(name, value)
+    project.fault("measure", "raise", entry="training")
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "pytest", *project.arguments("-m", "latency or training")]
+    with subprocess.Popen(command, cwd=project.path, stdin=theirs, stdout=theirs, stderr=theirs):
+        os.close(theirs)
+        said = b"".join(iter(lambda: part(ours), b""))
+    os.close(ours)
+    table = said.decode(encoding).rpartition("Tiny MLP\r\n")[2].partition("\r\njournal:")[0].splitlines()
+
+    assert b"\x1b" not in said
+    assert max(map(len, table)) <= columns
+    assert any(len(line) > 80 for line in table) == (columns > 80)
+    assert ("x[1]" if encoding != "utf-8" else "✗[1]") in "".join(table)
+    assert re.search(r"\d\+-\d" if encoding == "ascii" else r"\d ±\d", "".join(table))
+
+
+def part(end: int) -> bytes:
+    """More of what was written to a terminal; nothing at its end."""
+    try:
+        return os.read(end, 65536)
+    except OSError:  # what a terminal's end says when the other end is closed
+        return b""
+
+
 def test_engines_that_search_have_to_be_asked_for(project: Project) -> None:
     """A tuned backend is left out of a plain run; asked for, it has an environment and a row of its own."""
     tuned = '[[backends]]\nname = "search"\ndevice = "cpu"\ntuned = true\nenv = {INFERENA_BEAM = "{threads}"}\n'

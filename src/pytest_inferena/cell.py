@@ -136,19 +136,6 @@ class Cell(Struct, frozen=True, kw_only=True):
                 if value != DEFAULTS[name]]  # fmt: skip
         return shlex.join(["inferena", "explain", str(self), *told])
 
-    def again(self, test: str, weights: str, usual_threads: int) -> str:
-        """The command that runs this cell alone.
-
-        Args:
-            test: The id of its test, as it is from the current folder.
-            weights: What --inferena-weights said; of a path a cell has the name only.
-            usual_threads: The thread budget where none is asked for.
-        """
-        options = {"size": self.size, "weights": weights, "threads": str(self.threads)}
-        usual = {"size": DEFAULTS["size"], "weights": DEFAULTS["weights"], "threads": str(usual_threads)}
-        told = [f"--inferena-{name}={value}" for name, value in options.items() if value != usual[name]]
-        return shlex.join(["pytest", test, *told])
-
     def __str__(self) -> str:
         return f"{self.id}-{self.metric}"
 

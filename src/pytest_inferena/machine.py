@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_inferena.system import memory_mib
+
 if TYPE_CHECKING:
     from pytest_inferena.results import Platform
 
@@ -28,7 +30,7 @@ def describe() -> Platform:
         id=machine_id(cpu, os.cpu_count() or 1),
         cpu=cpu,
         os=_system(),
-        memory_mib=_memory_mib(),
+        memory_mib=memory_mib(),
         devices=("cpu", *gpus),
         driver=driver,
         python=platform.python_version(),
@@ -56,7 +58,7 @@ def instruction_sets() -> str:
 
 def memory_gib() -> int | None:
     """Whole GiB of memory that this machine has; None where the system does not say."""
-    found = _memory_mib()
+    found = memory_mib()
     return None if found is None else found // 1024
 
 
@@ -85,13 +87,6 @@ def _system() -> str:
         return f"{platform.freedesktop_os_release()['PRETTY_NAME']} ({kernel})"
     except (OSError, KeyError):
         return kernel
-
-
-def _memory_mib() -> int | None:
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2**20
-    except (AttributeError, OSError, ValueError):  # Windows has no sysconf
-        return None
 
 
 def _nvidia() -> tuple[list[str], str | None]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_inferena.cell import Cell
+from pytest_inferena.collect.again import Call
 from pytest_inferena.collect.loop import loop_of
 from pytest_inferena.engines.description import LONGEST
 from pytest_inferena.machine import thread_budget
 from pytest_inferena.report import ReportError, ReportTarget, parse_report_option
+from pytest_inferena.system import joined
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,13 +49,13 @@ class Settings:
     timeouts: Mapping[str, float]
     loop: Mapping[str, Any]
     """Fields of `worker.timing.Loop`. If `max_rounds` is 1, nothing is measured."""
+    call: Call = field(compare=False)
+    """What runs a test of its again."""
     passed: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Variables of the environment that workers and the preparer get beside those on the allow-list."""
     unused: tuple[str, ...] = ()
     """A sentence for each option of pytest-benchmark that was given and does not count."""
     command: str = field(default="pytest", compare=False)
-    root: str = field(default=".", compare=False)
-    """The folder where node ids begin, relative to the one that pytest was called in."""
 
     @property
     def judges_only(self) -> bool:
@@ -77,12 +78,6 @@ class Settings:
             batch=target.batch, seq=target.seq, variant=target.backend.variant, weights=weights,
         )  # fmt: skip
 
-    def reproduce(self, cell: Cell, nodeid: str) -> str:
-        """The command that runs one cell alone, from the current folder."""
-        path, colons, test = nodeid.partition("::")
-        here = os.path.normpath(Path(self.root, path)) + colons + test
-        return cell.again(here, self.weights, thread_budget())
-
     @classmethod
     def from_config(cls, config: pytest.Config) -> Settings:
         """Read and check the options.
@@ -95,6 +90,7 @@ class Settings:
             raise pytest.UsageError(
                 f"--inferena-weights={weights}: no such file or folder; seeded, package, hub, or a path to safetensors"
             )
+        weights = weights if weights in WEIGHTS else str(Path(weights).resolve())
         results = config.getoption("inferena_results")
         loop, unused = loop_of(config)
         try:
@@ -103,7 +99,7 @@ class Settings:
             raise pytest.UsageError(f"--inferena-report: {error}") from error
         return cls(
             size=config.getoption("inferena_size") or "full",
-            weights=weights if weights in WEIGHTS else str(Path(weights).resolve()),
+            weights=weights,
             threads=_threads(config.getoption("inferena_threads")),
             dry_run=bool(config.getoption("inferena_dry_run")),
             resume=bool(config.getoption("inferena_resume")),
@@ -113,8 +109,8 @@ class Settings:
             loop=loop,
             passed={name: os.environ[name] for name in config.getoption("inferena_env") or () if name in os.environ},
             unused=unused,
-            command=shlex.join(["pytest", *config.invocation_params.args]),
-            root=os.path.relpath(config.rootpath, config.invocation_params.dir),
+            command=joined(["pytest", *config.invocation_params.args]),
+            call=Call.of(config, weights),
         )
 
 

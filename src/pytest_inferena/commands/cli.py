@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import io
 import json
 import sys
 from importlib.metadata import version
@@ -17,18 +18,19 @@ from pytest_inferena.engines import crates
 from pytest_inferena.engines.distributions import SetupError
 from pytest_inferena.engines.framework import RegistryError
 from pytest_inferena.engines.install import setup
+from pytest_inferena.report.encodings import ERRORS
 from pytest_inferena.results import ResultsError, read, read_all
 from pytest_inferena.store import cache
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from pytest_inferena.engines.framework import Framework
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command. Returns 0, or 1 if something is wrong, which one line tells, or if a comparison found a loss."""
     options = parser().parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors=ERRORS)
     try:
         return int(options.run(options) or 0)
     except (RegistryError, SetupError, crates.CargoError, ResultsError, OSError) as error:
@@ -99,30 +101,23 @@ def parser() -> argparse.ArgumentParser:
 
 
 def registry() -> Registry:
-    """Models and frameworks as pytest would find them: this project's, entry points, and ./conftest.py.
+    """Models and frameworks as pytest would find them here: this project's, entry points, and those of conftests.
 
     Raises:
-        RegistryError: one of them cannot be registered.
+        RegistryError: one of them cannot be registered, or a conftest.py cannot be imported.
     """
     import pytest
 
-    from pytest_inferena import hooks
-
-    manager = pytest.PytestPluginManager()
-    manager.add_hookspecs(hooks)
-    for conftest in _conftests():
-        spec = importlib.util.spec_from_file_location(f"inferena_conftest_{conftest.parent.name}", conftest)
-        if spec is not None and spec.loader is not None:
-            module = importlib.util.module_from_spec(spec)
-            spec.loader.exec_module(module)
-            manager.register(module)
-    return collect(manager)
-
-
-def _conftests() -> Iterator[Path]:
-    """This project's own conftest.py, and the one in the current folder."""
-    found = [BENCHMARKS, Path.cwd()]
-    yield from dict.fromkeys(folder / "conftest.py" for folder in found if (folder / "conftest.py").exists())
+    try:
+        config = pytest.Config.fromdictargs({}, ["--assert=plain"])  # pytest's way to import would stay
+    except Exception as error:
+        raise RegistryError(f"pytest does not start here: {error}") from error
+    spec = importlib.util.spec_from_file_location("inferena_conftest", BENCHMARKS / "conftest.py")
+    assert spec is not None and spec.loader is not None  # noqa: PT018, S101 - it is a file of Python
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    config.pluginmanager.register(module)
+    return collect(config.pluginmanager)
 
 
 def _doctor(options: argparse.Namespace) -> None:
@@ -184,7 +179,7 @@ def _wheel(options: argparse.Namespace) -> None:
         if made := engine.kind.wheel(options.output):
             print(made)
         elif options.engine:
-            raise SetupError(f"{engine.title} is no engine in Rust: 'pip install pytest-inferena[{engine.name}]'")
+            raise SetupError(f"{engine.title} is no engine in Rust, it needs no wheel of its own: {engine.remedy}")
 
 
 def _coverage(options: argparse.Namespace) -> None:

@@ -144,8 +144,9 @@ class Description:
 
     @property
     def remedy(self) -> str:
-        """The command that installs it."""
-        return self.install or f"inferena setup {self.name}"
+        """The command that installs it: where it was looked for, which may be an environment of its own."""
+        isolated = "" if self.python == sys.executable else " --isolated"
+        return self.install or f"inferena setup {self.name}{isolated}"
 
     @cached_property
     def requirements(self) -> Mapping[str, SpecifierSet]:

@@ -95,7 +95,7 @@ def _environment(engine: Description) -> Path:
     import venv
 
     folder = cache.root() / "engines" / engine.name
-    python = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
+    python = folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
     if not python.exists():
         print(f"{engine.title}: an environment of its own in {folder}", flush=True)
         venv.create(folder, with_pip=True)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
 from pytest_inferena.engines.distributions import SetupError, run
+from pytest_inferena.system import is_root
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,7 +44,7 @@ def _system(engine: Framework) -> None:
     missing = [name for name in engine.debian if f"{name} installed" not in listed]
     if not missing:
         return
-    if os.geteuid() != 0:
+    if not is_root():
         raise SetupError(f"{engine.title} needs 'sudo apt-get install {' '.join(missing)}'; run that, then this again")
     run(["apt-get", "update", "-q"], engine)
     run(["apt-get", "install", "-q", "-y", "--no-install-recommends", *missing], engine)

@@ -5,26 +5,33 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import signal
 import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_inferena import system
 from pytest_inferena.cell import Outcome
 from pytest_inferena.processes import marks
-from pytest_inferena.processes.channel import Channel
 from pytest_inferena.worker import protocol
+
+if sys.platform == "win32":
+    from pytest_inferena.processes.threaded import Threaded as Pipes
+else:
+    from pytest_inferena.processes.selecting import Selecting as Pipes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+
 
 GRACE = 5.0
 """Seconds in which a worker has to end after it was told to."""
 
 INHERITED = (
-    "PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR", "TEMP", "TMP", "SYSTEMROOT",
+    "PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR", "TEMP", "TMP",
+    "SYSTEMROOT", "COMSPEC", "PATHEXT", "USERPROFILE", "APPDATA", "LOCALAPPDATA", "PROGRAMDATA",
     "PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX",
     "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR",
     "CUDA_VISIBLE_DEVICES", "CUDA_HOME", "HIP_VISIBLE_DEVICES", "VK_ICD_FILENAMES", "VK_DRIVER_FILES",
@@ -73,21 +80,20 @@ class Worker:
         self.folder = launch.folder
         self._oom_kills, self._mark = oom_kills(), marks.marks().new()
         self._ended = False
-        self._channel = channel = Channel()
-        pid = None
+        self._channel = channel = Pipes()
+        process = None
         try:
-            with affinity(launch.threads):
-                self.process = subprocess.Popen(
+            with affinity(launch.threads), system.inherited(channel.child_read, channel.child_write) as own:
+                process = self.process = subprocess.Popen(
                     _found(launch.command), stdin=subprocess.DEVNULL, stdout=channel.child_output,
-                    stderr=channel.child_output, env=self._environment(launch), cwd=launch.folder,
-                    pass_fds=(channel.child_read, channel.child_write), start_new_session=True,
+                    stderr=channel.child_output, env=self._environment(launch), cwd=launch.folder, **own,
                 )  # fmt: skip
-            pid = self.process.pid
+            self._group = system.Group(process)
         except OSError as error:
             raise WorkerFailed("error", f"cannot start {launch.command[0]}: {error.strerror}") from error
         finally:
-            channel.started(pid)
-            if pid is None:
+            channel.started(process)
+            if process is None:
                 channel.close()
 
     def ask(self, request: str, deadline: float, **fields: Any) -> dict[str, Any]:
@@ -148,8 +154,7 @@ class Worker:
         if self._ended:
             return
         self._ended = True
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.process.pid, signal.SIGKILL)
+        self._group.kill()
         self.process.wait()
         marks.end(self._mark)
         self._channel.close()
@@ -157,7 +162,8 @@ class Worker:
     def _environment(self, launch: Launch) -> dict[str, str]:
         """The allow-list, the thread budget, the adapter's own, the mark, and where the pipes are."""
         ends = {"INFERENA_READ_FD": self._channel.child_read, "INFERENA_WRITE_FD": self._channel.child_write}
-        own = {**launch.env, marks.VARIABLE: self._mark, **{name: str(end) for name, end in ends.items()}}
+        pipes = {name: str(system.handover(end)) for name, end in ends.items()}
+        own = {**launch.env, marks.VARIABLE: self._mark, **pipes}
         return inherited() | dict.fromkeys(THREADS, str(launch.threads)) | own
 
     def _died(self, request: str) -> WorkerFailed:
@@ -169,13 +175,12 @@ class Worker:
             self.kill()
             return WorkerFailed("error", f"{request}: broke the protocol: closed its pipe and went on")
         self.kill()
-        if status == -signal.SIGKILL and oom_kills() > self._oom_kills:
+        kind, words = system.ending(status)
+        if kind == "oom" or (kind == "killed" and oom_kills() > self._oom_kills):
             return WorkerFailed("oom", f"{request}: the kernel ended the worker: out of memory")
-        if status == -signal.SIGABRT and (said := _NO_MEMORY.search(self.tail())):
+        if kind == "aborted" and (said := _NO_MEMORY.search(self.tail())):
             return WorkerFailed("oom", f"{request}: {said[0]}")
-        if status < 0:
-            return WorkerFailed("crash", f"{request}: killed by {_signal(-status)}")
-        return WorkerFailed("crash", f"{request}: exited with status {status}")
+        return WorkerFailed("crash", f"{request}: {words}")
 
 
 def inherited(others: Iterable[str] = ()) -> dict[str, str]:
@@ -189,19 +194,10 @@ def _found(command: tuple[str, ...]) -> tuple[str, ...]:
     return (program, *command[1:])
 
 
-def _signal(number: int) -> str:
-    if number == signal.SIGILL:
-        return "SIGILL: it was built for instructions that this processor lacks"
-    try:
-        return signal.Signals(number).name
-    except ValueError:  # most real-time signals have no name
-        return f"signal {number}"
-
-
 @contextlib.contextmanager
 def affinity(threads: int) -> Iterator[None]:
     """Processes that are started in here run on `threads` CPUs, if the system can arrange that."""
-    if not hasattr(os, "sched_setaffinity"):  # on macOS and Windows the engines' own options have to do
+    if sys.platform != "linux":  # on macOS and Windows the engines' own options have to do
         yield
         return
     before = os.sched_getaffinity(0)

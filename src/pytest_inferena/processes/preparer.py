@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
-import signal
 import subprocess
 import sys
 from dataclasses import dataclass, field, replace
@@ -14,6 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from pytest_inferena import system
 from pytest_inferena.files import read_plain
 from pytest_inferena.processes import marks
 from pytest_inferena.processes.client import THREADS, WorkerFailed, affinity, inherited, oom_kills
@@ -202,18 +201,18 @@ class Preparer:
         own = {**self.passed, "PYTHONPATH": _path(), marks.VARIABLE: mark}
         environment = inherited(PREPARING) | dict.fromkeys(THREADS, str(self.threads)) | own
         command = [sys.executable, "-m", "pytest_inferena.prepare", str(file)]
-        with log.open("wb") as output, affinity(self.threads):
+        with log.open("wb") as output, affinity(self.threads), system.inherited() as alone:
             process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment, start_new_session=True
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment, **alone
             )
+        group = system.Group(process)
         try:
             status = process.wait(self.deadline)
         except subprocess.TimeoutExpired:
             remedy = "--inferena-timeout=prepare=SECONDS gives it longer"
             raise WorkerFailed("timeout", f"prepare: not done in {self.deadline:g} s; {remedy}") from None
         finally:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(process.pid, signal.SIGKILL)
+            group.kill()
             process.wait()
             marks.end(mark)
         if status == FULL:
@@ -231,11 +230,11 @@ class Preparer:
 
 def _died(status: int, *, oom: bool, tail: str) -> WorkerFailed:
     """How the preparer ended without an answer."""
-    if status == -signal.SIGKILL and oom:
+    kind, words = system.ending(status)
+    if kind == "oom" or (kind == "killed" and oom):
         return WorkerFailed("oom", "prepare: the kernel ended the preparer: out of memory")
-    if status < 0:
-        return WorkerFailed("crash", f"prepare: the preparer was killed by {signal.Signals(-status).name}: {tail}")
-    return WorkerFailed("crash", f"prepare: the preparer exited with status {status}: {tail}")
+    was = "was " if words.startswith("killed") else ""
+    return WorkerFailed("crash", f"prepare: the preparer {was}{words}: {tail}")
 
 
 def _end_of(log: Path) -> str:

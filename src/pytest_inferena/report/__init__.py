@@ -124,8 +124,9 @@ def _suggestion(name: str, rest: str) -> str:
 
 
 def _print(text: str) -> None:
-    encoding = sys.stdout.encoding or "utf-8"
-    sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
+    from pytest_inferena.report.encodings import within
+
+    sys.stdout.write(within(text, sys.stdout.encoding))
 
 
 def replace_file(path: Path, text: str) -> None:

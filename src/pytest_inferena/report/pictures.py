@@ -25,7 +25,7 @@ def write(runs: Sequence[Results], folder: Path) -> list[Path]:
         import matplotlib as mpl
     except ImportError as error:
         raise ResultsError(
-            "matplotlib, which draws the pictures, is not installed: pip install pytest-inferena[pictures]"
+            "matplotlib, which draws the pictures, is not installed: pip install 'pytest-inferena[pictures]'"
         ) from error
     # Text stays text, and the same results give the same file.
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "inferena", "font.size": 9}):

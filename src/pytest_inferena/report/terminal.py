@@ -36,7 +36,7 @@ def render(results: Results, width: int = 80, *, dress: bool = False) -> str:
         blocks.append("No cell was recorded.")
     blocks.append(_facts(run_facts(results.run), width))
     if found:
-        blocks += [_legend(found, width), _REST]
+        blocks += [_legend(found, width), _wrapped("", _REST, width)]
     return "\n\n".join(filter(None, blocks)) + "\n"
 
 

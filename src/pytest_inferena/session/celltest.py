@@ -85,7 +85,7 @@ class CellTest:
         record = self.bench.run(self.cell, settings.loop if settings.judges_only else changed(settings.loop, asked))
         notes = [*record.extra.get("notes", ()), *unused_of(asked)]
         extra = {**record.extra, **({"notes": notes} if notes else {})}
-        return replace(record, command=settings.reproduce(self.cell, self.item.nodeid), extra=extra)
+        return replace(record, command=self.item.stash[STORY].blank.command, extra=extra)
 
 
 def _cause(record: Record) -> str:

@@ -99,8 +99,8 @@ class Session:
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         """An attempt at a cell begins."""
         if target_of(item) is not None:
-            [(nodeid, _, cell)] = cells([item], self.settings)
-            item.stash[STORY] = Story.of(cell, self.settings.reproduce(cell, nodeid))
+            [(nodeid, target, cell)] = cells([item], self.settings)
+            item.stash[STORY] = Story.of(cell, self.settings.call.again(target, cell, item.path, nodeid))
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_makereport(
@@ -178,14 +178,17 @@ class Session:
         """Print the tables, and whatever went wrong with files."""
         if self.records:
             from pytest_inferena.report import terminal
+            from pytest_inferena.report.encodings import within
 
+            writer = terminalreporter._tw  # noqa: SLF001 - the width and the file pytest itself writes to
             asked = [target for target in self.settings.reports if target.path is None]
             for target in asked or [ReportTarget("terminal", None)]:
                 terminalreporter.section("inferena")
-                if target.format == "terminal" and terminalreporter.hasmarkup:
-                    terminalreporter.write(terminal.render(self.gathered(), terminalreporter._tw.fullwidth, dress=True))  # noqa: SLF001
+                if target.format == "terminal":
+                    text = terminal.render(self.gathered(), writer.fullwidth, dress=terminalreporter.hasmarkup)
                 else:
-                    terminalreporter.write(render(self.gathered(), target.format))
+                    text = render(self.gathered(), target.format)
+                terminalreporter.write(within(text, getattr(writer._file, "encoding", None)))  # noqa: SLF001
             terminalreporter.line(f"journal: {_short(self.path)}")
             for line in self.settings.unused:
                 terminalreporter.line(f"inferena: {line}", yellow=True)

@@ -6,6 +6,7 @@ ids where it works.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -24,13 +25,12 @@ if TYPE_CHECKING:
 class ByTarget(LoadScopeScheduling):
     """Gives all cells of a target to one xdist worker, and other tests one by one to any."""
 
-    cells: Mapping[str, tuple[str, str]] = {}
-    """Node id → target and metric of every cell."""
+    cells: Mapping[str, tuple[str, str, str]] = {}
+    """Node id → target, metric and file of every cell."""
 
     def _split_scope(self, nodeid: str) -> str:
         """The scope of a test: the target of a cell, else the test itself."""
-        target, _ = self.cells.get(nodeid, (nodeid, ""))
-        return target
+        return self.cells[nodeid][0] if nodeid in self.cells else nodeid
 
     def _reschedule(self, node: Any) -> None:
         """Give tests to a process that has collected. If several die, xdist asks this of one that has just begun."""
@@ -52,7 +52,7 @@ class ByTarget(LoadScopeScheduling):
 class Controller:
     """The hooks that only the distributing process needs."""
 
-    def __init__(self, session: Session, cells: Mapping[str, tuple[str, str]]) -> None:
+    def __init__(self, session: Session, cells: Mapping[str, tuple[str, str, str]]) -> None:
         self.session, self.cells = session, cells
         self._deal(session.config.pluginmanager.get_plugin("dsession"))
 
@@ -69,12 +69,13 @@ class Controller:
 
     def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport) -> None:
         """Give the report of a test that ended its process the record that the process can't give any more."""
-        id_, metric = self.cells.get(crashitem, ("", ""))
+        id_, metric, file = self.cells.get(crashitem, ("", "", ""))
         targets = [target for target in self.session.registry.targets if target.id == id_]
         for target in targets:
             settings = self.session.settings
             cell = settings.cell(target, metric)
-            known = {"command": settings.reproduce(cell, crashitem), "started": self.session.run.date}
+            command = settings.call.again(target, cell, Path(file), crashitem)
+            known = {"command": command, "started": self.session.run.date}
             carry(report, Record.of(cell, Outcome.CRASH, reason=str(report.longrepr), **known))
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)

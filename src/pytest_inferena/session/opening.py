@@ -67,7 +67,11 @@ def after(config: pytest.Config, items: list[pytest.Item]) -> None:
         session.leave_to_codspeed(items)
         arrange(config, items)
         if hasattr(config, "workerinput"):
-            found = {nodeid: (target.id, cell.metric) for nodeid, target, cell in cells(items, session.settings)}
+            files = {item.nodeid: str(item.path) for item in items}
+            found = {
+                nodeid: (target.id, cell.metric, files[nodeid])
+                for nodeid, target, cell in cells(items, session.settings)
+            }
             give(config, {**registry.places(), "cells": found})
 
 

@@ -15,11 +15,12 @@ from pytest_inferena.cell import Outcome
 from pytest_inferena.collect.loop import changed, unused_of
 from pytest_inferena.collect.misuse import ChoiceError
 from pytest_inferena.processes.marks import marks
-from pytest_inferena.results import plain
+from pytest_inferena.results import Record, plain
 from pytest_inferena.session.bench import Bench, Harness, figures
 from pytest_inferena.session.celltest import broken
 from pytest_inferena.session.choice import Choice, choose, wanted
 from pytest_inferena.session.result import Result, Tensors
+from pytest_inferena.session.story import cut_off
 from pytest_inferena.session.travel import TOLD
 from pytest_inferena.store.scratch import Scratch
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
     from pytest_inferena.collect.registry import Registry
     from pytest_inferena.collect.settings import Settings
-    from pytest_inferena.results import Record
 
 ROUNDS = 9
 """How often `compare` measures each engine in turn. Of 9 quotients the second smallest and the second largest enclose
@@ -158,7 +158,20 @@ class Inferena:
     def _run(self, choice: Choice, file: Path) -> Record:
         bench = self._workers.bench(choice, self._used)
         bench.settings, bench.tensors = choice.settings, file
-        return bench.run(choice.cell, choice.settings.loop)
+        try:
+            return bench.run(choice.cell, choice.settings.loop)
+        except BaseException as error:  # a time limit of pytest's: the test ends here, and its record is this one
+            blank = Record.of(choice.cell, Outcome.ERROR, command=self._again(choice))
+            self._tell(cut_off(structs.replace(blank, **bench.facts()), error), choice)
+            raise
+
+    def _again(self, choice: Choice) -> str:
+        return choice.settings.call.again(choice.target, choice.cell, self._item.path, self._item.nodeid)
+
+    def _tell(self, record: Record, choice: Choice) -> None:
+        """Let the report of this test have a record, and how its model is named."""
+        model = choice.target.model
+        self._told.append({"record": plain(record), "title": model.title, "unit": [model.unit, model.items]})
 
     def _loop(self, rounds: int) -> Settings:
         """The session's settings, with what the marker `benchmark` says, for one of several rounds."""
@@ -181,12 +194,11 @@ class Inferena:
             started=records[0].started,
             wall=sum(record.wall for record in records),
             flags=tuple(dict.fromkeys(flag for record in records for flag in record.flags)),
-            command=choice.settings.reproduce(choice.cell, self._item.nodeid),
+            command=self._again(choice),
             extra={**worst.extra, **({"notes": notes} if notes else {}), "benchmark": said},
             **(figures(samples) if samples else {}),
         )
-        model = choice.target.model
-        self._told.append({"record": plain(record), "title": model.title, "unit": [model.unit, model.items]})
+        self._tell(record, choice)
         medians = tuple(record.median for record in records if record.median is not None)
         return Result(record, Tensors(file), medians if len(medians) > 1 else ())
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import TYPE_CHECKING, Any
 
+from pytest_inferena.report.encodings import within
 from pytest_inferena.session.plan import UNKNOWN, cells
 
 if TYPE_CHECKING:
@@ -27,9 +29,10 @@ class Live:
         self.last = ""
 
     def shows(self) -> bool:
-        """Whether the line is shown: pytest writes to a terminal, and was not told to be quiet."""
+        """Whether the line is shown: pytest writes to a terminal that can move its cursor, and was not to be quiet."""
         reporter = self.config.pluginmanager.get_plugin("terminalreporter")
-        return bool(reporter and reporter.isatty and self.config.getoption("verbose") >= 0)
+        moves = os.environ.get("TERM") != "dumb"
+        return bool(reporter and reporter.isatty and moves and self.config.getoption("verbose") >= 0)
 
     def expect(self, items: list[pytest.Item], walls: Walls) -> None:
         """Take note of the cells that will run."""
@@ -62,5 +65,6 @@ class Live:
     def _below(self, text: str) -> None:
         if self.shows():
             reporter: Any = self.config.pluginmanager.get_plugin("terminalreporter")
-            width = reporter._tw.fullwidth - 1  # noqa: SLF001 - the width pytest itself writes to
-            reporter.write(f"{ROOM}{BELOW}{ERASE}{text[:width]}{BACK}", flush=True)
+            writer = reporter._tw  # noqa: SLF001 - the width and the file pytest itself writes to
+            shown = within(text, writer._file.encoding)[: writer.fullwidth - 1]  # noqa: SLF001
+            reporter.write(f"{ROOM}{BELOW}{ERASE}{shown}{BACK}", flush=True)

@@ -64,9 +64,8 @@ class Story:
         said = _said(report, error)
         if record and said.startswith(XPASS):
             return replace(record, flags=(*record.flags, "xpass"))
-        outcome = Outcome.TIMEOUT if isinstance(error, TimeoutError) or said.startswith("Timeout") else Outcome.ERROR
         where = report.when if report.when != "call" else "measured, but its test failed" if record else ""
-        return replace(record or self.blank, outcome=outcome, reason=": ".join(filter(None, [where, said])))
+        return cut_off(record or self.blank, error, ": ".join(filter(None, [where, said])))
 
 
 _OUTCOMES = pytest.fail.Exception | pytest.skip.Exception | pytest.xfail.Exception
@@ -96,9 +95,17 @@ def properties(record: Record, of: str = "inferena") -> list[tuple[str, str | fl
     return [(f"{of}.{name}", value) for name, value in found.items() if value is not None]
 
 
-def _said(report: pytest.TestReport, error: BaseException | None) -> str:
+def cut_off(record: Record, error: BaseException | None, reason: str = "") -> Record:
+    """A record of what an exception has ended: a time limit is a TIMEOUT, whoever set it."""
+    said = _said(None, error)
+    outcome = Outcome.TIMEOUT if isinstance(error, TimeoutError) or said.startswith("Timeout") else Outcome.ERROR
+    return replace(record, outcome=outcome, reason=reason or said)
+
+
+def _said(report: pytest.TestReport | None, error: BaseException | None) -> str:
     """The first line of what went wrong, and the notes that were made on its way."""
-    first = str(report.longrepr if error is None else error).partition("\n")[0].removesuffix(".")
+    what = report.longrepr if error is None and report else error
+    first = str(what).partition("\n")[0].removesuffix(".")
     if error is not None and not isinstance(error, AssertionError | _OUTCOMES):
         first = ": ".join(filter(None, [type(error).__name__, first]))
     return ", ".join([first or type(error).__name__, *getattr(error, "__notes__", ())])

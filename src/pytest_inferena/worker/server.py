@@ -31,9 +31,7 @@ def main(arguments: list[str]) -> int:
     """Serve one adapter, and return the exit status: `main([FRAMEWORK, ADAPTER_FILE, DISTRIBUTION, …])`."""
     framework, file, *distributions = arguments
     server = Server(framework, Path(file), distributions)
-    ends = [int(os.environ[name]) for name in ("INFERENA_READ_FD", "INFERENA_WRITE_FD")]
-    for end in ends:
-        os.set_inheritable(end, False)  # what the engine starts must not hold the pipes open
+    ends = _end("INFERENA_READ_FD", os.O_RDONLY), _end("INFERENA_WRITE_FD", os.O_WRONLY)
     with os.fdopen(ends[0], "rb") as requests, os.fdopen(ends[1], "wb") as replies:
         for line in requests:
             replies.write(server.respond(line))
@@ -41,6 +39,18 @@ def main(arguments: list[str]) -> int:
             if server.done:
                 break
     return 0
+
+
+def _end(variable: str, flags: int) -> int:
+    """One of the pipes that the harness has handed over: on Windows by its handle, elsewhere by its descriptor."""
+    number = int(os.environ[variable])
+    if sys.platform == "win32":
+        import msvcrt
+
+        os.set_handle_inheritable(number, False)
+        return msvcrt.open_osfhandle(number, flags | os.O_BINARY)
+    os.set_inheritable(number, False)  # what the engine starts must not hold the pipes open
+    return number
 
 
 class Weights(Mapping[str, Any]):
