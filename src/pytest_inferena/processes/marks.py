@@ -67,6 +67,8 @@ def marks() -> Marks:
 
 def end(mark: str) -> None:
     """Kill the processes whose mark begins like this. Only Linux shows the environment of others."""
+    if sys.platform == "win32":
+        return
     for _ in range(ROUNDS):
         if not (found := _carriers(mark)):
             return
@@ -88,8 +90,8 @@ def _carriers(mark: str) -> list[int]:
 
 def guard(name: str) -> None:
     """Wait for the end of the process that started this one, and tidy up."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
+    for name_of in ("SIGINT", "SIGTERM", "SIGHUP"):  # by name, for not every system has the last
+        signal.signal(getattr(signal, name_of), signal.SIG_IGN)
     told, watched = b"", [0]
     if hasattr(os, "pidfd_open"):  # what the other has forked may hold the pipe open
         with contextlib.suppress(OSError):
