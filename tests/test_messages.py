@@ -15,8 +15,8 @@ MISTAKES = sorted(file.stem for file in HERE.glob("*.py"))
 
 def said(source: Path, folder: Path) -> str:
     """What becomes of a model: a line for the model, or for each entry that it does not have."""
-    request = {"part": "base", "folder": str(folder), "source": str(source), "size": "tiny", "weights": "seeded"}
-    (folder / "request.json").write_text(json.dumps({**request, "name": source.stem}))
+    request = {"part": "base", "folder": str(folder), "source": str(source), "size": "tiny", "left": []}
+    (folder / "request.json").write_text(json.dumps({**request, "name": source.stem, "weights": "seeded"}))
     main(str(folder / "request.json"))
     if (file := folder / "error.json").exists():
         error = json.loads(file.read_text())

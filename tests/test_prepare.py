@@ -45,7 +45,8 @@ def content(file):
 made_from = {{request["source"]: content(request["source"])}}
 if part == "exchange":
     made_from["{{adapter}}/adapter.py"] = content(request["adapter"])
-facts = {{"sources": made_from, "versions": {{}}, "weights": "seeded", "golden": {{}}, "expanded": {{}}}}
+golden = {{"training": {{}}}}
+facts = {{"sources": made_from, "versions": {{}}, "weights": "seeded", "golden": golden, "expanded": {{}}}}
 fault = (here / "fault").read_text() if (here / "fault").exists() else "pass"
 exec(fault)
 answer("facts.json", facts)
@@ -263,6 +264,7 @@ def test_two_processes_at_once_prepare_once(fake: Path) -> None:
 def test_full_disk_of_the_real_preparer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Files that cannot grow end in the message about room, not in a traceback."""
     monkeypatch.setenv("INFERENA_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")  # Python leaves a module's cut short, and nobody can import it
     printed = _start(REAL, str(SOURCE), "1000").communicate(timeout=120)[0]
 
     assert printed.startswith(f"error prepare: {tmp_path / 'cache' / 'programs'} has no room:")

@@ -24,7 +24,7 @@ class Attempts:
     def __init__(self) -> None:
         self.failed: dict[str, dict[str, str]] = {}
         """Entry → `outcome` and `message` of what went wrong first."""
-        self._first: Exception | None = None
+        self._errors: dict[str, Exception] = {}
 
     @contextlib.contextmanager
     def at(self, entry: str) -> Iterator[None]:
@@ -36,14 +36,14 @@ class Attempts:
                 raise
             if not isinstance(error, Unsupported | NotExportable):
                 traceback.print_exc()
-            self._first = self._first or error
+            self._errors.setdefault(entry, error)
             outcome, message = failure(error)
             self.failed.setdefault(entry, {"outcome": outcome, "message": message})
 
     def require_one(self, entries: tuple[str, ...]) -> None:
-        """Raise what went wrong first, if it has cost every entry."""
-        if self._first is not None and self.failed.keys() >= {*entries}:
-            raise self._first
+        """Raise what went wrong, if it has cost every entry: of the last, which is the one that asks least."""
+        if self.failed.keys() >= {*entries}:
+            raise self._errors[entries[-1]]
 
 
 def failure(error: Exception) -> tuple[str, str]:

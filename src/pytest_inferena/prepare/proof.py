@@ -98,7 +98,10 @@ def _is_part(part: Entry, whole: Entry) -> bool:
 
 
 def _arrays(tensors: Mapping[str, torch.Tensor | None]) -> Tensors:
-    return {key: None if value is None else value.detach().numpy() for key, value in tensors.items()}
+    """Rounded as golden is, which is infinite beyond float32. NumPy does it, for within `Float64` PyTorch does not."""
+    arrays = {key: None if value is None else value.detach().numpy() for key, value in tensors.items()}
+    with np.errstate(over="ignore"):
+        return {k: x.astype(np.float32) if x is not None and x.dtype.kind == "f" else x for k, x in arrays.items()}
 
 
 def _problem(right: Tensors, golden: Mapping[str, Any], found: Tensors) -> str:

@@ -188,7 +188,7 @@ def _cancel(tensors: dict[str, Array], errors: dict[str, float]) -> None:
         names = [name for name in errors if kind(name) == one]
         if all(rms[name] < CANCELLED and (errors[name] > 0.5 or not rms[name]) for name in names):
             for name in names:
-                tensors[name] = np.zeros_like(tensors[name])
+                tensors[name] = np.where(np.isfinite(tensors[name]), 0, tensors[name]).astype(tensors[name].dtype)
                 errors[name] *= scales[name] / ALONE
 
 
