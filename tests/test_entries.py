@@ -104,11 +104,14 @@ def test_failure_of_all_is_the_models(tmp_path: Path, monkeypatch: pytest.Monkey
         Made(Case(Net(), {"x": X[:, :3]}, {"x": X[:, :3]}, {}, mean), tmp_path, monkeypatch)
 
 
-def test_full_disk_is_no_failure_of_an_entry() -> None:
-    """It is told as such."""
+@pytest.mark.parametrize(
+    "error", [OSError(28, "full"), MemoryError("full"), RuntimeError("can't allocate memory: full")]
+)
+def test_lack_of_room_is_no_failure_of_an_entry(error: Exception) -> None:
+    """It is told as such, and nothing is kept of it: the next session may have more."""
     attempts = Attempts()
-    with pytest.raises(OSError, match="full"), attempts.at("training"):
-        raise OSError(28, "full")
+    with pytest.raises(type(error), match="full"), attempts.at("training"):
+        raise error
 
     assert {} == attempts.failed
 

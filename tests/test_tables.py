@@ -211,6 +211,16 @@ def test_operator(engine: Engine, names: list[str], adapter: Way) -> None:
     assert {} == _differences(expected, _computed(adapter, entry, made.parameters), engine.share)
 
 
+@pytest.mark.parametrize("engine", [engine for engine in ENGINES if engine.name == "jax"], ids=["jax"])
+def test_integers_have_the_width_of_the_program(engine: Engine, adapter: Way) -> None:
+    """Also where the engine computes with fewer bits: their values are judged, and the gate reads the dtype too."""
+    del engine
+    made, entry, expected = forward({name: CASES[name] for name in ("sum-integers", "to-small", "add-integers")})
+    found = _computed(adapter, entry, made.parameters)
+
+    assert {name: right.numpy().dtype for name, right in expected.items()} == {n: x.dtype for n, x in found.items()}
+
+
 @pytest.mark.parametrize("engine", BACKWARD, ids=lambda engine: engine.name)
 def test_gradients(engine: Engine, adapter: Way) -> None:
     """Its own autograd finds what PyTorch's does, for every floating argument of every case."""

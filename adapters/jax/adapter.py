@@ -128,7 +128,8 @@ class Adapter(Base):
             trained = {name: value for name, value in used.items() if name in self.trainable}
             fixed = {name: value for name, value in used.items() if name not in self.trainable}
             function, arguments = jax.value_and_grad(loss), (trained, fixed, inputs)
-        return Step(jax.jit(function).lower(*arguments).compile(), arguments)
+        integers = {name: entry.specs[of].dtype for name, of in entry.outputs.items() if "int" in entry.specs[of].dtype}
+        return Step(jax.jit(function).lower(*arguments).compile(), arguments, integers)
 
     def describe(self) -> str:
         """XLA's platform and device."""
@@ -139,8 +140,10 @@ class Adapter(Base):
 class Step:
     """One compiled function and its arguments."""
 
-    def __init__(self, function: Callable[..., Any], arguments: tuple[dict[str, Array], ...]) -> None:
-        self.function, self.arguments = function, arguments
+    def __init__(
+        self, function: Callable[..., Any], arguments: tuple[dict[str, Array], ...], integers: Mapping[str, str]
+    ) -> None:
+        self.function, self.arguments, self.integers = function, arguments, integers
         self.results: Any = None
 
     def __call__(self) -> None:
@@ -159,4 +162,6 @@ class Step:
             named = {"loss": loss, **{f"grad:{name}": value for name, value in gradients.items()}}
         else:
             named = self.results
-        return {name: np.asarray(value) for name, value in named.items()}
+        arrays = {name: np.asarray(value) for name, value in named.items()}
+        # Without `jax_enable_x64` an integer has 32 bits at most, and the Program says 64.
+        return arrays | {name: arrays[name].astype(dtype) for name, dtype in self.integers.items()}

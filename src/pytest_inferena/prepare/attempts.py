@@ -28,11 +28,11 @@ class Attempts:
 
     @contextlib.contextmanager
     def at(self, entry: str) -> Iterator[None]:
-        """Whatever is raised inside is the entry's; only a full disk is everybody's."""
+        """Whatever is raised inside is the entry's; a lack of disk or memory is the machine's, and nothing to keep."""
         try:
             yield
         except Exception as error:
-            if is_full(error):
+            if is_full(error) or has_no_room(error):
                 raise
             if not isinstance(error, Unsupported | NotExportable):
                 traceback.print_exc()
@@ -55,8 +55,14 @@ def failure(error: Exception) -> tuple[str, str]:
             f"nobody knows what is right, for PyTorch cannot compute it: {str(error)[:500]}", error
         )
     plain = type(error) in {ValueError, NotExportable}
-    no_room = isinstance(error, MemoryError) or "can't allocate memory" in str(error)  # the latter is torch's
-    return "oom" if no_room else "error", placed(str(error) if plain else f"{type(error).__name__}: {error}", error)
+    return "oom" if has_no_room(error) else "error", placed(
+        str(error) if plain else f"{type(error).__name__}: {error}", error
+    )
+
+
+def has_no_room(error: Exception) -> bool:
+    """Whether memory was not enough; torch says so in words."""
+    return isinstance(error, MemoryError) or "can't allocate memory" in str(error)
 
 
 def require_trainable(module: nn.Module) -> None:
