@@ -70,12 +70,13 @@ def tell(folder: Folder, output: str, cell_of: Callable[[str], tuple[str, str] |
     """
     counted = told_by_pytest(folder.path)
     cells = ((cell_of(test), kind) for test, kind in counted.items())
+    report = folder.path / "report.json"
     return Stories(
         tests={"pytest": counted, "JUnit": told_by_junit(folder.path)},
         cells={
             "pytest": worst((cell, kind) for cell, kind in cells if cell),
-            "the journal": told_by_records(folder.journal()),
-            "the report": told_by_records(results.read(folder.path / "report.json").records),
+            "the journal": told_by_records(folder.journal() if folder.journals() else []),
+            "the report": told_by_records(results.read(report).records if report.exists() else []),
             "the table": told_by_the_table(output, folder.names),
         },
     )
