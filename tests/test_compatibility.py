@@ -48,22 +48,26 @@ def test_page(tmp_path: Path) -> None:
     (wheel / "ours.whl").touch()
     (wheel / "commit").write_text("abc1234")
     for result in (
+        matrix.Result("3.11", "9.0", "none", versions=versions, count="1 passed"),
+        matrix.Result("3.13", "newest", "none", versions=versions, count="1 passed"),
         matrix.Result("3.11", "newest", "none", versions=versions, count="1 passed"),
         matrix.Result("3.11", "newest", "randomly", versions=versions, problems=("two stories",)),
         matrix.Result("3.11", "newest", "timeout", absent="no such version"),
-        matrix.Result("3.14", "newest", "none", absent="there is no Python 3.14 on this machine"),
+        matrix.Result("3.14", "9.0", "none", absent="there is no Python 3.14 on this machine"),
     ):
         keep(tmp_path / "matrix.jsonl", result)
     keep(
         tmp_path / "suites.jsonl", suites.Result("attrs", "26.1", ("3 passed", "3 passed"), (), (0.5, 0.51), (0.4, 0.4))
     )
     text = page.text(places)
-    rows = {row.split("|")[1].strip(): row.split("|")[-2].strip() for row in text.splitlines() if row.startswith("|")}
+    rows = {row.split("|")[1].strip(): row.split("|")[-3:-1] for row in text.splitlines() if row.startswith("|")}
+    marks = [rows[name][0].strip() for name in ("none", "randomly", "timeout", "cov")]
 
-    assert ["✓", "✗ [1]", "— [2]", "not run"] == [rows[name] for name in ("none", "randomly", "timeout", "cov")]
+    assert ["✓", "✗ [1]", "— [2]", "not run"] == marks
     assert "[1] randomly: two stories\n\n[2] timeout: no such version\n" in text
+    assert "\n\nPython 3.12 was not run: not tried.\nPython 3.13 with pytest 9.0 was not run: not tried.\n" in text
     assert "Python 3.14 was not run: there is no Python 3.14 on this machine." in text
-    assert "+10 ms, +0 ms" == rows["attrs"]
+    assert ["510 ms", "+10 ms, +0 ms"] == [value.strip() for value in rows["attrs"]]
 
 
 def test_every_plugin_is_on_the_page() -> None:

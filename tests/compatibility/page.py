@@ -112,9 +112,14 @@ def _head(found: Mapping[tuple[str, str, str], matrix.Result], column: tuple[str
 
 def _missing(columns: Sequence[tuple[str, str]], found: Mapping[tuple[str, str, str], matrix.Result]) -> str:
     """What was not run at all, a line each."""
-    reasons = {python: result.absent for (python, *_), result in found.items() if result.absent}
-    without = [python for python in PYTHONS if python not in {column[0] for column in columns}]
-    return "\n".join(f"Python {python} was not run: {reasons.get(python, 'not tried')}." for python in without)
+    reasons = {key[:2]: result.absent for key, result in found.items() if result.absent}
+    lines = []
+    for python in PYTHONS:
+        without = [pytest for pytest in PYTESTS if (python, pytest) not in columns]
+        if without:
+            which = f" with pytest {without[0]}" if len(without) < len(PYTESTS) else ""
+            lines.append(f"Python {python}{which} was not run: {reasons.get((python, without[0]), 'not tried')}.")
+    return "\n".join(lines)
 
 
 def _suites(places: Places) -> str:
