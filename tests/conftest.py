@@ -19,9 +19,10 @@ collect_ignore = ["projects"]
 
 
 @pytest.fixture(autouse=True)
-def _no_outer_xdist(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs inside tests are no workers of the run outside, even where that uses xdist."""
+def _no_outer_run(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Runs inside tests are no workers of the run outside, even where that uses xdist, and wait for no other run."""
     monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
+    monkeypatch.setenv("INFERENA_LOCKS", str(tmp_path_factory.getbasetemp()))
 
 
 @pytest.fixture(scope="session")

@@ -58,6 +58,13 @@ def said(result: pytest.RunResult) -> str:
             "--inferena-timeout=lunch: phases are prepare, hello, load, compile, measure, outputs",
         ),
         (("--inferena-timeout=load=soon",), "--inferena-timeout=load=soon: not a number of seconds"),
+        *(
+            (
+                (f"--inferena-timeout=compile={value}",),
+                f"--inferena-timeout=compile={value}: over 0 and at most 10000000 seconds",
+            )
+            for value in ("inf", "nan", "0", "-1", "1e300")
+        ),
         (("--inferena-timeout=load",), "--inferena-timeout=load: NAME=VALUE is expected"),
         (("--inferena-python=fake",), "--inferena-python=fake: NAME=VALUE is expected"),
         (("--inferena-python=faek=python3",), "inferena: faek is no framework; there are fake"),
@@ -100,6 +107,8 @@ TOML = (MODEL.parent / "fake" / "adapter.toml").read_text(encoding="utf-8")
             TOML.replace('["numpy"]', '["numpy > new"]'),
             ": requires: Expected semicolon (after name with no version specifier) or end",
         ),
+        (TOML + "[timeouts]\nload = nan\n", ": timeouts: load = nan; over 0 and at most 10000000 seconds"),
+        (TOML + f"deep = {'[' * 5000}\n", ": maximum recursion depth exceeded"),
         (TOML + "[broken\n", ": Expected ']' at the end of a table declaration (at line 9, column 8)"),
         (TOML + '[[absent]]\nmetric = "speed"\nreason = ""\n', ": metric 'speed'; one of " + ", ".join(METRICS)),
     ],
@@ -201,14 +210,12 @@ def test_model_file_that_cannot_be_read(project: Project, text: str, message: st
     [
         (
             MLP.replace("return self.third(", "return x if x.sum() > 0 else self.third("),
-            "prepare: *MLP.forward does not export: *torch.export needs a forward without data-dependent Python *",
+            "prepare: models/bad.py:27 (return x if *: the forward branches on the value of a tensor*torch.where *",
         ),
         (
             MLP.replace("import torch\n", "import torch\nimport no_such_module\n"),
-            "prepare: ModuleNotFoundError: *'no_such_module'",
+            "prepare: models/bad.py:8 (import no_such_module): ModuleNotFoundError: *'no_such_module'",
         ),
-        (MLP.replace(".mean()", ".mean() / 0.0"), "prepare: loss is not finite in float64: *"),
-        (MLP.replace(".mean()", ""), "prepare: The loss has shape (4, 4): reduce it to a scalar."),
         (
             MLP.replace("def case(", "def kase("),
             "prepare: * has no function case(size); define one that returns a Case.",
@@ -225,6 +232,22 @@ def test_model_that_cannot_be_prepared(project: Project, text: str, message: str
     assert 2 == sum(line.startswith("bad-fake-numeric-") and " ERROR: prepare: " in line for line in result.outlines)
     result.stdout.fnmatch_lines([f"bad-fake-numeric-latency ERROR: {message}"])
     assert 2 == list(project.outcomes().values()).count("error")
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (".mean() / 0.0", "prepare: loss is not finite in float64: *"),
+        ("", "prepare: *: the loss has shape (4, 4); reduce *"),
+    ],
+)
+def test_loss_that_costs_training_alone(project: Project, changed: str, message: str) -> None:
+    """The other metrics of the model have nothing to do with it."""
+    project.write("models/bad.py", MLP.replace(".mean()", changed))
+    result = project.run("-k", "bad", "-m", "latency or training")
+
+    result.assert_outcomes(passed=1, failed=1, deselected=6)
+    result.stdout.fnmatch_lines([f"bad-fake-numeric-training ERROR: {message}"])
 
 
 def test_gradients_that_cannot_be_traced(project: Project) -> None:

@@ -29,21 +29,25 @@ def test_good_answer_is_returned(start: Callable[..., Worker]) -> None:
         (b"Segmentation fault? No.\n", "not JSON: b'Segmentation fault? No.'"),
         (b"\xff\xfe\n", r"not JSON: b'\xff\xfe'"),
         (b"\n", "not JSON: b''"),
-        (b"[" * 100_000 + b"\n", "not JSON: b'[[["),
+        (b"[" * 100_000 + b"\n", "is nested over 64 deep"),
         (b"[1, 2]\n", "not an object: b'[1, 2]'"),
         (b"{}\n", "'ok' is neither true nor false in {}"),
         (b'{"ok": 1}\n', "'ok' is neither true nor false"),
         (b'{"ok": true}\n', "'ns' is missing in"),
         (b'{"ok": true, "ns": "5"}\n', "'ns' is no duration: '5'"),
         (b'{"ok": true, "ns": 0}\n', "'ns' is no duration: 0"),
-        (b'{"ok": true, "ns": NaN}\n', "'ns' is no duration: nan"),
+        (b'{"ok": true, "ns": NaN}\n', "ns: is nan, which JSON has no number for"),
+        (b'{"ok": true, "ns": 1' + b"0" * 400 + b"}\n", "ns: is a whole number of 1329 bits, over 63"),
+        (b'{"ok": true, "ns": 1e18, "more": 1e999}\n', "more: is inf, which JSON has no number for"),
+        (b'{"ok": true, "ns": 1.1e18}\n', "'ns' is no duration: 1.1e+18"),
         (b'{"ok": true, "ns": true}\n', "'ns' is no duration: True"),
         (b'{"ok": false, "kind": "pass", "message": ""}\n', "a failure has a kind (unsupported, oom, error)"),
         (b'{"ok": false, "kind": "error"}\n', "a failure has a kind"),
         (b"x" * ((1 << 20) + 1) + b"\n", "a line over 1048576 bytes"),
         (b"x" * (1 << 24), "a line over 1048576 bytes"),
     ],
-    ids=["garbage", "binary", "empty", "deep", "list", "bare", "one", "field", "type", "zero", "nan", "bool",
+    ids=["garbage", "binary", "empty", "deep", "list", "bare", "one", "field", "type", "zero", "nan",
+         "huge", "infinite", "years", "bool",
          "kind", "reason", "long", "endless"],
 )  # fmt: skip
 def test_nonsense_is_an_error(start: Callable[..., Worker], tmp_path: Path, line: bytes, message: str) -> None:
@@ -156,3 +160,19 @@ def test_messages_survive_the_pipe(start: Callable[..., Worker]) -> None:
     worker = start("answer(ok=True, ns=len(json.loads(line)['program']))")
 
     assert 1_000_000 == worker.ask("load", 30, program="é" * 10 + "x" * 999_990)["ns"]
+
+
+def test_durations_longer_than_the_wait(start: Callable[..., Worker]) -> None:
+    """A figure that is longer than what was waited for it is no figure, but of another unit or clock."""
+    answer = "answer(ok=True, ns=[5, 2e6], steps_per_sample=5000, warmups=0, few=False, cpu_per_wall=1)"
+    outcome, message = failure(start(answer), "measure")
+
+    assert "error" == outcome
+    assert message.startswith("measure: broke the protocol: durations of 10 s in an answer that took 0")
+
+
+def test_fields_that_nobody_asked_for_are_ignored(start: Callable[..., Worker]) -> None:
+    """Also those that another request's answer has, of whatever type."""
+    reply = start("answer(ok=True, ns='soon', steps_per_sample=None)").ask("outputs", 30)
+
+    assert "soon" == reply["ns"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import time
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.workers import alive, failure, open_files
 
-from pytest_inferena.processes import client
+from pytest_inferena.processes import client, marks
 from pytest_inferena.processes.client import Worker, WorkerFailed
 
 if TYPE_CHECKING:
@@ -83,6 +84,32 @@ def test_hanging_is_a_timeout_that_ends_all(start: Callable[..., Worker], tmp_pa
     assert [False, False] == [alive(worker.process.pid), alive(int(note.read_text()))]
 
 
+@pytest.mark.parametrize("end", ["os._exit(3)", "answer(ok=True)", "os.close(writes); time.sleep(600)"])
+def test_a_child_that_left_the_session_ends_too(start: Callable[..., Worker], tmp_path: Path, end: str) -> None:
+    """Whatever a worker has started ends with it, also in a session of its own and without a parent."""
+    note = tmp_path / "child"
+    worker = start(
+        "child = subprocess.Popen(['sleep', '600'], start_new_session=True)\n"
+        f"open({str(note)!r}, 'w').write(str(child.pid)); {end}"
+    )
+    with contextlib.suppress(WorkerFailed):
+        worker.ask("outputs", 30)
+    worker.kill()
+    deadline = time.monotonic() + 5
+    while alive(int(note.read_text())) and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+    assert not alive(int(note.read_text()))
+
+
+def test_last_words_after_the_pipe_is_closed(start: Callable[..., Worker]) -> None:
+    """A worker that closes its pipe, prints a megabyte and aborts has crashed; its log has the end of that."""
+    worker = start("os.close(writes); os.write(1, b'x' * (1 << 20) + b'the end'); os.abort()")
+
+    assert ("crash", "load: killed by SIGABRT") == failure(worker)
+    assert worker.tail().endswith("the end")
+
+
 def test_printing_for_ever_is_a_timeout(start: Callable[..., Worker]) -> None:
     """A log that never ends does not keep the parent from its deadline."""
     worker = start("while True: os.write(1, b'x' * 65536)")
@@ -101,6 +128,7 @@ def test_request_that_nobody_reads_is_a_timeout(start: Callable[..., Worker]) ->
 
 def test_fifty_workers_leave_no_file_open(start: Callable[..., Worker]) -> None:
     """However they end, the parent has as many open files as before."""
+    marks.marks()  # the guard's pipe stays
     before = open_files()
     for body in ["answer(ok=True, ns=5)", "os._exit(1)", "say(b'nonsense\\n')", "pass", "sys.exit()"] * 10:
         worker = start(body)

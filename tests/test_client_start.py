@@ -10,6 +10,7 @@ import pytest
 from tests.workers import open_files
 
 from pytest_inferena.engines.framework import Backend
+from pytest_inferena.processes import marks
 from pytest_inferena.processes.client import INHERITED, THREADS, Launch, Worker, WorkerFailed
 from pytest_inferena.session.bench import greet
 
@@ -72,7 +73,7 @@ def test_environment_is_the_allow_list(start: Callable[..., Worker], monkeypatch
     found = surroundings(start(SHOW, threads=1, env={"ENGINE_OPTION": "on", "OMP_NUM_THREADS": "7"}))["env"]
     pipes = {"INFERENA_READ_FD", "INFERENA_WRITE_FD"}
 
-    assert set() == set(found) - {*INHERITED, *THREADS, *pipes, "ENGINE_OPTION", "LC_CTYPE"}
+    assert set() == set(found) - {*INHERITED, *THREADS, *pipes, "ENGINE_OPTION", "LC_CTYPE", marks.VARIABLE}
     assert pipes <= set(found)
     assert ("0", "on", "7", "1") == tuple(
         found[name] for name in ("CUDA_VISIBLE_DEVICES", "ENGINE_OPTION", "OMP_NUM_THREADS", "RAYON_NUM_THREADS")

@@ -6,11 +6,14 @@ import json
 import re
 import subprocess
 import sys
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.records import make_record
 
 from pytest_inferena.cell import METRICS
+from pytest_inferena.session.ledger import hand_over
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -246,3 +249,11 @@ def test_codspeed_leaves_cells_out(project: Project) -> None:
 
     result.assert_outcomes(passed=1, deselected=4)
     result.stdout.fnmatch_lines(["inferena: --codspeed measures pytest's own process, *"])
+
+
+def test_what_no_file_can_hold_fails_its_test() -> None:
+    """An infinity among a test's own figures is that test's failure, and no end of the run."""
+    benchmark = SimpleNamespace(stats=None, group=None, extra_info={"speed": float("inf")})
+
+    with pytest.raises(pytest.fail.Exception, match=r"extra_info\.speed: is inf"):
+        hand_over(make_record(), benchmark)

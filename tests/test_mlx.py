@@ -8,9 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from tests.test_attention_masks import MASKS, call
 
 from pytest_inferena.worker import Setup, Unsupported
+from pytest_inferena.worker.aten import attention
 from pytest_inferena.worker.loading import load_adapter
 
 mlx = pytest.importorskip("mlx.core", reason="mlx not installed: inferena setup mlx")
@@ -48,3 +52,14 @@ def test_metal_that_is_not_there(tmp_path: Path) -> None:
 
     with pytest.raises(Unsupported, match="no Metal on this machine: it needs a Mac with an Apple GPU"):
         module.Adapter(Setup("metal", "metal", 1, tmp_path))
+
+
+@pytest.mark.parametrize("mask", ["keys", "keys-bias", "nothing", "nothing-bias"])
+def test_query_that_may_attend_to_nothing_gets_zeros(mask: str) -> None:
+    """As in PyTorch, with a mask or with numbers that are added."""
+    given = call(MASKS[mask])
+    arrays = [mlx.array(value.numpy()) if isinstance(value, torch.Tensor) else value for value in given.values()]
+
+    found = load_adapter("mlx", FILE).attention(*arrays)
+
+    np.testing.assert_allclose(np.array(found), attention(*given.values()).numpy(), atol=1e-5)

@@ -11,6 +11,8 @@ from tests.projects import MODEL, Project
 from pytest_inferena import machine as platform
 from pytest_inferena.cell import METRICS
 from pytest_inferena.collect.model import Model
+from pytest_inferena.collect.registry import Registry
+from pytest_inferena.prepare.attempts import Attempts
 from pytest_inferena.prepare.case import Case, load_case
 from pytest_inferena.prepare.entries import entries
 
@@ -31,6 +33,30 @@ def test_constants_are_read_without_running_the_file(tmp_path: Path) -> None:
     expected = Model("mine", "A", path, "token", 128, 1000)
 
     assert expected == Model.from_file(path)
+
+
+def test_two_models_of_one_title_are_told(tmp_path: Path) -> None:
+    """The names are in the note; others are not mentioned."""
+    names = ("one", "two", "three")
+    texts = (GOOD, GOOD, GOOD.replace('"A"', '"B"'))
+    files = [_write(tmp_path, text, f"{name}.py") for name, text in zip(names, texts, strict=True)]
+    registry = Registry({file.stem: Model.from_file(file) for file in files}, {})
+
+    assert ["the models one and two have one title, 'A'; tables tell them apart by their names"] == registry.namesakes()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"\xff\xfe", b"x = " + b"(" * 5000, b"\0", b"#" * (5 << 20), GOOD.encode() + b"ITEMS = 1" + b"0" * 50],
+    ids=["binary", "deep", "zero", "large", "number"],
+)
+def test_what_is_no_model_s_file(tmp_path: Path, text: bytes) -> None:
+    """No text, deep nesting, a huge file and a huge number are one error each, which names the file."""
+    path = tmp_path / "mine.py"
+    path.write_bytes(text)
+
+    with pytest.raises(ValueError, match=r"mine\.py"):
+        Model.from_file(path)
 
 
 def test_large_and_annotations_are_understood(tmp_path: Path) -> None:
@@ -184,4 +210,4 @@ def test_a_machine_that_is_too_small_says_so(
 
 
 def _operators(case: Case) -> dict[str, set[str]]:
-    return {entry: {node.operator for node in graph.nodes} for entry, (graph, _) in entries(case).items()}
+    return {entry: {node.operator for node in graph.nodes} for entry, (graph, _) in entries(case, Attempts()).items()}

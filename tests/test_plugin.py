@@ -142,6 +142,7 @@ def test_fail_is_explained(project: Project) -> None:
             "E *assert mlp-fake-numeric-training FAIL: loss has NRMSE 1.0e-01, limit 1.0e-05, *; 7 of 7 tensors miss*",
             "E *loss: NRMSE 0.1, limit 1e-05",
             "E *again: pytest 'test_training.py::test_training[[]mlp-fake-numeric[]]' --inferena-threads=1",
+            "E *where: inferena explain mlp-fake-numeric-training",
         ]
     )
     assert "fail" == project.outcomes()["training"]

@@ -167,7 +167,7 @@ FAULTS: dict[str, tuple[str, str, str]] = {
     "garbage": (
         'answer("facts.json", "{"); sys.exit()',
         "error",
-        r"^prepare: the preparer's answer is broken: JSONDecodeError",
+        r"^prepare: the preparer's answer is broken: Unfit\('is no JSON",
     ),
     "no facts": ('answer("facts.json", "{}"); sys.exit()', "error", r"answer is broken: KeyError\('sources'\)"),
 }
@@ -202,7 +202,9 @@ def test_model_without_joint_graph_still_runs(fake: Path) -> None:
     fault = 'if part == "joint": answer("error.json", {"outcome": "unsupported", "message": "no trace"}); sys.exit()'
     (fake / "fault").write_text(fault)
 
-    assert {"joint": "prepare: no trace"} == ask(Preparer(1, 60), "joint").absent
+    absent = ask(Preparer(1, 60), "joint").absent
+
+    assert {"joint": ("unsupported", "prepare: no trace")} == {name: (f.outcome, str(f)) for name, f in absent.items()}
 
 
 def test_another_adapter_is_another_exchange(fake: Path) -> None:

@@ -143,7 +143,7 @@ def test_loss_has_to_be_a_scalar(case: Case) -> None:
     """A loss for each element has no gradient."""
     case = dataclasses.replace(case, loss=lambda output, y: output - y)
 
-    with pytest.raises(ValueError, match=r"loss has shape \(3, 4\): reduce it"):
+    with pytest.raises(ValueError, match=r"loss has shape \(3, 4\); reduce it"):
         reference.golden(case, "training")
 
 
@@ -151,5 +151,5 @@ def test_outputs_have_to_be_named(case: Case) -> None:
     """One name for each of them."""
     case = dataclasses.replace(case, outputs=("a", "b"))
 
-    with pytest.raises(ValueError, match="returns 1 tensors and its case names 2"):
+    with pytest.raises(ValueError, match=r"returns 1 tensor \(output\) and `outputs` names 2: a, b; name each"):
         reference.golden(case, "inference")

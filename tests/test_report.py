@@ -36,8 +36,8 @@ MARKDOWN = """\
 1. Alpha, training: few: only 3 samples
 2. Mu (fast), inference: TIMEOUT: compile took over 900 s
 3. Mu (fast), training: UNSUPPORTED: operator aten.foo
-4. Mu (main), inference: CLOSE: output is near (NRMSE 1.2e-3 of limit 1e-5 on output)
-5. Mu (main), latency: FAIL: output is all zeros; NRMSE 1.0 of limit 1e-5
+4. Mu (main), inference: CLOSE: output is near (NRMSE 1.2e-3 of limit 1e-5 on output); where: inferena explain unet-mu-main-inference
+5. Mu (main), latency: FAIL: output is all zeros; NRMSE 1.0 of limit 1e-5; where: inferena explain unet-mu-main-latency
 6. Mu (main), training: CRASH: killed by SIGSEGV
 
 - Verdict: 5 of 9 cells PASS, 1 CLOSE, 1 FAIL, 1 CRASH, 1 TIMEOUT; worst NRMSE 1 of limit 1e-5 on output (Mu (main), latency); golden loss 0.1235
@@ -79,8 +79,9 @@ Mu (main)        0.500  *≈100 ±0.5%[4]  (1.00 ±0.0%)[5]            ✗[6]   
 [2] Mu (fast), inference: TIMEOUT: compile took over 900 s
 [3] Mu (fast), training: UNSUPPORTED: operator aten.foo
 [4] Mu (main), inference: CLOSE: output is near (NRMSE 1.2e-3 of limit 1e-5 on
-    output)
-[5] Mu (main), latency: FAIL: output is all zeros; NRMSE 1.0 of limit 1e-5
+    output); where: inferena explain unet-mu-main-inference
+[5] Mu (main), latency: FAIL: output is all zeros; NRMSE 1.0 of limit 1e-5;
+    where: inferena explain unet-mu-main-latency
 [6] Mu (main), training: CRASH: killed by SIGSEGV
 
 Verdict: 5 of 9 cells PASS, 1 CLOSE, 1 FAIL, 1 CRASH, 1 TIMEOUT; worst NRMSE 1

@@ -158,7 +158,8 @@ def test_wrong_training_strikes_its_loss() -> None:
     (table,) = tables(make_results([make_record("training", outcome="fail", verdict=verdict)]))
 
     assert Text("9.5000", struck=True, note=1) == table.rows[0].texts[-1]
-    assert ("Alpha, training: FAIL: grad:w is zero (NRMSE 2.1e-7 of limit 1e-5 on output)",) == table.notes
+    said = "Alpha, training: FAIL: grad:w is zero (NRMSE 2.1e-7 of limit 1e-5 on output)"
+    assert (f"{said}; where: inferena explain unet-alpha-main-training",) == table.notes
 
 
 def test_doubts_about_a_figure_are_noted() -> None:

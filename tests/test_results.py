@@ -171,7 +171,7 @@ def test_a_bad_record_is_never_written(path: Path, changes: dict[str, Any], mess
         ("median", -1, "median: expected at least 0, found -1"),
         ("interval", [1], "interval: expected 2 items, found 1"),
         ("interval", [1, None], "interval[1]: expected number, found None (NoneType)"),
-        ("samples", float("nan"), "samples: expected array, found nan (float)"),
+        ("samples", float("nan"), "samples: is nan, which JSON has no number for; write null"),
         ("wall", float("inf"), "wall: is inf, which JSON has no number for; write null"),
         ("versions", {"x": 1}, "versions.x: expected string, found 1 (int)"),
         ("verdict", {}, "verdict.outcome: is missing"),

@@ -88,10 +88,12 @@ def test_what_is_read_is_written_as_it_came() -> None:
 
 
 def test_deep_foreign_values_do_no_harm() -> None:
-    """What JSON's own reader takes is kept, however deep it is nested."""
-    record = {**plain(make_record()), "extra": {"deep": json.loads("[" * 900 + "]" * 900)}}
+    """They are kept as they came, up to a depth that nobody needs; beyond, they are refused by name."""
+    deep, deeper = ({**plain(make_record()), "extra": {"deep": json.loads("[" * n + "]" * n)}} for n in (60, 900))
 
-    assert json.dumps(record) == json.dumps(plain(typed(Record, record)))
+    assert json.dumps(deep) == json.dumps(plain(typed(Record, deep)))
+    with pytest.raises(Fault, match=r"extra\.deep\.0[.0]*: is nested over 64 deep"):
+        typed(Record, deeper)
 
 
 @pytest.mark.parametrize("outcome", Outcome)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
 import subprocess
 import sys
@@ -142,7 +143,7 @@ def test_distance_is_that_of_the_whole_tensor(size: int) -> None:
     error = other - golden
     assert np.sqrt(np.mean(golden**2)) == pytest.approx(found.rms)
     assert np.sqrt(np.mean(error**2)) == pytest.approx(found.rmse)
-    assert (int(np.abs(error).argmax()), True) == (found.worst, found.finite)
+    assert (int(np.abs(error).argmax()), True) == (found.worst, found.agrees)
 
 
 def test_distance_finds_the_first_value_that_is_not_finite() -> None:
@@ -152,7 +153,7 @@ def test_distance_finds_the_first_value_that_is_not_finite() -> None:
 
     found = distance(golden, other)
 
-    assert (1.0, np.inf, CHUNK + 3, False) == (found.rms, found.rmse, found.worst, found.finite)
+    assert (1.0, np.inf, CHUNK + 3, False) == (found.rms, found.rmse, found.worst, found.agrees)
 
 
 def test_distance_of_the_largest_floats_does_not_overflow() -> None:
@@ -168,3 +169,30 @@ def test_distance_wants_one_shape() -> None:
     """Shapes that would broadcast are refused."""
     with pytest.raises(ValueError, match=r"shape \(3,\)"):
         distance(np.ones((1, 3)), np.ones(3))
+
+
+def test_a_pipe_is_no_file_of_tensors(tmp_path: Path) -> None:
+    """A pipe in the place of an engine's outputs is refused, and never waited for."""
+    os.mkfifo(tmp_path / "outputs.safetensors")
+
+    with pytest.raises(ValueError, match=r"outputs\.safetensors is no plain file"):
+        GoldenFile(tmp_path / "outputs.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        (b"[" * 1000 + b"]" * 1000, "nested over 64 deep"),
+        (json.dumps({f"t{n}": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]} for n in range(2000)}).encode(),
+         "has a header of .* bytes, too many for 3 tensors"),
+        (b'{"x": {"dtype": "F32", "shape": [1' + b"0" * 30 + b'], "data_offsets": [0, 4]}}', "over 63"),
+    ],
+    ids=["deep", "many", "large"],
+)  # fmt: skip
+def test_a_hostile_header(tmp_path: Path, header: bytes, message: str) -> None:
+    """Deep nesting, many names and huge numbers are one error, at no cost."""
+    file = tmp_path / "outputs.safetensors"
+    file.write_bytes(struct.pack("<Q", len(header)) + header)
+
+    with pytest.raises(ValueError, match=message):
+        GoldenFile(file, names=3)

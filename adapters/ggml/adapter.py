@@ -75,7 +75,7 @@ class Adapter(Base):
             try:
                 values |= applied(graph, node, values)
             except Unsupported as error:
-                raise Unsupported(f"unsupported operator aten.{node.operator}, node {node.name}: {error}") from error
+                raise Unsupported(f"unsupported operator {node.title}, node {node.name}: {error}") from error
             graph.expand(*(values[spec.name] for spec in node.outputs if spec.name in read))
         return Step(self.backend, graph, {name: values[tensor] for name, tensor in entry.outputs.items()})
 

@@ -34,16 +34,23 @@ def attention(
     scale: float,
     enable_gqa: bool,
 ) -> Array:
-    """(B, H, S, D); key and value may have fewer heads."""
+    """(B, H, S, D); key and value may have fewer heads.
+
+    A query that may attend to nothing gets zeros, where JAX would give it the mean of all values. It is shown all keys
+    first, so that no gradient of it is 0 / 0.
+    """
     del enable_gqa  # JAX looks at the heads
     query, key, value = (tensor.swapaxes(1, 2) for tensor in (query, key, value))  # (B, S, H, D)
     shape = (query.shape[0], query.shape[2], query.shape[1], key.shape[1])
-    bias = None
+    bias = some = None
     if mask is not None:
-        mask = jnp.broadcast_to(mask, shape)
-        mask, bias = (mask, None) if mask.dtype == jnp.bool_ else (None, mask)
+        numbers = mask.dtype != jnp.bool_
+        some = ((mask > -jnp.inf) if numbers else mask).any(-1, keepdims=True)
+        mask = jnp.broadcast_to(jnp.where(some, mask, jnp.ones((), mask.dtype)), shape)
+        mask, bias = (None, mask) if numbers else (mask, None)
     result = jax.nn.dot_product_attention(query, key, value, bias, mask, is_causal=is_causal, scale=scale)
-    return result.swapaxes(1, 2)
+    result = result.swapaxes(1, 2)
+    return result if some is None else jnp.where(some, result, 0)
 
 
 NUMPY = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib.metadata
+import math
 import operator
 import sys
 from pathlib import Path
@@ -76,13 +77,21 @@ def rms_norm(x: array, shape: list[int], weight: array, eps: float) -> array:
 def attention(
     query: array, key: array, value: array, mask: array | None, is_causal: bool, scale: float, enable_gqa: bool
 ) -> array:
-    """(B, H, S, D); key and value may have fewer heads. MLX's own causal mask begins at the last key, not the first."""
+    """(B, H, S, D); key and value may have fewer heads. MLX's own causal mask begins at the last key, not the first.
+
+    A query that may attend to nothing gets zeros, where MLX would give it the mean of all values, or NaN.
+    """
     del enable_gqa  # MLX looks at the heads
     rows, columns = query.shape[2], key.shape[2]
-    given: Any = mask
+    given: Any = None
     if is_causal:
         given = "causal" if rows == columns else mx.tri(rows, columns, dtype=mx.bool_)
-    return mx.fast.scaled_dot_product_attention(query, key, value, scale=scale, mask=given)
+    if mask is None:
+        return mx.fast.scaled_dot_product_attention(query, key, value, scale=scale, mask=given)
+    some = (mask if mask.dtype == mx.bool_ else mask > -math.inf).any(-1, keepdims=True)
+    given = mx.where(some, mask, mx.ones_like(mask))
+    result = mx.fast.scaled_dot_product_attention(query, key, value, scale=scale, mask=given)
+    return mx.where(some, result, 0)
 
 
 def cut(x: array, dim: int, start: int, end: int, step: int) -> array:

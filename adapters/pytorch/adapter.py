@@ -9,6 +9,7 @@ import torch
 from pytest_inferena import Adapter as Base
 from pytest_inferena import Unsupported
 from pytest_inferena.worker import aten
+from pytest_inferena.worker.custom import register
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -26,6 +27,7 @@ class Adapter(Base):
     def load(self, program: Program, weights: Mapping[str, np.ndarray[Any, Any]]) -> None:
         """Make parameters of the arrays."""
         torch.set_num_threads(self.setup.threads)
+        register(program)
         self.parameters = {
             name: torch.nn.Parameter(self.tensor(weights[name]), requires_grad=name in program.trainable)
             for name in program.parameters

@@ -128,6 +128,14 @@ class Cell(Struct, frozen=True, kw_only=True):
         """The entry of the Program whose results are right for it; an engine without autograd runs `joint` for it."""
         return ENTRIES[self.metric]
 
+    @property
+    def explain(self) -> str:
+        """The command that says which operator goes wrong; of a path to weights a cell has the name only."""
+        given = {"size": self.size, "weights": self.weights.partition(":")[0]}
+        told = [f"--{name}={value.upper() if value == 'path' else value}" for name, value in given.items()
+                if value != DEFAULTS[name]]  # fmt: skip
+        return shlex.join(["inferena", "explain", str(self), *told])
+
     def again(self, test: str, weights: str, usual_threads: int) -> str:
         """The command that runs this cell alone.
 

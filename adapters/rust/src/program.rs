@@ -172,7 +172,8 @@ impl Entry {
 /// The answer to an operator that an engine lacks, or lacks in this form; `why` may be empty.
 pub fn lacking<T>(operator: &str, node: &str, why: &str) -> Result<T> {
     let why = if why.is_empty() { String::new() } else { format!(": {why}") };
-    unsupported(format!("unsupported operator aten.{operator}, node {node}{why}"))
+    let namespace = if operator.contains("::") { "" } else { "aten." }; // others have theirs in their name
+    unsupported(format!("unsupported operator {namespace}{operator}, node {node}{why}"))
 }
 
 impl Node {

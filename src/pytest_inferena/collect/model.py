@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 from pytest_inferena import machine
+from pytest_inferena.files import read_plain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
 _CONSTANTS: dict[str, type] = {"TITLE": str, "UNIT": str, "ITEMS": int, "PARAMETERS": int}
 _OPTIONAL: dict[str, Any] = {"LARGE": False, "NEEDS_GIB": {}, "PACKAGES": [], "ARENA": ""}
 _NEEDS = ("inference", "latency", "training")
+
+
+LARGEST = 4 << 20
+"""Bytes that a model's file has at most."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +62,11 @@ class Model:
 
 def _literals(path: Path) -> dict[str, Any]:
     try:
-        tree = ast.parse(path.read_text(encoding="utf-8"))
+        tree = ast.parse(read_plain(path, LARGEST).decode())
     except SyntaxError as error:
         raise ValueError(f"{path}:{error.lineno}: {error.msg}; a model's file has to be Python.") from error
+    except (ValueError, RecursionError, MemoryError) as error:  # no text, or nested too deep
+        raise ValueError(f"{path}: {error or 'nested too deep'}; a model's file has to be Python.") from error
     found: dict[str, Any] = {}
     for node in tree.body:
         if isinstance(node, ast.Assign):
@@ -78,7 +85,7 @@ def _literals(path: Path) -> dict[str, Any]:
 def _literal(node: ast.expr) -> Any:
     try:
         return ast.literal_eval(node)
-    except ValueError:
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
         return node  # an expression; its type will be found wrong, and named
 
 
@@ -89,7 +96,7 @@ def _constant(path: Path, constants: Mapping[str, Any], name: str, kind: type) -
     if type(constants[name]) is not kind:
         shown = "an expression" if isinstance(value, ast.expr) else repr(value)
         raise ValueError(f"{path}: {name} is {shown}; write a literal {kind.__name__}.")
-    if value == "" or (kind is int and value < 1):
+    if value == "" or (kind is int and not 0 < value < 2**63):
         raise ValueError(f"{path}: {name} is {value!r}; it has to be {'positive' if kind is int else 'some text'}.")
     if kind is dict and not all(key in _NEEDS and type(gib) is int and gib > 0 for key, gib in value.items()):
         raise ValueError(f"{path}: {name} is {value!r}; it maps entries ({', '.join(_NEEDS)}) to whole GiB.")

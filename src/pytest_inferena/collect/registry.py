@@ -61,6 +61,16 @@ class Registry:
             "adapters": [str(framework.folder) for framework in self.frameworks.values()],
         }
 
+    def namesakes(self) -> list[str]:
+        """A sentence for each title that several models have, or several frameworks."""
+        found = []
+        for kind, known in (("models", self.models), ("frameworks", self.frameworks)):
+            titles = [one.title for one in known.values()]
+            for title in dict.fromkeys(title for title in titles if titles.count(title) > 1):
+                names = " and ".join(name for name, one in known.items() if one.title == title)
+                found.append(f"the {kind} {names} have one title, {title!r}; tables tell them apart by their names")
+        return found
+
     def with_interpreters(self, pythons: Mapping[str, str]) -> Registry:
         """The same registry, with other interpreters for the workers of some frameworks.
 

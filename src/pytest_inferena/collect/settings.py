@@ -12,6 +12,7 @@ import pytest
 
 from pytest_inferena.cell import Cell
 from pytest_inferena.collect.loop import loop_of
+from pytest_inferena.engines.description import LONGEST
 from pytest_inferena.machine import thread_budget
 from pytest_inferena.report import ReportError, ReportTarget, parse_report_option
 
@@ -47,6 +48,8 @@ class Settings:
     timeouts: Mapping[str, float]
     loop: Mapping[str, Any]
     """Fields of `worker.timing.Loop`. If `max_rounds` is 1, nothing is measured."""
+    passed: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Variables of the environment that workers and the preparer get beside those on the allow-list."""
     unused: tuple[str, ...] = ()
     """A sentence for each option of pytest-benchmark that was given and does not count."""
     command: str = field(default="pytest", compare=False)
@@ -108,6 +111,7 @@ class Settings:
             reports=reports,
             timeouts={key: _seconds(key, value) for key, value in pairs("timeout", config).items()},
             loop=loop,
+            passed={name: os.environ[name] for name in config.getoption("inferena_env") or () if name in os.environ},
             unused=unused,
             command=shlex.join(["pytest", *config.invocation_params.args]),
             root=os.path.relpath(config.rootpath, config.invocation_params.dir),
@@ -142,6 +146,9 @@ def _seconds(key: str, value: str) -> float:
     if key not in DEADLINES:
         raise pytest.UsageError(f"--inferena-timeout={key}: phases are {', '.join(DEADLINES)}")
     try:
-        return float(value)
+        seconds = float(value)
     except ValueError:
         raise pytest.UsageError(f"--inferena-timeout={key}={value}: not a number of seconds") from None
+    if not 0 < seconds <= LONGEST:
+        raise pytest.UsageError(f"--inferena-timeout={key}={value}: over 0 and at most {LONGEST} seconds")
+    return seconds

@@ -5,7 +5,6 @@ here too.
 """
 
 import hashlib
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -13,7 +12,10 @@ from typing import Any
 
 from pytest_inferena.cell import METRICS, Outcome
 from pytest_inferena.collect.model import Model
+from pytest_inferena.files import read_plain
 from pytest_inferena.results import Record, Results, ResultsError, Run, typed
+from pytest_inferena.results.reading import LARGEST
+from pytest_inferena.worker.strict import parse
 
 STATUS = {
     "matching": (Outcome.PUBLISHED, "published by Inference Arena; nothing of it was verified here"),
@@ -37,9 +39,10 @@ def read_arena(path: Path, models: Iterable[Model]) -> list[Results]:
 
     """
     try:
-        data = path.read_bytes()
-        document = json.loads(data)
-        source, platforms = str(document["source"]), dict.fromkeys(str(row["platform"]) for row in document["rows"])
+        document = parse(read_plain(path, LARGEST))
+        source, platforms = str(document["source"]), dict[str, list[Any]]()
+        for row in document["rows"]:
+            platforms.setdefault(str(row["platform"]), []).append(row)
         revision = re.search(r"revision (\w+)", source)
         date = re.search(r"\d{4}-\d{2}-\d{2}", source)
         origin = {
@@ -48,10 +51,7 @@ def read_arena(path: Path, models: Iterable[Model]) -> list[Results]:
             "command": source,
         }
         known = {model.arena: model for model in models if model.arena}
-        return [
-            _run(name, origin, [row for row in document["rows"] if row["platform"] == name], known)
-            for name in platforms
-        ]
+        return [_run(name, origin, rows, known) for name, rows in platforms.items()]
     except OSError as error:
         raise ResultsError(f"{path}: cannot be read: {error.strerror}") from error
     except (ValueError, LookupError, TypeError) as error:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from pytest_inferena.collect.arguments import BENCHMARKS
 from pytest_inferena.collect.registry import Registry, collect
+from pytest_inferena.commands import explain
 from pytest_inferena.engines import crates
 from pytest_inferena.engines.distributions import SetupError
 from pytest_inferena.engines.framework import RegistryError
@@ -68,6 +69,7 @@ def parser() -> argparse.ArgumentParser:
     )
     paged.add_argument("--pictures", type=Path, metavar="FOLDER", help="a picture of each model, as SVG and as PNG")
     paged.set_defaults(run=_report)
+    explain.describe(commands).set_defaults(run=_explain)
     merged = commands.add_parser("merge", help="join result files of several machines, or of one over time")
     merged.add_argument("results", nargs="+", type=Path)
     merged.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="where to write all of them")
@@ -210,14 +212,19 @@ def _report(options: argparse.Namespace) -> None:
         print(path)
 
 
+def _explain(options: argparse.Namespace) -> int:
+    return explain.run(registry(), options)
+
+
 def _merge(options: argparse.Namespace) -> None:
     from pytest_inferena.report import replace_file
+    from pytest_inferena.report.texts import clean
     from pytest_inferena.results.merge import merge, render
 
     runs, conflicts = merge(results for path in options.results for results in read_all(path))
     replace_file(options.output, render(runs))
     for conflict in conflicts:
-        print(f"inferena: {conflict}", file=sys.stderr)
+        print(f"inferena: {clean(conflict)}", file=sys.stderr)
     print(f"{options.output}: {len(runs)} runs, {sum(len(results.records) for results in runs)} cells")
 
 

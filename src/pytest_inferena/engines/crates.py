@@ -25,7 +25,9 @@ from typing import TYPE_CHECKING, Any
 
 import packaging.tags
 
+from pytest_inferena.files import read_plain
 from pytest_inferena.store import cache, hashes
+from pytest_inferena.worker.strict import parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -59,6 +61,10 @@ class Hook(BuildHookInterface):
 """
 
 
+LARGEST = 4 << 20
+"""Bytes that a Cargo.toml or a build.json has at most."""
+
+
 class CargoError(Exception):
     """An executable could not be built; the message says at which step and what to do."""
 
@@ -81,7 +87,11 @@ def packages(folder: Path) -> list[Path]:
 
 
 def _manifest(folder: Path) -> dict[str, Any]:
-    return tomllib.loads((folder / "Cargo.toml").read_text(encoding="utf-8"))
+    file = folder / "Cargo.toml"
+    try:
+        return tomllib.loads(read_plain(file, LARGEST).decode())
+    except (OSError, ValueError, RecursionError) as error:
+        raise CargoError(f"{file}: {error}") from error
 
 
 def found(folder: Path, name: str, feature: str) -> Build | None:
@@ -97,9 +107,12 @@ def found(folder: Path, name: str, feature: str) -> Build | None:
     key = _key(folder, feature)
     for place in (_wheel(name), _built(name, key)):
         if place is not None and (place / "build.json").exists():
-            document = json.loads((place / "build.json").read_text())
-            if document.get("key") == key:  # a wheel may be made of other sources than those whose hash results have
-                return Build(place / name, document["versions"])
+            try:
+                document = parse(read_plain(place / "build.json", LARGEST))
+                if document["key"] == key:  # a wheel may be made of other sources than those whose hash results have
+                    return Build(place / name, dict(document["versions"]))
+            except (OSError, ValueError, LookupError, TypeError):
+                continue  # damaged: it is built again
     return None
 
 

@@ -13,6 +13,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 
 from pytest_inferena.cell import METRICS
 from pytest_inferena.engines.fields import FieldError, build
+from pytest_inferena.files import read_plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 
 PHASES = ("hello", "load", "compile", "measure", "outputs")
 """Requests to a worker; each has its deadline."""
+LONGEST = 10**7
+"""Seconds that a phase may take at most: nearly four months."""
+LARGEST = 1 << 20
+"""Bytes that an adapter.toml has at most."""
 NAME = re.compile(r"[a-z0-9_.]+")
 
 
@@ -47,6 +52,8 @@ class Backend:
     """The feature of cargo that its executable is built with, for engines in Rust."""
     build_tools: Mapping[str, str] = field(default_factory=dict, hash=False)
     """Programs that are needed to build the feature, each with what brings it."""
+    script: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """Beside the framework's."""
 
     @property
     def variant(self) -> str:
@@ -108,6 +115,8 @@ class Description:
     env: Mapping[str, str] = field(default_factory=dict)
     """Environment of the worker; `{scratch}`, `{kernels}` and `{threads}` are filled in."""
     timeouts: Mapping[str, float] = field(default_factory=dict)
+    script: Mapping[str, str] = field(default_factory=dict)
+    """`inference`, `training`: lines of Python that run one operator with the engine alone; docs/explain.md."""
     absent: tuple[Absent, ...] = ()
     known_issues: tuple[KnownIssue, ...] = ()
     python: str = sys.executable
@@ -151,7 +160,7 @@ class Description:
         measured they may go to a folder that stays.
         """
         filled = {"scratch": str(scratch), "kernels": str(kernels or scratch), "threads": str(threads)}
-        return {name: value.format_map(filled) for name, value in {**self.env, **backend.env}.items()}
+        return {name: _filled(value, filled) for name, value in {**self.env, **backend.env}.items()}
 
     @classmethod
     def read(cls, folder: Path) -> Self:
@@ -162,10 +171,10 @@ class Description:
         """
         file = folder / "adapter.toml"
         try:
-            document = tomllib.loads(file.read_text(encoding="utf-8"))
+            document = tomllib.loads(read_plain(file, LARGEST).decode())
         except OSError as error:
             raise RegistryError(f"{file}: {error.strerror}; every adapter's folder holds an adapter.toml") from error
-        except tomllib.TOMLDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise RegistryError(f"{file}: {error}") from error
         try:
             parts = {
@@ -189,9 +198,11 @@ class Description:
         for metric in (*(item.metric for item in self.absent), *(issue.metric for issue in self.known_issues)):
             if metric not in METRICS:
                 raise RegistryError(f"{file}: metric {metric!r}; one of {', '.join(METRICS)}")
-        for phase in self.timeouts:
+        for phase, seconds in self.timeouts.items():
             if phase not in PHASES:
                 raise RegistryError(f"{file}: timeouts: {phase} is no phase; one of {', '.join(PHASES)}")
+            if not 0 < seconds <= LONGEST:
+                raise RegistryError(f"{file}: timeouts: {phase} = {seconds}; over 0 and at most {LONGEST} seconds")
         try:
             _ = self.requirements
         except InvalidRequirement as error:
@@ -202,6 +213,11 @@ class Description:
         for name in (self.name, self.language, *parts):
             if not NAME.fullmatch(name):
                 raise RegistryError(f"{file}: name {name!r}: only a-z, 0-9, _ and . (it is a marker and part of ids)")
+
+
+def _filled(value: str, filled: Mapping[str, str]) -> str:
+    """A variable's value. Only the names of `filled` in braces are placeholders, all other text stays."""
+    return re.sub(r"\{(\w+)\}", lambda found: filled.get(found[1], found[0]), value)
 
 
 def _entries(key: str, kind: Any, tables: Any) -> Iterator[Any]:

@@ -41,7 +41,7 @@ class Kind(ABC):
         return ""
 
     def sources(self) -> list[Path]:
-        """The folders that hold the whole adapter. Results have a hash of them."""
+        """The folders that hold the whole adapter, and its program. Results have a hash of them."""
         return [self.says.folder]
 
     @abstractmethod
@@ -136,6 +136,10 @@ class Executable(Kind):
         del backend
         return (str(self.says.folder / self.says.executable),)
 
+    def sources(self) -> list[Path]:
+        """The adapter's folder, and the program."""
+        return [self.says.folder, self.says.folder / self.says.executable]
+
     def install(self, feature: str, *, isolated: bool) -> Path:
         """Refuse: only its author knows how it is installed.
 
@@ -161,8 +165,9 @@ class Crate(Kind):
         return super().lacks()
 
     def sources(self) -> list[Path]:
-        """The adapter's folder, and the packages that it names by path."""
-        return crates.packages(self.says.folder)
+        """The adapter's folder, the packages that it names by path, and what was built of them."""
+        builds = (self.built(backend) for backend in self.says.backends)
+        return [*crates.packages(self.says.folder), *dict.fromkeys(build.program for build in builds if build)]
 
     def built(self, backend: Backend) -> crates.Build | None:
         """The executable that there is."""

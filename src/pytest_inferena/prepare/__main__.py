@@ -9,6 +9,8 @@ who asks: a model's file can import what tests can. The answer is `facts.json` i
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import gc
 import importlib.metadata
 import json
@@ -18,18 +20,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from pytest_inferena.collect.model import Model
+from pytest_inferena.prepare.attempts import Attempts, failure
 from pytest_inferena.prepare.case import load_case
-from pytest_inferena.prepare.entries import entries, write_entry
+from pytest_inferena.prepare.dtypes import refuse_others
+from pytest_inferena.prepare.entries import custom_operators, entries, write_entry
 from pytest_inferena.prepare.imported import Imported
-from pytest_inferena.prepare.reference import ENTRIES, write_golden
+from pytest_inferena.prepare.pieces import Pieces
+from pytest_inferena.prepare.proof import Proof
+from pytest_inferena.prepare.reference import ENTRIES, Runs, write_golden
+from pytest_inferena.prepare.structure import to_eval
 from pytest_inferena.prepare.weights import WeightsUnavailable, resolve_weights
 from pytest_inferena.program.graph import NotExportable
 from pytest_inferena.program.joint import joint
+from pytest_inferena.program.names import parameters_of
 from pytest_inferena.store.disk import FULL, is_full
-from pytest_inferena.worker.format import Program, TensorSpec, Unsupported
+from pytest_inferena.verdict.tensors import GoldenFile
+from pytest_inferena.worker.custom import register
+from pytest_inferena.worker.format import Program, TensorSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,22 +54,18 @@ def main(request_file: str) -> int:
     folder = Path(request["folder"])
     made_by = Imported(Path(request["adapter"]).parent if "adapter" in request else None)
     try:
-        facts = PARTS[request["part"]](folder, request)
+        facts = PARTS[request["part"]](folder, request, made_by)
         facts |= made_by.origins(distributions(request)).to_json()
         (folder / "facts.json").write_text(json.dumps(facts))
-    except (WeightsUnavailable, Unsupported) as error:
+    except WeightsUnavailable as error:
         _fail(folder, "unsupported", str(error))
-    except NotExportable as error:  # without its gradients a model still runs
-        _fail(folder, "unsupported" if request["part"] == "joint" else "error", str(error))
     except Exception as error:  # noqa: BLE001 - a model's code may raise anything; all of it is reported
         if is_full(error):
             return FULL
         traceback.print_exc()
-        _fail(
-            folder,
-            "error",
-            f"{type(error).__name__}: {error}" if type(error) is not ValueError else str(error),
-        )
+        outcome, message = failure(error)
+        without = request["part"] == "joint" and isinstance(error, NotExportable)  # the model runs all the same
+        _fail(folder, "unsupported" if without else outcome, message)
     return 0
 
 
@@ -67,31 +73,52 @@ def _fail(folder: Path, outcome: str, message: str) -> None:
     (folder / "error.json").write_text(json.dumps({"outcome": outcome, "message": message[:2000]}))
 
 
-def base(folder: Path, request: Mapping[str, Any]) -> dict[str, Any]:
+def base(folder: Path, request: Mapping[str, Any], made_by: Imported) -> dict[str, Any]:
     """Program with the entries inference, latency and training, weights, inputs, golden."""
     case, label = _case(request)
-    parameters = dict(case.module.named_parameters())
+    refuse_others(case)
+    parameters = parameters_of(case.module)
     specs = {
         name: TensorSpec(name, tuple(p.shape), str(p.dtype).removeprefix("torch.")) for name, p in parameters.items()
     }
     trainable = frozenset(name for name, parameter in parameters.items() if parameter.requires_grad)
-    Program(folder, request["name"], specs, trainable).write()
     save_file({name: p.detach().contiguous() for name, p in parameters.items()}, folder / "weights.safetensors")
-    for entry, (graph, inputs) in entries(case).items():
+    attempts, golden = Attempts(), {}
+    made = entries(case, attempts)
+    for entry, (graph, inputs) in made.items():
         write_entry(folder, entry, graph, inputs)
+    custom = custom_operators([graph for graph, _ in made.values()], request)
+    program = Program(folder, request["name"], specs, trainable, custom)
+    program.write()
     model, size = Model.from_file(Path(request["source"])), request["size"]
-    golden = {entry: write_golden(case, entry, folder) for entry in ENTRIES if not model.too_big(entry, size)}
+    pieces = Pieces(folder, request["left"], lambda: made_by.origins(distributions(request)))
+    runs, proof = Runs(case), Proof(parameters)
+    for entry in ENTRIES:
+        if entry in attempts.failed or model.too_big(entry, size):
+            continue
+        with attempts.at(entry):
+            facts = pieces.keep(f"golden-{entry}", functools.partial(write_golden, case, entry, folder, runs))
+            right = GoldenFile(folder / f"golden-{entry}.safetensors", facts["none"])
+            part = program.entry("inference") if entry == "training" and "inference" in made else None
+            proof.prove(program.entry(entry), right, facts, made[entry][0], part)
+            golden[entry] = facts
+    attempts.require_one(ENTRIES)
+    for entry in attempts.failed:  # an entry without golden could be run and not be judged
+        for file in (*folder.glob(f"{entry}.*"), *folder.glob(f"golden-{entry}.*")):
+            file.unlink()
     return {
         "weights": label,
         "golden": golden,
+        "failed": attempts.failed,
         "threads": torch.get_num_threads(),
         "torch": importlib.metadata.version("torch"),
     }
 
 
-def joint_entry(folder: Path, request: Mapping[str, Any]) -> dict[str, Any]:
+def joint_entry(folder: Path, request: Mapping[str, Any], _: Imported) -> dict[str, Any]:
     """The training entry as one graph of forward and backward."""
     program = Program.read(Path(request["program"]))
+    register(program)
     training = program.entry("training")
     parameters = {
         name: torch.nn.Parameter(torch.empty(spec.shape, dtype=getattr(torch, spec.dtype)), name in program.trainable)
@@ -99,11 +126,15 @@ def joint_entry(folder: Path, request: Mapping[str, Any]) -> dict[str, Any]:
     }  # values do not matter to a graph
     inputs = {name: torch.from_numpy(array) for name, array in training.arrays("inputs").items()}
     inputs = {spec.name: inputs[spec.name] for spec in training.inputs}
-    write_entry(folder, "joint", joint(training, parameters, inputs), inputs)
+    graph = joint(training, parameters, inputs)
+    write_entry(folder, "joint", graph, inputs)
+    right = GoldenFile(program.folder / "golden-training.safetensors", request["golden"]["none"])
+    entry = dataclasses.replace(program, folder=folder).entry("joint")
+    Proof(load_file(program.folder / "weights.safetensors")).prove(entry, right, request["golden"], graph)
     return {}
 
 
-def exchange(folder: Path, request: Mapping[str, Any]) -> dict[str, Any]:
+def exchange(folder: Path, request: Mapping[str, Any], _: Imported) -> dict[str, Any]:
     """An engine's own files, made by its adapter."""
     from pytest_inferena.prepare.expanded import write_expanded
     from pytest_inferena.worker.loading import load_adapter
@@ -118,7 +149,7 @@ def exchange(folder: Path, request: Mapping[str, Any]) -> dict[str, Any]:
     return {"expanded": found}
 
 
-def expand(folder: Path, request: Mapping[str, Any]) -> dict[str, Any]:
+def expand(folder: Path, request: Mapping[str, Any], _: Imported) -> dict[str, Any]:
     """The Program for an engine that lacks some of its operators."""
     from pytest_inferena.prepare.expanded import write_expanded
 
@@ -138,7 +169,7 @@ def _case(request: Mapping[str, Any]) -> tuple[Case, str]:
     gc.disable()  # importing makes hardly any garbage, and what was imported stays:
     case = load_case(Path(request["source"]), request["size"])
     label = resolve_weights(case, request["weights"])
-    case.module.eval()
+    to_eval(case.module)
     gc.freeze()  # looking for garbage in it takes a sixth of a capture
     gc.enable()
     return case, label

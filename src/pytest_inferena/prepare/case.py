@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -18,16 +19,17 @@ if TYPE_CHECKING:
 class Case:
     """A model that can be run, with its inputs: what `case(size)` of a model's file returns.
 
-    `module` takes the inputs as keyword arguments and returns one tensor or a tuple of them. Its parameters have the
-    names of the published checkpoint.
+    `module` takes the inputs as arguments of their names: tensors, or lists, dicts and dataclasses of them; numbers,
+    strings and None are given to it as they are. It returns the like. Its parameters have the names of the published
+    checkpoint.
     """
 
     module: nn.Module
-    inputs: dict[str, Tensor]  # of entry `inference`
-    latency: dict[str, Tensor]  # of entry `latency`
-    targets: dict[str, Tensor]  # what the loss needs beside the outputs
-    loss: Callable[..., Tensor]  # loss(*outputs, **targets) -> scalar
-    outputs: tuple[str, ...] = ("output",)  # their names, in order
+    inputs: dict[str, Any]  # of entry `inference`
+    latency: dict[str, Any]  # of entry `latency`
+    targets: dict[str, Any]  # what the loss needs beside the outputs
+    loss: Callable[..., Tensor]  # loss(*tensors of the outputs, **targets) -> scalar
+    outputs: tuple[str, ...] = ("output",)  # their names, in order; by default the paths to them: `logits`, `hidden.0`
     package: Callable[[], tuple[str, Mapping[str, Tensor]]] | None = None  # -> source's label, state dict
     hub: str | None = None  # repository of the checkpoint
     hub_folder: str = ""  # where in the repository it lies
@@ -53,6 +55,8 @@ def load_case(model_source: Path, size: str) -> Case:
     make = getattr(module, "case", None)
     if not callable(make):
         raise ValueError(f"{model_source} has no function case(size); define one that returns a Case.")
+    if not inspect.signature(make).parameters:
+        raise ValueError(f"{model_source}: case() has to take the size: def case(size='full').")
     case = make(size)
     if not isinstance(case, Case):
         kind = type(case).__name__

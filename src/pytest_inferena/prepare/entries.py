@@ -3,52 +3,66 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors.torch import save_file
 
-from pytest_inferena.program.capture import capture, export, parameter_names
+from pytest_inferena.prepare.attempts import require_trainable
+from pytest_inferena.prepare.call import Call
+from pytest_inferena.program.capture import export, parameter_names
+from pytest_inferena.program.names import LOSS
 from pytest_inferena.worker.format import Entry
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
+    from pytest_inferena.prepare.attempts import Attempts
     from pytest_inferena.prepare.case import Case
+    from pytest_inferena.program.capture import Exported
     from pytest_inferena.program.graph import Graph
 
 
-class Whole(torch.nn.Module):
-    """A case's module with its loss: what `training` runs, and `inference` a part of it."""
+def entries(case: Case, attempts: Attempts) -> dict[str, tuple[Graph, Mapping[str, torch.Tensor]]]:
+    """The graphs of a case's entries with their inputs. Where one has none, the others are made all the same.
 
-    def __init__(self, case: Case) -> None:
-        super().__init__()
-        self.case_module, self.case = case.module, case
-
-    def forward(self, **arguments: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Inputs and targets by name to the scalar loss and the outputs."""
-        targets = {name: arguments.pop(name) for name in self.case.targets}
-        outputs = self.case_module(**arguments)
-        outputs = outputs if isinstance(outputs, tuple) else (outputs,)
-        return (self.case.loss(*outputs, **targets), *outputs)
-
-
-def entries(case: Case) -> dict[str, tuple[Graph, Mapping[str, torch.Tensor]]]:
-    """The graphs of a case's entries with their inputs; inference and training are parts of one export.
-
-    Raises:
-        NotExportable: one of them has none.
+    Inference and training are parts of one export, or each has its own where that fails.
     """
-    names, inputs = parameter_names(case.module), case.inputs | case.targets
-    latency = capture(case.module, case.latency, case.outputs, names)
-    whole = export(Whole(case), inputs, ("loss", *case.outputs), names, trains=True)
-    outputs = {name: place for place, name in enumerate(case.outputs, 1)}
-    return {
-        "inference": (whole.graph(case.inputs, outputs), case.inputs),
-        "latency": (latency, case.latency),
-        "training": (whole.graph(inputs, {"loss": 0}, trains=True), inputs),
-    }
+    made = {}
+    with attempts.at("latency"):
+        made["latency"] = _of(case, "latency")
+    whole = Call(case.module, case, "training")
+    with attempts.at("training"):
+        require_trainable(case.module)
+        graphs = exported(whole)
+        made["training"] = graphs.graph(whole.tensors(), {LOSS: 0}, trains=True), whole.tensors()
+        part = Call(case.module, case, "inference").tensors()
+        made["inference"] = graphs.graph(part, {name: at for at, name in enumerate(whole.outputs, 1)}), part
+    if "inference" not in made:
+        with attempts.at("inference"):
+            made["inference"] = _of(case, "inference")
+    return made
+
+
+def custom_operators(graphs: Iterable[Graph], request: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What registers the operators that are not PyTorch's own, as `Program.custom` has it; None if there are none."""
+    names = {node.operator.partition("::")[0] for graph in graphs for node in graph.nodes if "::" in node.operator}
+    return {"namespaces": sorted(names), "file": request["source"], "path": request.get("path", [])} if names else None
+
+
+def _of(case: Case, entry: str) -> tuple[Graph, Mapping[str, torch.Tensor]]:
+    """An entry with an export of its own."""
+    call = Call(case.module, case, entry)
+    graphs = exported(call)
+    inputs = call.tensors()
+    return graphs.graph(inputs, {name: at for at, name in enumerate(call.outputs)}), inputs
+
+
+def exported(call: Call) -> Exported:
+    """What torch.export makes of it; `call.outputs` is known then."""
+    names = parameter_names(call.case_module)
+    return export(call, call.tensors(), names, trains=call.trains, by_position=True)
 
 
 def write_entry(folder: Path, name: str, graph: Graph, inputs: Mapping[str, torch.Tensor]) -> None:
@@ -63,6 +77,7 @@ def write_entry(folder: Path, name: str, graph: Graph, inputs: Mapping[str, torc
         graph.outputs,
     )
     (folder / f"{name}.json").write_text(json.dumps(entry.to_json(), allow_nan=False))
-    arrays = {key: torch.tensor(value) for key, value in graph.constants.items()}  # copies: some are views of others
+    arrays = {key: torch.tensor(value) for key, value in graph.constants.items()}  # copies, as some are views of others
     save_file(arrays, folder / f"{name}.constants.safetensors")
-    save_file({key: value.contiguous() for key, value in inputs.items()}, folder / f"{name}.inputs.safetensors")
+    copies = {key: value.detach().clone(memory_format=torch.contiguous_format) for key, value in inputs.items()}
+    save_file(copies, folder / f"{name}.inputs.safetensors")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -9,13 +10,13 @@ import torch
 from pytest_inferena.prepare.entries import write_entry
 from pytest_inferena.program.expand import expand
 from pytest_inferena.store.disk import link
-from pytest_inferena.worker.format import Program
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from pytest_inferena.worker.capabilities import Operators
+    from pytest_inferena.worker.format import Program
 
 
 def write_expanded(
@@ -38,7 +39,7 @@ def write_expanded(
     if not found:
         return {}
     folder.mkdir()
-    Program(folder, program.model, program.parameters, program.trainable).write()
+    replace(program, folder=folder).write()
     link(program.folder / "weights.safetensors", folder)
     for name, (entry, graph, _) in made.items():
         inputs = {spec.name: torch.from_numpy(entry.arrays("inputs")[spec.name]) for spec in entry.inputs}

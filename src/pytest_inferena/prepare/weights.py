@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import re
 import zlib
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from safetensors.torch import load_file
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
+
+from pytest_inferena.prepare.calibrate import RESIDUAL, calibrate, is_even, leave_kinks, size_of, sizes
+from pytest_inferena.prepare.structure import to_eval
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,12 +27,6 @@ if TYPE_CHECKING:
 
 EMBEDDING_GAIN = 1.5  # the spread of the logits where an LM head is tied to the embedding
 STREAM_SHARE = 0.9  # of the variance behind a join of a U-Net
-KINK_WINDOW = 0.1  # how far a ReLU's input may be shifted, in standard deviations
-# The last module of a residual branch (a matrix, a kernel or a batch norm), as published checkpoints name it.
-_RESIDUAL = re.compile(
-    r"(^|\.)(o_proj|out_proj|down_proj|fc2|to_out\.0|net\.2|c_proj|layer\.2\.normalization|bn3"
-    r"|\w*resnets?(\.\d+)?\.conv2|attentions\.\d+\.proj_out)\.weight$"
-)
 # Where a U-Net on its way up joins the stream with what was kept on the way down, in this order.
 _JOIN = re.compile(r"(^|\.)up_\w+(\.\w+)*\.conv_shortcut\.weight$")
 # Where a residual stream runs beside others, or inside a branch of another.
@@ -70,7 +66,7 @@ def resolve_weights(case: Case, source: str) -> str:
     return label
 
 
-def seed_weights(module: nn.Module, seed: int = 0, inputs: Mapping[str, Tensor] | None = None) -> None:
+def seed_weights(module: nn.Module, seed: int = 0, inputs: Mapping[str, Any] | None = None) -> None:
     """Fill all parameters with scaled normal numbers, each from a stream that is seeded with its name.
 
     Matrices and kernels are full-rank with standard deviation 1 / sqrt(fan_in), norms are 1 ± 0.1, biases 0 ± 0.1.
@@ -78,9 +74,7 @@ def seed_weights(module: nn.Module, seed: int = 0, inputs: Mapping[str, Tensor] 
     keeps a share of the result, and rounding errors do not grow with depth. A U-Net on its way up joins the stream
     with skip connections a dozen times. With equal shares the lowest levels, which join first, would be lost.
 
-    Batch norm gets the statistics of one forward on noise. Then its biases are moved, by at most a tenth of a
-    standard deviation, so that no input of a ReLU is nearly zero. There the gradient jumps: rounding errors could make
-    two exact engines differ. Both are computed in float64, and so are the same on every machine.
+    Then layers are adjusted to what reaches them, see `pytest_inferena.prepare.calibrate`.
 
     Args:
         module: left in eval mode; requires_grad stays as it is.
@@ -90,8 +84,8 @@ def seed_weights(module: nn.Module, seed: int = 0, inputs: Mapping[str, Tensor] 
     Raises:
         ValueError: the module has batch norm, and no inputs are given.
     """
-    module.eval()
-    additions = Counter(_stream(name) for name, _ in module.named_parameters() if _RESIDUAL.search(name))
+    to_eval(module)
+    additions = Counter(_stream(name) for name, _ in module.named_parameters() if RESIDUAL.search(name))
     with torch.no_grad():
         for name, parameter in module.named_parameters():
             owner = module.get_submodule(name.rpartition(".")[0])
@@ -99,11 +93,17 @@ def seed_weights(module: nn.Module, seed: int = 0, inputs: Mapping[str, Tensor] 
             parameter.copy_(center + spread * _normal(seed, name, tuple(parameter.shape)))
             if _JOIN.search(name):
                 _prefer_stream(parameter)
-        if any(isinstance(child, _BatchNorm) for child in module.modules()):
-            if inputs is None:
-                raise ValueError("The module has batch norm: pass inputs, which its statistics are calibrated with.")
-            _calibrate_batch_norm(module, seed, inputs)
-            _leave_kinks(module, inputs)
+        has_batch_norm = any(isinstance(child, _BatchNorm) for child in module.modules())
+        if inputs is not None and has_batch_norm:
+            calibrate(module, {name: _noise(seed, name, value) for name, value in inputs.items()})
+            if not is_even(module, sizes(module, inputs)):  # what fits noise does not fit the inputs
+                calibrate(module, inputs, apart=True)
+            leave_kinks(module, inputs)
+        elif inputs is not None:
+            if not is_even(module, sizes(module, inputs)):
+                calibrate(module, inputs)
+        elif has_batch_norm:
+            raise ValueError("The module has batch norm: pass inputs, which its statistics are calibrated with.")
 
 
 def load_strictly(module: nn.Module, state: Mapping[str, Tensor], label: str) -> None:
@@ -132,7 +132,7 @@ def load_strictly(module: nn.Module, state: Mapping[str, Tensor], label: str) ->
     for key in own.keys() & state.keys():
         if not torch.equal(own[key], state[key].to(own[key].dtype)):
             raise ValueError(f"{label}: {key} is tied to another tensor in the model and differs from it in the file.")
-    module.eval()
+    to_eval(module)
 
 
 def _from_package(case: Case) -> tuple[str, Mapping[str, Tensor]]:
@@ -180,7 +180,7 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 def _moments(name: str, parameter: Tensor, owner: nn.Module, additions: int) -> tuple[float, float]:
     """Mean and standard deviation for a parameter, by the kind of module that owns it."""
-    gain = 1 / math.sqrt(additions) if _RESIDUAL.search(name) else 1.0
+    gain = 1 / math.sqrt(additions) if RESIDUAL.search(name) else 1.0
     if name.endswith("bias"):
         return 0.0, 0.1
     if parameter.ndim < 2 or "Norm" in type(owner).__name__:
@@ -209,58 +209,12 @@ def _normal(seed: int, name: str, shape: tuple[int, ...]) -> Tensor:
     return torch.from_numpy(np.asarray(np.random.Generator(stream).standard_normal(shape, dtype=np.float32)))
 
 
-def _calibrate_batch_norm(module: nn.Module, seed: int, inputs: Mapping[str, Tensor]) -> None:
-    exact = copy.deepcopy(module).double()
-    for child in exact.modules():
-        if isinstance(child, _BatchNorm):
-            child.reset_running_stats()
-            child.momentum = None  # plain average instead of a moving one
-            child.train()
-    noise = {name: _normal(seed, f"input {name}", tuple(x.shape)).double() for name, x in _floating(inputs)}
-    exact(**{**inputs, **noise})
-    for ours, theirs in zip(module.buffers(), exact.buffers(), strict=True):
-        ours.copy_(theirs)
-
-
-def _leave_kinks(module: nn.Module, inputs: Mapping[str, Tensor]) -> None:
-    """Move the biases of batch norms so that zero lies in the middle of the widest gap between a ReLU's inputs."""
-    exact = copy.deepcopy(module).double()
-    last: list[nn.Module] = []  # the one with parameters that ran last, the one before a ReLU
-
-    def remember(child: nn.Module, *_: object) -> None:
-        last[:] = [child]
-
-    def move(_: nn.Module, arguments: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        if not isinstance(last[0], _BatchNorm) or last[0].bias is None:
-            return arguments
-        bias, (x,) = last[0].bias, arguments  # (C,), (B, C, …)
-        moved = (bias - _widest_gaps(x.transpose(0, 1).flatten(1))).float().double()
-        shifted = x + (moved - bias).view(-1, *[1] * (x.ndim - 2))
-        bias.copy_(moved)
-        return (shifted,)
-
-    for child in exact.modules():
-        if isinstance(child, nn.ReLU):
-            child.register_forward_pre_hook(move)
-        elif not list(child.children()) and list(child.parameters()):
-            child.register_forward_hook(remember)
-    exact(**{**inputs, **{name: x.double() for name, x in _floating(inputs)}})
-    for ours, theirs in zip(module.parameters(), exact.parameters(), strict=True):
-        ours.copy_(theirs)
-
-
-def _widest_gaps(values: Tensor) -> Tensor:
-    """The centre (C,) of the widest gap between values near zero, in each row (C, N)."""
-    values = values.float()  # half the time and memory, and a gap is far wider than its rounding
-    edge = KINK_WINDOW * values.std(dim=1, keepdim=True)  # (C, 1)
-    edges = torch.maximum(torch.minimum(values, edge), -edge)
-    ordered = torch.cat([-edge, edges, edge], dim=1).sort(dim=1).values  # (C, N + 2)
-    widest = ordered.diff(dim=1).argmax(dim=1, keepdim=True)  # (C, 1)
-    return (ordered.gather(1, widest) + ordered.gather(1, widest + 1)).squeeze(1).double() / 2
-
-
-def _floating(inputs: Mapping[str, Tensor]) -> list[tuple[str, Tensor]]:
-    return [(name, tensor) for name, tensor in inputs.items() if tensor.is_floating_point()]
+def _noise(seed: int, name: str, x: Any) -> Any:
+    """Noise of the size of an input, by powers of two; itself where it has no numbers of floating point."""
+    if not isinstance(x, torch.Tensor) or not x.is_floating_point():
+        return x
+    size = size_of(x)
+    return _normal(seed, f"input {name}", tuple(x.shape)) * (2.0 ** round(math.log2(size)) if size else 1.0)
 
 
 def _some(keys: list[str], most: int = 5) -> str:

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_inferena.cell import Outcome
+from pytest_inferena.processes import marks
 from pytest_inferena.processes.channel import Channel
 from pytest_inferena.worker import protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 GRACE = 5.0
 """Seconds in which a worker has to end after it was told to."""
@@ -69,7 +70,7 @@ class Worker:
     def __init__(self, launch: Launch) -> None:
         launch.folder.mkdir(parents=True, exist_ok=True)
         self.folder = launch.folder
-        self._oom_kills = oom_kills()
+        self._oom_kills, self._mark = oom_kills(), marks.marks().new()
         self._ended = False
         self._channel = channel = Channel()
         pid = None
@@ -77,7 +78,7 @@ class Worker:
             with affinity(launch.threads):
                 self.process = subprocess.Popen(
                     _found(launch.command), stdin=subprocess.DEVNULL, stdout=channel.child_output,
-                    stderr=channel.child_output, env=_environment(launch, channel), cwd=launch.folder,
+                    stderr=channel.child_output, env=self._environment(launch), cwd=launch.folder,
                     pass_fds=(channel.child_read, channel.child_write), start_new_session=True,
                 )  # fmt: skip
             pid = self.process.pid
@@ -96,7 +97,8 @@ class Worker:
         """
         if self._ended:
             raise WorkerFailed("crash", f"{request}: the worker has ended")
-        until = time.monotonic() + deadline
+        began = time.monotonic()
+        until = began + deadline
         try:
             line = protocol.encode({"request": request, **fields})
         except protocol.ProtocolError as error:
@@ -105,6 +107,7 @@ class Worker:
             self._channel.send(line, until)
             reply = protocol.parse(self._channel.receive(until))
             protocol.check(request, reply)
+            protocol.check_durations(request, reply, time.monotonic() - began)
         except protocol.ProtocolError as error:
             self.kill()
             raise WorkerFailed("error", f"{request}: broke the protocol: {error}") from error
@@ -121,7 +124,7 @@ class Worker:
             self.kill()
             raise
         if not reply["ok"]:
-            raise WorkerFailed(reply["kind"], reply["message"])
+            raise WorkerFailed(reply["kind"], reply["message"][: protocol.TEXT])
         return reply
 
     def tail(self) -> str:
@@ -147,12 +150,21 @@ class Worker:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
+        marks.end(self._mark)
         self._channel.close()
 
+    def _environment(self, launch: Launch) -> dict[str, str]:
+        """The allow-list, the thread budget, the adapter's own, the mark, and where the pipes are."""
+        ends = {"INFERENA_READ_FD": self._channel.child_read, "INFERENA_WRITE_FD": self._channel.child_write}
+        own = {**launch.env, marks.VARIABLE: self._mark, **{name: str(end) for name, end in ends.items()}}
+        return inherited() | dict.fromkeys(THREADS, str(launch.threads)) | own
+
     def _died(self, request: str) -> WorkerFailed:
-        try:
-            status = self.process.wait(GRACE)
-        except subprocess.TimeoutExpired:
+        until = time.monotonic() + GRACE
+        while (status := self.process.poll()) is None and time.monotonic() < until:
+            self._channel.log()  # what dies may have much to say, and waits until it is read
+            time.sleep(0.01)
+        if status is None:
             self.kill()
             return WorkerFailed("error", f"{request}: broke the protocol: closed its pipe and went on")
         self.kill()
@@ -165,11 +177,9 @@ class Worker:
         return WorkerFailed("crash", f"{request}: exited with status {status}")
 
 
-def _environment(launch: Launch, channel: Channel) -> dict[str, str]:
-    """The allow-list, the thread budget, the adapter's own, and where the pipes are."""
-    environment = {name: os.environ[name] for name in INHERITED if name in os.environ}
-    environment |= dict.fromkeys(THREADS, str(launch.threads)) | dict(launch.env)
-    return environment | {"INFERENA_READ_FD": str(channel.child_read), "INFERENA_WRITE_FD": str(channel.child_write)}
+def inherited(others: Iterable[str] = ()) -> dict[str, str]:
+    """The variables that are on the allow-list, and others."""
+    return {name: os.environ[name] for name in (*INHERITED, *others) if name in os.environ}
 
 
 def _found(command: tuple[str, ...]) -> tuple[str, ...]:

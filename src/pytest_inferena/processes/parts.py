@@ -20,10 +20,12 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
+from pytest_inferena.files import read_plain
 from pytest_inferena.store.cache import root
 from pytest_inferena.store.disk import CacheError
-from pytest_inferena.store.hashes import sha256
+from pytest_inferena.store.hashes import sha256, sha256_of
 from pytest_inferena.store.origins import Origins
+from pytest_inferena.worker.strict import parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -34,6 +36,12 @@ BASE = "base"
 IN_PROGRAM = frozenset({BASE, "joint"})
 """Parts whose files are in the Program's own folder: the same code makes `joint` and `base`."""
 SUFFIX = ".manifest.json"
+PIECES = "*.piece.json"
+"""What a preparer that was killed has finished."""
+CHECK = "sha256"
+"""The field of a manifest that has a hash of all others."""
+MANIFEST = 64 << 20
+"""Bytes that a manifest has at most."""
 DIGEST = "[0-9a-f]" * 16
 """What follows a folder's name, as a pattern."""
 
@@ -53,6 +61,11 @@ class Part:
         """The folder of its files, if it has one of its own."""
         return self.program / self.name
 
+    def changed(self) -> Path | None:
+        """The first file that is not what the manifest says; None if all are. A file is read where it has changed."""
+        files = ((self.program / path, kept) for path, kept in self.manifest["files"].items())
+        return next((path for path, kept in files if not _is(path, kept)), None)
+
 
 class Folder:
     """One workload's place in the cache."""
@@ -62,6 +75,7 @@ class Folder:
         self.path = root() / "programs" / workload.key()
         self.notes: list[str] = []
         """What the user should be told: which files were damaged."""
+        self.left: list[Path] = []
         self._whole: dict[str, Part] = {}
 
     def lock(self) -> FileLock:
@@ -101,14 +115,20 @@ class Folder:
     def _read(self, file: Path, name: str, adapter: Path | None, *, whole: bool) -> tuple[Part | None, list[Path]]:
         """A part by its manifest, None if it is old; and its files that are damaged."""
         try:
-            manifest: dict[str, Any] = json.loads(file.read_text())
+            manifest: dict[str, Any] = parse(read_plain(file, MANIFEST))
             if not Origins.from_json(manifest).are_todays(adapter) or manifest["program"] != self._program(name):
                 return None, []
-            files = manifest["files"].items() if whole else ()
-            damaged = [file.parent / path for path, kept in files if not _is(file.parent / path, kept)]
+            if manifest.pop(CHECK) != _check(manifest):
+                return None, [file]
+            part = Part(file.parent, file.name.removesuffix(SUFFIX), manifest)
+            damaged = part.changed() if whole else None
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None, [file]
-        return Part(file.parent, file.name.removesuffix(SUFFIX), manifest), damaged
+        return part, [damaged] if damaged else []
+
+    def forget(self) -> None:
+        """Read and compare all files again when they are asked for next: one of them has changed."""
+        self._whole.clear()
 
     def _program(self, part: str) -> str:
         """A hash of the Program and weights that a part is made from; "" for `base` itself."""
@@ -119,14 +139,22 @@ class Folder:
 
     @contextlib.contextmanager
     def making(self) -> Iterator[Path]:
-        """An empty folder beside this one. What a killed process left there is removed."""
-        for left in self.path.parent.glob(f"{self.path.name}-making-*"):
-            shutil.rmtree(left, ignore_errors=True)
+        """An empty folder beside this one. What others left there is in `left` meanwhile, if it has finished pieces.
+
+        Then it is removed. If this one is not finished either, its pieces stay.
+        """
+        before = [*self.path.parent.glob(f"{self.path.name}-making-*")]
+        self.left = [folder for folder in before if any(folder.glob(PIECES))]
         made = Path(tempfile.mkdtemp(prefix=f"{self.path.name}-making-", dir=self.path.parent))
+        gone = [made]
         try:
             yield made
+        except BaseException:
+            gone = [] if any(made.glob(PIECES)) else gone
+            raise
         finally:
-            shutil.rmtree(made, ignore_errors=True)
+            for folder in (*before, *gone):
+                shutil.rmtree(folder, ignore_errors=True)
 
     def publish(self, name: str, made: Path, facts: dict[str, Any], origins: Origins) -> None:
         """Move the files in `made` into place, the manifest last, so that a part is whole or absent."""
@@ -140,13 +168,14 @@ class Folder:
         manifest = {"files": files, **facts, **origins.to_json(), "program": self._program(name)}
         target = self._target(name, origins)
         draft, final = made / "manifest.json", target / f"{kept}{SUFFIX}"
-        draft.write_text(json.dumps(manifest))
+        draft.write_text(json.dumps({**manifest, CHECK: _check(manifest)}))
         _remove_folder(final)
         final.unlink(missing_ok=True)
         for child in made.iterdir():  # an engine's folder goes as a whole, and damaged files with it
             _remove_folder(target / child.name)
         for file in files:
             (target / file).parent.mkdir(parents=True, exist_ok=True)
+            (made / file).chmod(0o444)  # an engine that writes in the wrong place is stopped, if it does not insist
             (made / file).replace(target / file)
         target.mkdir(parents=True, exist_ok=True)
         draft.replace(final)
@@ -174,11 +203,16 @@ class Folder:
         )
 
 
+def _check(manifest: Mapping[str, Any]) -> str:
+    """A hash of all that a manifest says: a changed limit would be a wrong verdict."""
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
+
+
 def _is(path: Path, kept: dict[str, Any]) -> bool:
     """Whether a file has the size and the hash that a manifest names."""
     if not path.is_file() or path.stat().st_size != kept.get("size", path.stat().st_size):
         return False
-    return sha256(path) == str(kept["sha256"])
+    return sha256_of(path) == str(kept["sha256"])
 
 
 def _remove_folder(path: Path) -> None:

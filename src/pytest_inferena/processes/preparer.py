@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -10,18 +11,22 @@ import subprocess
 import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from pytest_inferena.processes.client import THREADS, WorkerFailed, affinity, oom_kills
-from pytest_inferena.processes.parts import BASE, Folder, Part
+from pytest_inferena.files import read_plain
+from pytest_inferena.processes import marks
+from pytest_inferena.processes.client import THREADS, WorkerFailed, affinity, inherited, oom_kills
+from pytest_inferena.processes.parts import BASE, PIECES, Folder, Part
 from pytest_inferena.store.disk import FULL, CacheError, is_full
-from pytest_inferena.store.hashes import digest
+from pytest_inferena.store.hashes import digest, sha256
 from pytest_inferena.store.origins import Origins
 from pytest_inferena.worker.capabilities import has
 from pytest_inferena.worker.format import Program
+from pytest_inferena.worker.strict import parse
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from pytest_inferena.collect.target import Target
     from pytest_inferena.engines.framework import Framework
@@ -29,6 +34,14 @@ if TYPE_CHECKING:
     from pytest_inferena.worker.capabilities import Operators
 
 PARENT = Path(__file__).parents[2]
+ANSWER = 64 << 20
+"""Bytes that the preparer's answer has at most."""
+PREPARING = (
+    "HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "HF_ENDPOINT", "TRANSFORMERS_OFFLINE", "TORCH_HOME", "INFERENA_CACHE",
+    "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
+    "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE",
+)  # fmt: skip
+"""What the preparer gets beside the variables of a worker: where checkpoints are, and the way to them. No token."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +56,12 @@ class Prepared:
     golden: Mapping[str, Mapping[str, Any]]
     """Entry → `tensors`, the NRMSE of the reference by name, and `none`, the gradients that do not exist."""
     hashes: Mapping[str, str]
-    absent: Mapping[str, str] = field(default_factory=dict)
-    """Entries that this model cannot have, each with the reason."""
+    parts: Mapping[str, Part]
+    """All that the worker reads, and golden."""
+    forget: Callable[[], None]
+    """Makes the next `prepare` read and compare all files again."""
+    absent: Mapping[str, WorkerFailed] = field(default_factory=dict)
+    """Entries that this model does not have, each with what became of it."""
     expanded_folder: Path | None = None
     """The Program in which the operators that the engine lacks are expanded; None if it lacks none."""
     expanded: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
@@ -55,12 +72,29 @@ class Prepared:
         """The folder of the Program that the engine's worker loads."""
         return self.expanded_folder or self.folder
 
+    def golden_file(self, entry: str) -> Path:
+        """What is right for an entry."""
+        return self.folder / f"golden-{entry}.safetensors"
+
+    def changed(self, entry: str) -> Path | None:
+        """The first file that is not what was prepared. Whoever prepares next reads and compares all of them again.
+
+        Golden is read whole for this, and another file if its times say that it has changed.
+        """
+        golden = self.golden_file(entry)
+        changed = next(filter(None, (part.changed() for part in self.parts.values())), None)
+        if changed is None and sha256(golden) != self.parts[BASE].manifest["files"][golden.name]["sha256"]:
+            changed = golden
+        if changed is not None:
+            self.forget()
+        return changed
+
 
 class Preparer:
     """Prepares every workload at most once a session. It remembers failures too."""
 
-    def __init__(self, threads: int, deadline: float) -> None:
-        self.threads, self.deadline = threads, deadline
+    def __init__(self, threads: int, deadline: float, passed: Mapping[str, str] = MappingProxyType({})) -> None:
+        self.threads, self.deadline, self.passed = threads, deadline, passed
         self._folders: dict[Workload, Folder] = {}
         self._failed: dict[tuple[str, str], WorkerFailed] = {}
 
@@ -72,17 +106,23 @@ class Preparer:
         """
         folder = self._folders.setdefault(workload, Folder(workload))
         base = self._part(folder, BASE, {"part": BASE})
+        parts = {BASE: base}
         facts = base.manifest
-        absent: dict[str, str] = {}
+        absent = {
+            entry: WorkerFailed(failed["outcome"], f"prepare: {failed['message']}")
+            for entry, failed in facts.get("failed", {}).items()
+        }
         if too_big := workload.model.too_big("training", workload.size):
-            absent |= dict.fromkeys(("training", "joint"), too_big)
-        elif target.framework.training == "joint":
-            try:
-                self._part(folder, "joint", {"part": "joint"})
-            except WorkerFailed as failure:
-                if failure.outcome != "unsupported":
-                    raise
-                absent["joint"] = str(failure)
+            absent["training"] = WorkerFailed("unsupported", too_big)
+        if target.framework.training == "joint":
+            if "training" in absent:
+                absent["joint"] = absent["training"]
+            else:
+                request = {"part": "joint", "golden": facts["golden"]["training"]}
+                try:
+                    parts["joint"] = self._part(folder, "joint", request)
+                except WorkerFailed as failure:
+                    absent["joint"] = failure
         exchange, expanded = None, {}
         if target.framework.exchange:
             name, adapter = exchange_of(target.framework), target.framework.adapter
@@ -90,11 +130,12 @@ class Preparer:
                 "part": "exchange", "part_folder": name,
                 "framework": target.framework.name, "adapter": str(adapter), "entries": target.framework.entries,
             }  # fmt: skip
-            part = self._part(folder, name, request, adapter.parent)
+            parts[name] = part = self._part(folder, name, request, adapter.parent)
             exchange, expanded = part.folder, part.manifest["expanded"]
         hashes = hashes_of(base, target.framework)
         place = exchange / "program" if exchange and expanded else None
-        return Prepared(base.program, exchange, facts["weights"], facts["golden"], hashes, absent, place, expanded)
+        given = base.program, exchange, facts["weights"], facts["golden"], hashes, parts, folder.forget
+        return Prepared(*given, absent, place, expanded)
 
     def expand(self, workload: Workload, prepared: Prepared, entries: Sequence[str], operators: Operators) -> Prepared:
         """The same for an engine with these operators. What it lacks is expanded, once for all engines like it.
@@ -111,7 +152,9 @@ class Preparer:
         request = {"part": "expand", "part_folder": name, "operators": operators, "entries": entries}
         part = self._part(self._folders[workload], name, request)
         expanded = part.manifest["expanded"]
-        return replace(prepared, expanded_folder=part.folder if expanded else None, expanded=expanded)
+        parts = {**prepared.parts, name: part}
+        place = part.folder if expanded else None
+        return replace(prepared, parts=parts, expanded_folder=place, expanded=expanded)
 
     def take_notes(self) -> list[str]:
         """News for the user: damaged files that were made again. Each is told once."""
@@ -143,7 +186,7 @@ class Preparer:
                 **request, "folder": str(made), "program": str(base.program if base else made),
                 "name": workload.model.name,
                 "source": str(workload.model.source), "size": workload.size, "weights": workload.weights,
-                "path": sys.path,
+                "path": sys.path, "left": [str(left) for left in folder.left],
             }  # fmt: skip
             facts = self._run(folder, made, whole)
             folder.publish(part, made, facts, Origins.from_json(facts))
@@ -155,28 +198,34 @@ class Preparer:
     def _run(self, folder: Folder, made: Path, request: dict[str, Any]) -> dict[str, Any]:
         file, log, killed = made / "request.json", made / "log", oom_kills()
         file.write_text(json.dumps(request))
-        environment = os.environ | dict.fromkeys(THREADS, str(self.threads)) | {"PYTHONPATH": _path()}
+        mark = marks.marks().new()
+        own = {**self.passed, "PYTHONPATH": _path(), marks.VARIABLE: mark}
+        environment = inherited(PREPARING) | dict.fromkeys(THREADS, str(self.threads)) | own
         command = [sys.executable, "-m", "pytest_inferena.prepare", str(file)]
         with log.open("wb") as output, affinity(self.threads):
-            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment)
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment, start_new_session=True
+            )
         try:
             status = process.wait(self.deadline)
         except subprocess.TimeoutExpired:
             remedy = "--inferena-timeout=prepare=SECONDS gives it longer"
             raise WorkerFailed("timeout", f"prepare: not done in {self.deadline:g} s; {remedy}") from None
         finally:
-            process.kill()
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+            marks.end(mark)
         if status == FULL:
             raise folder.no_space()
         if (error := made / "error.json").exists():
-            document = json.loads(error.read_text())
+            document = parse(read_plain(error, ANSWER))
             raise WorkerFailed(document["outcome"], f"prepare: {document['message']}")
         if status != 0 or not (made / "facts.json").exists():
-            raise _died(status, oom=oom_kills() > killed, tail=log.read_text(errors="replace").strip()[-600:])
-        facts: dict[str, Any] = json.loads((made / "facts.json").read_text())
-        for name in ("request.json", "log", "facts.json"):
-            (made / name).unlink()
+            raise _died(status, oom=oom_kills() > killed, tail=_end_of(log))
+        facts: dict[str, Any] = parse(read_plain(made / "facts.json", ANSWER))
+        for file in (*map(made.joinpath, ("request.json", "log", "facts.json")), *made.glob(PIECES)):
+            file.unlink()
         return facts
 
 
@@ -187,6 +236,13 @@ def _died(status: int, *, oom: bool, tail: str) -> WorkerFailed:
     if status < 0:
         return WorkerFailed("crash", f"prepare: the preparer was killed by {signal.Signals(-status).name}: {tail}")
     return WorkerFailed("crash", f"prepare: the preparer exited with status {status}: {tail}")
+
+
+def _end_of(log: Path) -> str:
+    """The last words of a log, however long it is."""
+    with log.open("rb") as file:
+        file.seek(-min(4096, log.stat().st_size), os.SEEK_END)
+        return file.read().decode(errors="replace").strip()[-600:]
 
 
 def exchange_of(framework: Framework) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_inferena.store.hashes import files_of
+from pytest_inferena.store.hashes import files_of, sha256_of
 
 if TYPE_CHECKING:
     from pytest_inferena.collect.model import Model
@@ -27,14 +27,9 @@ class Workload:
         """A name for its folder. The parts in it say which code made them."""
         parts: list[Any] = [self.model.name, self.size, self.weights, str(self.model.source.resolve())]
         if self.weights not in {"seeded", "package", "hub"}:
-            parts += [_stamp(path) for path in sorted(files_of(Path(self.weights)))]
+            parts += [(path.name, sha256_of(path)) for path in sorted(files_of(Path(self.weights)))]
         return f"{self.model.name}-{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]}"
 
     def estimate(self) -> int:
         """Bytes that it will take: weights and gradients in float32, and some outputs. Tiny models take little."""
         return 9 * self.model.parameters + (64 << 20) if self.size == "full" else 16 << 20
-
-
-def _stamp(path: Path) -> tuple[str, int, int]:
-    status = path.stat()
-    return path.name, status.st_size, status.st_mtime_ns

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 from pytest_inferena.program.graph import NotExportable
@@ -139,40 +138,6 @@ def _any(g: Graph, a: Arguments, out: Outputs) -> Ref:
     return g.emit("any", a | dims, out[0])
 
 
-def _variance(g: Graph, a: Arguments, out: Outputs) -> Ref:
-    """`var`: the sum of squares around the mean, over the count less the correction."""
-    return _spread(g, a, out[0])
-
-
-def _deviation(g: Graph, a: Arguments, out: Outputs) -> Ref:
-    return g.emit("sqrt", {"self": _spread(g, a, TensorSpec(f"{out[0].name}~var", *_like(out[0])))}, out[0])
-
-
-def _variance_and_mean(g: Graph, a: Arguments, out: Outputs) -> None:
-    mean = {"self": a["self"], "dim": _dims(g, a), "keepdim": a.get("keepdim", False)}
-    g.emit("mean", mean, out[1])
-    _spread(g, a, out[0])
-
-
-def _like(spec: TensorSpec) -> tuple[tuple[int, ...], str]:
-    return spec.shape, spec.dtype
-
-
-def _spread(g: Graph, a: Arguments, out: TensorSpec) -> Ref:
-    shape, dims, x = g.shape(a["self"]), _dims(g, a), a["self"]
-    correction = a.get("correction", int(a.get("unbiased", True)))
-    correction = 1 if correction is None else correction
-    kept = [1 if dim in dims else size for dim, size in enumerate(shape)]
-    mean = g.made("mean", {"self": x, "dim": dims, "keepdim": True}, out, kept)
-    centred = g.made("sub", {"self": x, "other": mean}, out, shape)
-    squares = g.made("mul", {"self": centred, "other": centred}, out, shape)
-    arguments = {"self": squares, "dim": dims, "keepdim": a.get("keepdim", False)}
-    if not correction:
-        return g.emit("mean", arguments, out)
-    total = g.made("sum", arguments, out, out.shape)
-    return g.emit("div", {"self": total, "other": math.prod(shape[dim] for dim in dims) - correction}, out)
-
-
 def _along(operator: str) -> Rule:
     """Along one dimension, in the result's dtype."""
 
@@ -229,12 +194,10 @@ RULES: Mapping[str, Rule] = {
     "sum": _reduce("sum"),
     "amax": _reduce("amax"),
     "any": _any,
-    "var": _variance,
-    "var_mean": _variance_and_mean,
-    "std": _deviation,
     **dict.fromkeys(("softmax", "_softmax"), _along("softmax")),
     **dict.fromkeys(("log_softmax", "_log_softmax"), _along("log_softmax")),
     "square": _square,
+    "_conj": lambda graph, arguments, outputs: graph.emit("conj_physical", arguments, *outputs),  # not as a view
     "reciprocal": _reciprocal,
     **dict.fromkeys(("mm", "bmm", "matmul", "dot", "mv"), _matmul),
     "addmm": _plus_product("matmul", "mat1", "mat2"),

@@ -143,11 +143,9 @@ class CrossEntropy(Function):
         kept = target != ignore_index
         label = torch.where(kept, target, 0)[:, None]  # (N, 1)
         logs = aten._log_softmax(x, 1, False)
-        weight = kept.to(x.dtype)
-        weight = weight / weight.sum()  # (N,)
-        ctx.save_for_backward(logs, label, weight)
-        chosen = torch.where(kept, logs.gather(1, label)[:, 0], 0)
-        return -(chosen * weight).sum()
+        count = kept.to(x.dtype).sum()
+        ctx.save_for_backward(logs, label, torch.where(kept, 1 / count, 0))  # no 0 / 0 if all are ignored
+        return -torch.where(kept, logs.gather(1, label)[:, 0], 0).sum() / count
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:

@@ -12,7 +12,10 @@ from pytest_inferena.program.canonical import canonical
 from pytest_inferena.program.decompose import taken_apart
 from pytest_inferena.program.fuse import fuse
 from pytest_inferena.program.graph import Graph, NotExportable
-from pytest_inferena.program.refusals import refuse_no_grad, refuse_random
+from pytest_inferena.program.names import heads, parameters_of
+from pytest_inferena.program.operators import name_of
+from pytest_inferena.program.places import at, placed
+from pytest_inferena.program.refusals import explained, refuse_changes, refuse_no_grad, refuse_random
 from pytest_inferena.worker.format import Node, Ref, TensorSpec
 
 if TYPE_CHECKING:
@@ -34,9 +37,9 @@ def capture(
     *,
     trains: bool = False,
 ) -> Graph:
-    """Capture one way of calling a module; see `export`."""
+    """Capture a module that is called by keyword; see `export`."""
     results = {name: place for place, name in enumerate(outputs)}
-    return export(module, inputs, outputs, names, trains=trains).graph(inputs, results, trains=trains)
+    return export(module, inputs, names, trains=trains).graph(inputs, results, trains=trains)
 
 
 @dataclass(frozen=True)
@@ -68,36 +71,25 @@ class Exported:
 def export(
     module: torch.nn.Module,
     inputs: Tensors,
-    outputs: tuple[str, ...],
     names: Mapping[int, str],
     *,
     trains: bool = False,
+    by_position: bool = False,
 ) -> Exported:
     """Export one way of calling a module.
 
     Args:
         module: in eval mode; called with `inputs` as keyword arguments.
-        inputs: example tensors by argument name; their shapes are the entry's.
-        outputs: names for what it returns, in order.
+        inputs: example tensors by name; their shapes are the entry's.
         names: id of a parameter → its name in the Program, see `parameter_names`.
         trains: engines will derive gradients, so that it matters where none may flow.
+        by_position: call it with the inputs in their order instead.
 
     Raises:
         NotExportable: the message holds what torch.export says and what to do.
     """
-    exported = _export(module, inputs, trains=trains)
+    exported = _export(module, inputs, trains=trains, by_position=by_position)
     signature = exported.graph_signature
-    changed = [*signature.buffers_to_mutate.values(), *signature.user_inputs_to_mutate.values()]
-    if changed:
-        raise NotExportable(
-            f"{type(module).__name__}.forward changes {', '.join(changed)} in place, and a step has to leave "
-            "everything as it was; work on a clone()"
-        )
-    if len(signature.user_outputs) != len(outputs):
-        raise NotExportable(
-            f"{type(module).__name__}.forward returns {len(signature.user_outputs)} tensors and its case names "
-            f"{len(outputs)}: {', '.join(outputs)}; name each of them in `outputs`"
-        )
     tensors = {**exported.state_dict, **exported.constants}
     known: dict[str, str | torch.Tensor] = {
         node: names[id(module.get_parameter(target))] for node, target in signature.inputs_to_parameters.items()
@@ -108,25 +100,28 @@ def export(
     return Exported(exported.graph, known)
 
 
-def _export(module: torch.nn.Module, inputs: Tensors, *, trains: bool) -> torch.export.ExportedProgram:
+def _export(
+    module: torch.nn.Module, inputs: Tensors, *, trains: bool, by_position: bool
+) -> torch.export.ExportedProgram:
+    copies = {name: tensor.clone() for name, tensor in inputs.items()}  # one tensor given twice would be one input
+    arguments = tuple(copies.values()) if by_position else ()
+    keywords = {} if by_position else copies
     try:
-        exported = torch.export.export(module, (), dict(inputs))
+        exported = torch.export.export(module, arguments, keywords)
         refuse_random(exported.graph)
         refuse_no_grad(exported, trains=trains)
-        return taken_apart(exported)
-    except NotExportable:
-        raise
+        exported = taken_apart(exported)
+        refuse_changes(exported, inputs)
+    except NotExportable as error:
+        raise NotExportable(placed(str(error), error)) from error
     except Exception as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else ""
-        raise NotExportable(
-            f"{type(module).__name__}.forward does not export: {type(error).__name__}: {first[:300]}; "
-            "torch.export needs a forward without data-dependent Python (see 'torch.export' in PyTorch's docs)"
-        ) from error
+        raise explained(error, lambda: module(*arguments, **keywords)) from error
+    return exported
 
 
 def parameter_names(module: torch.nn.Module) -> dict[int, str]:
     """Id of every parameter → its first name; tied parameters have only one."""
-    return {id(parameter): name for name, parameter in module.named_parameters()}
+    return {id(parameter): name for name, parameter in parameters_of(module).items()}
 
 
 def lower(
@@ -149,8 +144,10 @@ def lower(
     Raises:
         NotExportable: it calls what is no ATen operator.
     """
-    graph = Graph([_spec(name, tensor) for name, tensor in inputs.items()], {}, trains=trains)
+    specs = [_spec(name, tensor) for name, tensor in inputs.items()]
+    graph = Graph(specs, {}, trains=trains, made_of=(fx, known))
     graph.specs |= {spec.name: spec for spec in graph.inputs}
+    graph.reserved = heads([*inputs, *(name for name in known.values() if isinstance(name, str))])
     folded = fold(fx, known)
     names: dict[torch.fx.Node, str] = {}
     for node in fx.nodes:
@@ -202,8 +199,12 @@ def _emit(
         names[node] = f"{names[source]}.{index}" if index else names[source]
         return
     if not isinstance(node.target, torch._ops.OpOverload):
-        raise NotExportable(f"the graph calls {node.target}, which is no ATen operator")
-    operator_name = node.target._schema.name.split("::")[1]
+        kind = getattr(node.target, "__name__", str(node.target))
+        raise NotExportable(
+            f"{at(node)}the forward calls {kind}, which chooses or repeats a part while it runs, and a Program is one "
+            "list of operators; use torch.where for a choice, and Python for a loop whose length is known"
+        )
+    operator_name = name_of(node.target)
     if operator_name.startswith("_assert"):
         return
     inline, arguments = operator_name not in {"maximum", "minimum"}, {}  # these take tensors alone
@@ -211,10 +212,10 @@ def _emit(
         value = node.kwargs.get(parameter.name, parameter.default_value)
         value = node.args[index] if index < len(node.args) else value
         arguments[parameter.name] = _argument(graph, value, names, folded, inline=inline and parameter.name == "other")
-    name = names[node] = node.name + "_" * (node.name in graph.specs)  # a parameter may be called `mul`
+    name = names[node] = graph.free(node.name)
     values = node.meta["val"]
     values = list(values) if isinstance(values, list | tuple) else [values]
-    specs = [_spec(f"{name}.{i}" if i else name, value) for i, value in enumerate(values)]
+    specs = [_spec(f"{name}.{i}" if i else name, value, at(node)) for i, value in enumerate(values)]
     graph.nodes.append(Node(operator_name, arguments, tuple(specs)))
     graph.specs |= {spec.name: spec for spec in specs}
 
@@ -245,14 +246,17 @@ def _known(graph: Graph, name: str, value: Any, *, inline: bool) -> Any:
     """What was folded: a tensor as a constant, or in place if it is a scalar; anything else as it is."""
     if not isinstance(value, torch.Tensor):
         return value
-    if inline and value.ndim == 0:
+    if inline and value.ndim == 0 and not value.is_complex():
         return value.item()
-    return _constant(graph, f"const.{name}", value.detach().contiguous().numpy())
+    name = f"const.{name}"
+    while name in graph.reserved:
+        name += "_"
+    return _constant(graph, name, value.detach().contiguous().numpy())
 
 
 def _constant(graph: Graph, name: str, array: np.ndarray[Any, Any]) -> Ref:
     """A constant, or, where it is one number over and over, the operator that fills."""
-    if array.ndim == 0 or array.size < 2 or not (array == array.flat[0]).all():
+    if array.ndim == 0 or array.size < 2 or array.dtype.kind == "c" or not (array == array.flat[0]).all():
         return graph.constant(name, array)
     if name not in graph.specs:
         spec = TensorSpec(name, array.shape, str(array.dtype))
@@ -261,15 +265,16 @@ def _constant(graph: Graph, name: str, array: np.ndarray[Any, Any]) -> Ref:
     return Ref(name)
 
 
-def _spec(name: str, tensor: torch.Tensor) -> TensorSpec:
+def _spec(name: str, tensor: torch.Tensor, where: str = "") -> TensorSpec:
     """Of an example.
 
     Raises:
         NotExportable: it is a number read from a tensor, or its shape depends on one.
     """
     if not isinstance(tensor, torch.Tensor) or not all(isinstance(size, int) for size in tensor.shape):
+        what = name.replace("_local_scalar_dense", "item()")
         raise NotExportable(
-            f"{name} is a number, or has a shape, that depends on the values of tensors; compute with tensors of "
-            "fixed shape: torch.where instead of nonzero() or a mask as index, no .item()"
+            f"{where}{what} makes a number, or a shape, that depends on the values of tensors; "
+            "compute with tensors of fixed shape: torch.where instead of nonzero() or a mask as index, no .item()"
         )
     return TensorSpec(name, tuple(map(int, tensor.shape)), str(tensor.dtype).removeprefix("torch."))

@@ -9,14 +9,14 @@ from torch._decomp import decomposition_table
 
 from pytest_inferena.program.beyond import BEYOND
 from pytest_inferena.program.canonical import RULES
-from pytest_inferena.program.operators import OPERATORS
+from pytest_inferena.program.operators import OPERATORS, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-SPELLED_OUT = frozenset({"einsum", "glu", "hardswish", "hardsigmoid", "mish", "softplus", "pixel_shuffle"})
-"""Composite operators that few engines have; torch.export spells them out."""
-KNOWN = (OPERATORS.keys() | RULES.keys() | BEYOND.keys()) - SPELLED_OUT
+WHOLE = frozenset({"complex"})
+"""Operators whose decomposition writes into views, which torch.export cannot undo."""
+KNOWN = WHOLE | OPERATORS.keys() | RULES.keys() | BEYOND.keys()
 """What a Program's graph is made of, in ATen's spellings."""
 DEEPEST = 5
 """How often what a decomposition gives is taken apart again."""
@@ -38,7 +38,7 @@ def _decompositions(exported: torch.export.ExportedProgram) -> dict[Any, Callabl
     composite = torch.export.default_decompositions()
     unknown = {
         node.target for node in exported.graph.nodes
-        if isinstance(node.target, torch._ops.OpOverload) and node.target._schema.name.split("::")[1] not in KNOWN
+        if isinstance(node.target, torch._ops.OpOverload) and name_of(node.target) not in KNOWN
     }  # fmt: skip
     return {
         operator: found for operator in unknown

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 aten = torch.ops.aten
 
 
-def decompositions(*, safe_softmax: bool) -> dict[Any, Callable[..., Any]]:
+def decompositions(*, safe_softmax: bool, steep: bool) -> dict[Any, Callable[..., Any]]:
     """Core ATen's, those of backward operators, and our own.
 
     Without `safe_softmax` a row of attention that is masked altogether would be NaN, not zero; the
-    check for it costs a dozen operators a layer.
+    check for it costs a dozen operators a layer. `steep` says that gradients on their way may be infinite.
     """
     table = dict(core_aten_decompositions())
     table |= get_decompositions(
@@ -42,7 +42,7 @@ def decompositions(*, safe_softmax: bool) -> dict[Any, Callable[..., Any]]:
         aten.embedding_dense_backward.default: _embedding_backward,
         aten.max_pool2d_with_indices_backward.default: _max_pool2d_backward,
         aten.native_group_norm.default: _group_norm,
-        aten.threshold_backward.default: _threshold_backward,
+        aten.threshold_backward.default: _chosen_gradient if steep else _threshold_backward,
         aten.upsample_nearest2d_backward.default: _upsample_nearest2d_backward,
     }
     if not safe_softmax:
@@ -70,6 +70,11 @@ def _group_norm(
 def _threshold_backward(grad: Tensor, x: Tensor, threshold: float) -> Tensor:
     """A product; choosing element by element takes engines longer."""
     return grad * (x > threshold).to(grad.dtype)
+
+
+def _chosen_gradient(grad: Tensor, x: Tensor, threshold: float) -> Tensor:
+    """Zero also in place of an infinite gradient: that of a root at zero."""
+    return torch.where(x > threshold, grad, 0.0)
 
 
 def _embedding_backward(grad: Tensor, indices: Tensor, rows: int, padding_idx: int, scale_grad_by_freq: bool) -> Tensor:

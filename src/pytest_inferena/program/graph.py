@@ -36,6 +36,17 @@ class Graph:
     """Tensor → the node that was emitted for it."""
     trains: bool = False
     """Whether engines derive gradients of it, so that it matters where none may flow."""
+    made_of: Any = None
+    """The FX graph that it was lowered from, and what its placeholders stand for."""
+
+    reserved: set[str] = field(default_factory=set)
+    """The names of inputs and parameters, and what they begin with; see `names.heads`."""
+
+    def free(self, name: str) -> str:
+        """The name for a new tensor: a parameter may be called `mul`, or `split.1`."""
+        while name in self.reserved or name in self.specs:
+            name += "_"
+        return name
 
     def emit(self, operator: str, arguments: Arguments, *outputs: TensorSpec) -> Ref:
         """Append a node; the reference to its first output."""

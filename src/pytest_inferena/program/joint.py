@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from pytest_inferena.worker.format import Entry
 
 
+STEEP = frozenset({"pow", "sqrt"})
+"""Operators whose gradient may be infinite where they are finite themselves."""
+
+
 def joint(training: Entry, parameters: Mapping[str, torch.nn.Parameter], inputs: Mapping[str, Tensor]) -> Graph:
     """Derive the gradients of a training entry.
 
@@ -56,7 +60,8 @@ def joint(training: Entry, parameters: Mapping[str, torch.nn.Parameter], inputs:
     fixed = {key: value.detach() for key, value in frozen.items() if key not in keys}
     try:
         with torch.nn.attention.sdpa_kernel([torch.nn.attention.SDPBackend.MATH]):
-            table = decompositions(safe_softmax=_may_mask_all(training))
+            steep = not STEEP.isdisjoint(training.operators())
+            table = decompositions(safe_softmax=_may_mask_all(training), steep=steep)
             arguments = (trained, fixed, *inputs.values())
             traced = make_fx(step, decomposition_table=table, tracing_mode="fake")(*arguments)
         with torch.no_grad():  # autograd adds in place

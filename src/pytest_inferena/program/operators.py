@@ -6,7 +6,7 @@ decompositions. What neither knows keeps its name, and engines other than PyTorc
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -96,3 +96,12 @@ OPERATORS: Mapping[str, str] = {
     "where": "condition self other",
 }
 """Operator → its arguments in their order."""
+
+OURS = frozenset({"aten", "prims", "inferena"})
+"""The namespaces whose operators a Program knows by their names alone; the last one is that of `autograd.py`."""
+
+
+def name_of(operator: Any) -> str:
+    """A torch operator's name in a Program: ATen's without its namespace, any other with it: `torchvision::nms`."""
+    namespace, _, name = str(operator._schema.name).partition("::")
+    return name if namespace in OURS else f"{namespace}::{name}"

@@ -1,10 +1,29 @@
-"""What an exported forward may not do: draw random numbers, or forget gradients that are asked for."""
+"""What an exported forward may not do: draw random numbers, keep something, or forget gradients that are asked for.
+
+Every refusal says where in the user's code, what the cause is, and what to do.
+"""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import torch
 
 from pytest_inferena.program.graph import NotExportable
+from pytest_inferena.program.places import at, blamed, placed, raised_at
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+NO_FORWARD = "torch.export needs a forward without data-dependent Python (see 'torch.export' in PyTorch's docs)"
+
+VALUES = "the forward branches on the value of a tensor, or makes a shape of it"
+CAUSES = (
+    ("GuardOnDataDependentSymNode", VALUES, "use torch.where for the branch, and numbers known beforehand for sizes"),
+    (".numpy() is not supported", "the forward leaves PyTorch for NumPy", "compute it with torch"),
+    ("was assigned during export", "the forward keeps a tensor in an attribute of the module", "return it instead"),
+)
+"""What an error of torch.export has in it, what it means, and what to do."""
 
 
 def refuse_random(fx: torch.fx.Graph) -> None:
@@ -12,8 +31,8 @@ def refuse_random(fx: torch.fx.Graph) -> None:
     for node in fx.nodes:
         if torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()) and not _is_off(node):
             raise NotExportable(
-                f"the forward draws random numbers ({node.target}), so no two engines could agree; make it an input, "
-                "or leave dropout to modules, which eval() turns off"
+                f"{at(node)}the forward draws random numbers ({node.target}), so no two engines could agree; make it "
+                "an input, or leave dropout to modules, which eval() turns off"
             )
 
 
@@ -36,6 +55,60 @@ def refuse_no_grad(exported: torch.export.ExportedProgram, *, trains: bool) -> N
             reached.add(node)
         if trains and node in reached and getattr(node.target, "__name__", "") == "wrap_with_set_grad_enabled":
             raise NotExportable(
-                "the forward uses torch.no_grad() around something that depends on a parameter, which a graph "
-                "cannot express; use .detach() on the result instead"
+                f"{_inside(node)}the forward uses torch.no_grad() around something that depends on a parameter, which "
+                "a graph cannot express; use .detach() on the result instead"
             )
+
+
+def _inside(node: torch.fx.Node) -> str:
+    """The first line within a region, as the region itself has none."""
+    body = node.graph.owning_module.get_submodule(str(node.args[1].target))
+    found = next((at(inner) for inner in body.graph.nodes if inner.meta.get("stack_trace")), "")
+    return found or at(node)
+
+
+def refuse_changes(exported: torch.export.ExportedProgram, inputs: Iterable[str]) -> None:
+    """Raise NotExportable for a forward that changes a buffer or one of its inputs."""
+    signature = exported.graph_signature
+    nodes = {node.name: node for node in exported.graph.nodes}
+    names = dict(zip(signature.user_inputs, inputs, strict=True))
+    kept = "give it in as an input and return its new value as an output, or leave it as it is in eval()"
+    for kind, changed, remedy in (
+        ("buffer", signature.buffers_to_mutate, kept),
+        ("input", signature.user_inputs_to_mutate, "work on a clone()"),
+    ):
+        for made, changed_name in changed.items():
+            name = names.get(changed_name, changed_name).removeprefix("case_module.")
+            raise NotExportable(
+                f"{at(nodes[made])}the forward changes the {kind} {name} in place, and a step has to leave everything "
+                f"as it was; {remedy}"
+            )
+
+
+def explained(error: Exception, forward: Callable[[], object]) -> NotExportable:
+    """Why a forward has no graph, with the true cause: where it cannot run at all, that.
+
+    Args:
+        error: what torch.export raised.
+        forward: runs it as it is.
+    """
+    try:
+        with torch.no_grad():
+            forward()
+    except NotExportable as refused:
+        return NotExportable(placed(str(refused), refused))
+    except Exception as raised:  # noqa: BLE001 - it is the model's
+        what = blamed(raised)[0] or "the forward"
+        return NotExportable(placed(f"{what} itself raises {type(raised).__name__}: {_first(raised)}", raised))
+    for sign, cause, remedy in CAUSES:
+        if sign in f"{type(error).__name__}: {error}":
+            return NotExportable(placed(f"{cause}; {remedy}", error))
+    place = raised_at(error)
+    return NotExportable(
+        f"{place}: " * bool(place)
+        + f"the forward does not export: {type(error).__name__}: {_first(error)}; {NO_FORWARD}"
+    )
+
+
+def _first(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), "")[:300]

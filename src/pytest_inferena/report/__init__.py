@@ -6,6 +6,7 @@ Every run of pytest imports this module for its options. The modules that render
 import difflib
 import importlib
 import os
+import secrets
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -133,9 +134,10 @@ def replace_file(path: Path, text: str) -> None:
     if path.exists() and not path.is_file():  # a device or a pipe is never replaced
         path.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
         return
-    part = path.with_name(f"{path.name}.part")
+    part = path.with_name(f"{path.name[:200]}.{secrets.token_hex(4)}.part")  # two may write this report at once
     try:
-        part.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
+        with part.open("x", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
+            file.write(text)
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)

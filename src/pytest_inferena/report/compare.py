@@ -114,7 +114,7 @@ def _incomparable(old: Record, new: Record, *, here: bool) -> str:
     for kind in SHARED:
         hashes = old.hashes.get(kind), new.hashes.get(kind)
         if None not in hashes and hashes[0] != hashes[1]:
-            return f"not the same {kind}: {str(hashes[0])[:8]}, now {str(hashes[1])[:8]}"
+            return f"not the same {kind}: {clean(str(hashes[0])[:8])}, now {clean(str(hashes[1])[:8])}"
     return ""
 
 

@@ -17,7 +17,7 @@ def labels_of(results: Results) -> dict[Engine, str]:
     for engine in engines:
         same = [other for other in engines if other.framework == engine.framework]
         apart = [part for i, part in enumerate(engine) if len({other[i] for other in same}) > 1]
-        title = results.run.titles.frameworks.get(engine.framework, engine.framework)
+        title = _titled(results.run.titles.frameworks, engine.framework)
         shown = [part for part in (*apart, engine.variant) if part != DEFAULTS["variant"]]
         labels[engine] = clean(f"{title} ({', '.join(dict.fromkeys(shown))})" if shown else title)
     return labels
@@ -35,7 +35,13 @@ def title_of(run: Run, work: Work) -> str:
         "threads": f"threads {work.threads}",
     }
     parts = [words for name, words in told.items() if getattr(work, name) != usual[name]]
-    return clean(", ".join([run.titles.models.get(work.model, work.model), *parts]))
+    return clean(", ".join([_titled(run.titles.models, work.model), *parts]))
+
+
+def _titled(titles: Mapping[str, str], name: str) -> str:
+    """A title, and the name behind it if others have the same title."""
+    title = titles.get(name, name)
+    return f"{title} ({name})" if [*titles.values()].count(title) > 1 else title
 
 
 def usual_of(run: Run) -> Mapping[str, Any]:

@@ -1,7 +1,7 @@
 """Result files: their types, the journal that grows cell by cell, reading and joining them."""
 
-from pytest_inferena.results.journal import Journal
-from pytest_inferena.results.reading import SCHEMA, Results, ResultsError, latest, read, read_all
+from pytest_inferena.results.journal import Journal, RecordError
+from pytest_inferena.results.reading import SCHEMA, Results, ResultsError, journals, latest, read, read_all
 from pytest_inferena.results.record import Platform, Record, Run, Titles, VerdictFigures
 from pytest_inferena.results.typed import Fault, plain, typed
 
@@ -11,11 +11,13 @@ __all__ = [
     "Journal",
     "Platform",
     "Record",
+    "RecordError",
     "Results",
     "ResultsError",
     "Run",
     "Titles",
     "VerdictFigures",
+    "journals",
     "latest",
     "plain",
     "read",

@@ -1,7 +1,9 @@
 """Reads result files: journals, documents, and what `inferena merge` joined."""
 
 import json
+import stat
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,8 @@ from pytest_inferena.results.typed import Fault, typed
 
 MIGRATIONS: tuple[Callable[[str, dict[str, Any]], dict[str, Any]], ...] = ()
 """The first makes a "run" or "record" of schema 1, as JSON values, one of schema 2; the second of 3; and so on."""
+LARGEST = 1 << 30
+"""Bytes that a result file has at most."""
 SCHEMA = 1 + len(MIGRATIONS)
 """The version that is written. All versions before it can be read."""
 
@@ -42,13 +46,10 @@ def read(path: Path) -> Results:
         ResultsError: The file cannot be read, is neither, has a newer schema, or breaks the schema.
 
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ResultsError(f"{path}: cannot be read: {error.strerror}") from error
+    data = _content(path)
     first, *lines = data.split(b"\n")
     head = parsed_json(first)
-    if isinstance(head, dict) and "records" not in head:
+    if isinstance(head, dict) and not {"records", "runs"} & head.keys():
         return _read_journal(path, head, lines)
     document = parsed_json(data)
     if isinstance(document, dict) and "runs" in document:
@@ -63,18 +64,28 @@ def read_all(path: Path) -> tuple[Results, ...]:
         ResultsError: As `read` does.
 
     """
-    try:
-        document = parsed_json(path.read_bytes())
-    except OSError as error:
-        raise ResultsError(f"{path}: cannot be read: {error.strerror}") from error
+    document = parsed_json(_content(path))
     if not isinstance(document, dict) or "runs" not in document:
         return (read(path),)
     if not isinstance(document["runs"], list):
         raise ResultsError(f"{path}: runs: expected a list")
+    if not document["runs"]:
+        raise ResultsError(f"{path}: holds no runs")
     parts = [{**part, "schema": document.get("schema")} for part in document["runs"] if isinstance(part, dict)]
     if len(parts) < len(document["runs"]):
         raise ResultsError(f"{path}: runs: expected objects with run and records")
     return tuple(_document(path, part) for part in parts)
+
+
+def _content(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:  # whoever names a pipe wants it to be read
+            data = file.read(LARGEST + 1)
+    except OSError as error:
+        raise ResultsError(f"{path}: cannot be read: {error.strerror}") from error
+    if len(data) > LARGEST:
+        raise ResultsError(f"{path}: has over {LARGEST >> 20} MiB: no result file")
+    return data
 
 
 def _document(path: Path, document: Any) -> Results:
@@ -90,7 +101,7 @@ def latest(folder: Path, accept: Callable[[Run], bool]) -> Results | None:
     Journals that cannot be read are passed over. The warnings of the one that is returned name them.
     """
     passed_over: list[str] = []
-    for path in sorted(folder.glob("*.jsonl"), key=lambda path: path.stat().st_mtime_ns, reverse=True):
+    for path in journals(folder):
         try:
             found = read(path)
         except ResultsError as error:
@@ -99,6 +110,16 @@ def latest(folder: Path, accept: Callable[[Run], bool]) -> Results | None:
         if accept(found.run):
             return replace(found, warnings=(*passed_over, *found.warnings))
     return None
+
+
+def journals(folder: Path) -> list[Path]:
+    """The journals in a folder, the newest first. What is no plain file, such as a pipe, is none."""
+    dated = []
+    for path in folder.glob("*.jsonl"):
+        with suppress(OSError):  # a link to nothing
+            status = path.stat()
+            dated += [(status.st_mtime_ns, path)] if stat.S_ISREG(status.st_mode) else []
+    return [path for _, path in sorted(dated, reverse=True)]
 
 
 def _read_journal(path: Path, head: dict[str, Any], lines: list[bytes]) -> Results:

@@ -14,8 +14,8 @@ from msgspec.structs import asdict
 from pytest_inferena.cell import Cell, Count, Outcome
 
 Whole: TypeAlias = Annotated[int, Meta(ge=0)]
-Number: TypeAlias = Whole | Annotated[float, Meta(ge=0)]
-"""A whole number stays one, so that a file is written as it was read."""
+Number: TypeAlias = Whole | Annotated[float, Meta(ge=0, le=1e100)]
+"""A whole number stays one, so that a file is written as it was read. No figure is larger: nobody could draw it."""
 JUDGED = tuple(outcome.value for outcome in Outcome if outcome.judged)
 Others: TypeAlias = dict[str, Any]
 
@@ -57,8 +57,8 @@ class Titles(Struct, frozen=True, kw_only=True):
 class Run(Struct, frozen=True, kw_only=True):
     """What all records of a run share."""
 
-    id: str
-    """Name of the run; unique, and the stem of its journal."""
+    id: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$")]
+    """Name of the run; unique, and the stem of its journal, so that it leads to no other folder."""
     date: str
     """When it began. ISO 8601, UTC."""
     commit: str | None = None

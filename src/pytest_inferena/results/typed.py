@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import re
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
 
 from msgspec import Struct, ValidationError, convert
+
+from pytest_inferena.worker.strict import out_of_bounds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,15 +31,14 @@ def typed(kind: type[Kind], raw: object) -> Kind:
     """Check JSON values against a type, and make an object of that type.
 
     Raises:
-        Fault: The values do not fit, or hold a number that JSON does not have.
+        Fault: The values do not fit, or are out of bounds.
     """
+    if found := out_of_bounds(raw):
+        raise Fault(found)
     try:
-        made = convert(_folded(kind, raw), kind)
+        return convert(_folded(kind, raw), kind)
     except ValidationError as error:
         raise Fault(_said(kind, raw, error)) from None
-    if found := not_finite(raw):
-        raise Fault(found)
-    return made
 
 
 def plain(value: Struct) -> dict[str, Any]:
@@ -46,21 +46,6 @@ def plain(value: Struct) -> dict[str, Any]:
     fields = {name: getattr(value, name) for name in value.__struct_fields__}
     others: dict[str, Any] = fields.pop(OTHERS, {})
     return {name: _plain(field) for name, field in fields.items()} | others
-
-
-def not_finite(raw: object) -> str:
-    """Find the first NaN or infinity, which JSON does not have and no table can show; "" if there is none."""
-    ahead: list[tuple[str, object]] = [("", raw)]
-    while ahead:
-        field, value = ahead.pop()
-        if isinstance(value, float) and not math.isfinite(value):
-            return f"{field}: is {value}, which JSON has no number for; write null"
-        if isinstance(value, list | tuple):
-            value = dict(enumerate(value))
-        if isinstance(value, dict):
-            inner = [(f"{field}.{name}" if field else str(name), item) for name, item in value.items()]
-            ahead += reversed(inner)
-    return ""
 
 
 def _plain(value: object) -> object:
@@ -99,8 +84,6 @@ def _said(kind: type[Struct], raw: object, error: ValidationError) -> str:
     value = _at(raw, steps)
     if missing := re.fullmatch(r"Object missing required field `(\w+)`", text):
         return f"{where}.{missing[1]}: is missing".removeprefix(".")
-    if isinstance(value, float) and not math.isfinite(value) and ">=" in text:
-        return not_finite(raw)
     expected = _expected(kind, steps, text)
     if expected is None:  # what a type says of itself
         return f"{where}.{text}".removeprefix(".") if isinstance(value, dict) else f"{where}: {text}"
@@ -115,6 +98,10 @@ def _expected(kind: type[Struct], steps: Sequence[str | int], text: str) -> str 
         return " or ".join(word for word in words if word != "integer" or "number" not in words)
     if least := re.match(r"Expected `\w+` >= (.+)", text):
         return f"at least {float(least[1]):g}"
+    if most := re.match(r"Expected `\w+` <= (.+)", text):
+        return f"at most {float(most[1]):g}"
+    if "matching regex" in text:
+        return "a name of letters, digits, '.', '_' and '-'"
     if length := re.match(r"Expected `array` of length (\d+)", text):
         return f"{length[1]} items"
     if text.startswith("Invalid enum value"):

@@ -8,22 +8,23 @@ import shutil
 import statistics
 import tempfile
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock
 from msgspec.structs import replace
 
 from pytest_inferena.cell import Outcome
 from pytest_inferena.processes.client import Launch, Worker, WorkerFailed
+from pytest_inferena.processes.marks import marks
 from pytest_inferena.processes.preparer import Preparer
 from pytest_inferena.processes.workload import Workload
 from pytest_inferena.results import Record
-from pytest_inferena.store.cache import lock_folder
+from pytest_inferena.session.judging import judged
 from pytest_inferena.store.kernels import Kernels
-from pytest_inferena.verdict.gate import Verdict, judge
-from pytest_inferena.verdict.tensors import GoldenFile
+from pytest_inferena.store.scratch import Scratch
+from pytest_inferena.store.turns import turn
 from pytest_inferena.worker.protocol import VERSION
 from pytest_inferena.worker.stats import median_interval
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from pytest_inferena.collect.target import Target
     from pytest_inferena.engines.framework import Backend, Framework
     from pytest_inferena.processes.preparer import Prepared
+    from pytest_inferena.verdict.gate import Verdict
 
 NS = 1e-9
 
@@ -44,16 +46,12 @@ class Harness:
     """What all targets of a session share."""
 
     settings: Settings
-    scratch: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="inferena-")))
 
     def __post_init__(self) -> None:
-        self.preparer = Preparer(self.settings.threads, self.settings.deadline("prepare", {}))
-
-    def lock(self) -> FileLock:
-        """Allows one measurement at a time on a machine, whoever starts it: the CPU drives what runs on a GPU too."""
-        folder = lock_folder()
-        folder.mkdir(parents=True, exist_ok=True)
-        return FileLock(folder / "cpu.lock")
+        self._scratch = Scratch()
+        self.scratch = self._scratch.folder
+        marks().watch(self.scratch)
+        self.preparer = Preparer(self.settings.threads, self.settings.deadline("prepare", {}), self.settings.passed)
 
     def workload(self, target: Target) -> Workload:
         """What a target runs."""
@@ -61,7 +59,7 @@ class Harness:
 
     def close(self) -> None:
         """Remove what only this session needed."""
-        shutil.rmtree(self.scratch, ignore_errors=True)
+        self._scratch.close()
 
 
 @dataclass
@@ -111,7 +109,7 @@ class Bench:
                 raise WorkerFailed(Outcome.UNSUPPORTED, reason)
             if missing:
                 raise WorkerFailed(Outcome.NOT_INSTALLED, missing)
-            with self.harness.lock(), self.clock.running():
+            with turn(), self.clock.running():
                 record = self._measure(cell, loop)
         except WorkerFailed as failure:
             record = Record.of(cell, failure.outcome, reason=str(failure))
@@ -156,8 +154,8 @@ class Bench:
         """Outcome, samples and verdict of a cell whose engine is there."""
         entry = self.target.entry(cell.metric)
         self.prepared = self.harness.preparer.prepare(self.harness.workload(self.target), self.target)
-        if reason := self.prepared.absent.get(entry):
-            raise WorkerFailed(Outcome.UNSUPPORTED, reason)
+        if failure := self.prepared.absent.get(entry):
+            raise WorkerFailed(failure.outcome, str(failure))
         compiled = self._compiled(entry, fresh=cell.metric == "compile")
         extra: dict[str, Any] = {
             "compile_s": compiled["ns"] * NS,
@@ -202,7 +200,7 @@ class Bench:
         if self.settings.judges_only:
             self.kept = Kernels(engine.name, engine.versions.values())
         kept = self.kept.take() if self.kept else None
-        self.worker = start(engine, target.backend, self.settings.threads, folder, kept)
+        self.worker = start(engine, target.backend, self.settings.threads, folder, kept, self.settings.passed)
         deadline = self.settings.deadline("hello", target.framework.timeouts)
         self.hello = greet(self.worker, target.backend, self.settings.threads, deadline, self.prepared.exchange)
         if (operators := self.hello.get("operators")) is not None:
@@ -223,26 +221,33 @@ class Bench:
         assert self.prepared is not None  # noqa: S101
         file = self.tensors or self.worker.folder / "outputs.safetensors"
         self._ask("outputs", entry=entry, file=str(file))
-        facts = self.prepared.golden[cell.entry]
-        golden = GoldenFile(self.prepared.folder / f"golden-{cell.entry}.safetensors", facts["none"])
         try:
-            return judge(golden, facts["tensors"], GoldenFile(file), dtype=cell.dtype)
-        except (OSError, ValueError) as error:
-            raise WorkerFailed(Outcome.ERROR, f"outputs: {error}") from error
+            return judged(self.prepared, cell, file)
         finally:
             if file != self.tensors:
                 file.unlink(missing_ok=True)
 
 
-def start(framework: Framework, backend: Backend, threads: int, folder: Path, kept: Path | None = None) -> Worker:
+def start(  # noqa: PLR0913, PLR0917 - all that makes an environment
+    framework: Framework, backend: Backend, threads: int, folder: Path,
+    kept: Path | None = None, passed: Mapping[str, str] = MappingProxyType({}),
+) -> Worker:  # fmt: skip
     """Start a framework's worker in a folder of its own. Its kernels may go to another folder.
+
+    Args:
+        framework: what it runs.
+        backend: one of the framework's.
+        threads: its budget.
+        folder: a new one.
+        kept: where its kernels stay; None: nowhere.
+        passed: variables of the environment that the user lets through.
 
     Raises:
         WorkerFailed: its program cannot be started.
     """
     scratch = folder / "scratch"
     scratch.mkdir(parents=True)
-    env = framework.environment(backend, scratch, threads, kept)
+    env = {**passed, **framework.environment(backend, scratch, threads, kept)}
     return Worker(Launch(framework.command(backend), threads, env, folder))
 
 
@@ -254,13 +259,10 @@ def greet(
     Raises:
         WorkerFailed: it cannot.
     """
-    reply = worker.ask(
+    return worker.ask(
         "hello", deadline, protocol=VERSION, backend=backend.name, device=backend.device, threads=threads,
         scratch=str(worker.folder / "scratch"), exchange=str(exchange) if exchange else None,
     )  # fmt: skip
-    if not isinstance(revision := reply.get("revision"), str | None):
-        raise WorkerFailed(Outcome.ERROR, f"hello: broke the protocol: 'revision' is no string: {revision!r:.80}")
-    return reply
 
 
 def _flags(reply: Mapping[str, Any], threads: int) -> list[str]:

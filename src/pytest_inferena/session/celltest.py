@@ -44,7 +44,7 @@ class Measured:
         lines = [_cause(self.record)]
         if verdict is not None and verdict.nrmse is not None:
             lines.append(f"{verdict.tensor}: NRMSE {verdict.nrmse:.3g}, limit {verdict.limit:.3g}")
-        return [*lines, f"again: {self.record.command}"]
+        return [*lines, f"again: {self.record.command}", f"where: {self.record.explain}"]
 
 
 class CellTest:

@@ -18,13 +18,16 @@ from pytest_inferena.processes.workload import Workload
 from pytest_inferena.report import ReportError, ReportTarget, render, write
 from pytest_inferena.report.names import place
 from pytest_inferena.session.attempts import Attempts
+from pytest_inferena.session.ending import interrupt_on_signals
 from pytest_inferena.session.ledger import Ledger
 from pytest_inferena.session.plan import cells, history, plan
 from pytest_inferena.session.progress import Live
 from pytest_inferena.session.story import STORY, Story, record_of
+from pytest_inferena.store import cache
+from pytest_inferena.store.disk import CacheError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
     from pytest_inferena.cell import Cell, Key
     from pytest_inferena.collect.registry import Registry
@@ -46,11 +49,18 @@ class Session:
         self.ledger = Ledger(config)
         self.resumed: dict[Key, results.Record] = {}
         self.journal: results.Journal | None = None
+        self.stopped = False
+        """Whether the journal cannot be written any more."""
         self.troubles: list[str] = []
+        """What was asked for and could not be written."""
         self.notes = [engine.note for engine in registry.frameworks.values() if engine.note]
+        self.notes += registry.namesakes()
         self.live = Live(config, settings)
+        self._undo: Callable[[], None] = lambda: None
         if settings.resume:
             self._resume()
+        if self.controller and not config.option.collectonly:
+            self._undo = interrupt_on_signals()
 
     # -- running
 
@@ -75,6 +85,8 @@ class Session:
     def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
         """With --inferena-dry-run, say what would run, and run nothing."""
         if not self.settings.dry_run:
+            if self.controller and not session.config.option.collectonly:
+                self._require_cache()
             return None
         session.config.get_terminal_writer().line(plan(session.items, self.settings, history(self.folder)))
         return True
@@ -142,8 +154,8 @@ class Session:
         return ("close", "c", ("CLOSE", {"yellow": True})) if close else None
 
     @pytest.hookimpl(tryfirst=True)
-    def pytest_sessionfinish(self) -> None:
-        """Write the reports that go to files, and close the journal."""
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Write the reports that go to files, and close the journal. If it fails, so does the run."""
         if not self.controller:
             return
         self.live.clear()
@@ -154,6 +166,12 @@ class Session:
                 write(self.gathered(), [target for target in self.settings.reports if target.path is not None])
             except ReportError as error:
                 self.troubles.append(str(error))
+        if self.troubles and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_unconfigure(self) -> None:
+        """Leave signals as they were."""
+        self._undo()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
@@ -186,6 +204,13 @@ class Session:
         )
         return results.Results(self.run, tuple(ranked))
 
+    @staticmethod
+    def _require_cache() -> None:
+        try:
+            cache.require()
+        except CacheError as error:
+            raise pytest.UsageError(str(error)) from error
+
     # -- the journal
 
     def _header(self) -> results.Run:
@@ -209,12 +234,16 @@ class Session:
 
     def _write(self, record: results.Record) -> None:
         """Append to the journal. If that fails, go on: the tables are made from memory."""
-        if self.troubles:
+        if self.stopped:
             return
         try:
             self.journal = self.journal or results.Journal(self.path, self.run)
             self.journal.append(record)
+        except results.RecordError as error:
+            self.stopped = self.journal is None  # the header is refused
+            self.troubles.append(str(error))
         except results.ResultsError as error:
+            self.stopped = True
             self.troubles.append(f"{error}; what is measured from here on is only in the tables below")
 
     def _resume(self) -> None:
@@ -223,7 +252,7 @@ class Session:
         found: results.Results | None = None
         try:
             if named is not None:
-                found = results.read(named) if named.exists() else None
+                found = results.read(named) if named.is_file() else None
             else:
                 found = results.latest(self.folder, lambda old: old.platform == run.platform)
         except results.ResultsError as error:
@@ -240,6 +269,11 @@ class Session:
                 self.resumed[old.key] = replace(old, flags=(*(set(old.flags) - {"resumed"}), "resumed"))
         self.run = found.run
         self.path = self.settings.results or self.folder / f"{found.run.id}.jsonl"
+        if self.controller and not (self.settings.dry_run or self.config.option.collectonly):
+            try:
+                self.journal = results.Journal(self.path, self.run)
+            except results.ResultsError as error:
+                raise pytest.UsageError(f"--inferena-resume: {error}") from error
 
     def _still(self, record: results.Record, target: Target) -> bool:
         """Whether model, weights, adapter and versions of a record are today's. It needs figures if we measure."""

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from pytest_inferena.cell import DEFAULTS, KEY
 from pytest_inferena.machine import thread_budget
 from pytest_inferena.results import plain
+from pytest_inferena.worker.strict import out_of_bounds
 
 if TYPE_CHECKING:
     from pytest_inferena.results import Record
@@ -66,6 +67,8 @@ def hand_over(record: Record, benchmark: Any) -> Record:
             pytrace=False,
         )
     said = json.loads(json.dumps({"group": benchmark.group, "extra_info": benchmark.extra_info}, default=str))
+    if found := out_of_bounds(said):
+        pytest.fail(f"what this test has put into benchmark cannot stand in a result file: {found}", pytrace=False)
     return replace(record, extra={**record.extra, "benchmark": said})
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from dataclasses import replace
 from math import ceil
@@ -15,12 +14,14 @@ from msgspec import structs
 from pytest_inferena.cell import Outcome
 from pytest_inferena.collect.loop import changed, unused_of
 from pytest_inferena.collect.misuse import ChoiceError
+from pytest_inferena.processes.marks import marks
 from pytest_inferena.results import plain
 from pytest_inferena.session.bench import Bench, Harness, figures
 from pytest_inferena.session.celltest import broken
 from pytest_inferena.session.choice import Choice, choose, wanted
 from pytest_inferena.session.result import Result, Tensors
 from pytest_inferena.session.travel import TOLD
+from pytest_inferena.store.scratch import Scratch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -107,7 +108,8 @@ class Inferena:
 
     def __init__(self, item: pytest.Item, settings: Settings, workers: Workers) -> None:
         self._item, self._settings, self._workers = item, settings, workers
-        self._folder = Path(tempfile.mkdtemp(prefix="inferena-"))
+        self._scratch = Scratch()
+        marks().watch(self._scratch.folder)
         self._used: set[Any] = set()
         mark = item.get_closest_marker("benchmark")
         self._asked: Mapping[str, Any] = mark.kwargs if mark else {}
@@ -132,7 +134,7 @@ class Inferena:
 
     def close(self) -> None:
         """Forget what was computed. The workers wait for the next test."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._scratch.close()
 
     def _measured(self, given: Sequence[Mapping[str, Any]], rounds: int) -> tuple[Result, ...]:
         try:
@@ -141,7 +143,7 @@ class Inferena:
         except ChoiceError as error:
             raise pytest.fail.Exception(f"{self._item.nodeid}: {error}", pytrace=False) from None
         found: list[list[Record]] = [[] for _ in choices]
-        files = [Path(tempfile.mkdtemp(dir=self._folder)) / "outputs.safetensors" for _ in choices]
+        files = [Path(tempfile.mkdtemp(dir=self._scratch.folder)) / "outputs.safetensors" for _ in choices]
         for turn in range(1 if self._settings.judges_only else rounds):
             order = [*range(len(choices))][:: -1 if turn % 2 else 1]
             for place in order:

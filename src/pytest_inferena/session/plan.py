@@ -28,8 +28,7 @@ UNKNOWN = 30.0
 def history(folder: Path) -> Walls:
     """Seconds that each cell last took, by its key, from the newest journals of a folder."""
     walls: dict[Key, float] = {}
-    journals = sorted(folder.glob("*.jsonl"), key=lambda path: path.stat().st_mtime_ns)[-20:]
-    for path in journals:
+    for path in reversed(results.journals(folder)[:20]):
         try:
             found = results.read(path)
         except results.ResultsError:

@@ -32,16 +32,19 @@ class Kernels:
         self._lock = FileLock(f"{self.folder}.lock")
 
     def take(self) -> Path | None:
-        """The folder, or None while another worker has it."""
-        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        """The folder, or None while another worker has it, or where there can be none."""
         try:
+            self.folder.parent.mkdir(parents=True, exist_ok=True)
             self._lock.acquire(blocking=False)
-        except Timeout:
+            if self.folder.is_symlink() or self.folder.is_file():
+                self.folder.unlink()
+            if self._taken.exists():  # the last worker never gave it back
+                shutil.rmtree(self.folder)
+            self.folder.mkdir(exist_ok=True)
+            self._taken.touch()
+        except (Timeout, OSError):
+            self._lock.release()
             return None
-        if self._taken.exists():  # the last worker never gave it back
-            shutil.rmtree(self.folder)
-        self.folder.mkdir(exist_ok=True)
-        self._taken.touch()
         return self.folder
 
     def give_back(self, *, whole: bool) -> None:

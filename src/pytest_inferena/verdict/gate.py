@@ -6,7 +6,7 @@ Every tensor is measured as `scale` says. Its limit follows from how far PyTorch
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from pytest_inferena.cell import Outcome
 from pytest_inferena.results import VerdictFigures
-from pytest_inferena.verdict.scale import FLOORS, denominators, kind, relative
+from pytest_inferena.verdict.scale import FLOORS, denominators, kind, limit
 from pytest_inferena.verdict.tensors import Array, Distance, distance
 
 Tensors: TypeAlias = Mapping[str, Array | None]
@@ -52,7 +52,10 @@ class Verdict(VerdictFigures, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class _Finding:
-    """One tensor, measured. `problem` says why it has no NRMSE; `detail` says where it is farthest off."""
+    """One tensor, measured.
+
+    `problem` says why it has no NRMSE; `detail` where it is farthest off; `note` is told also of what passes.
+    """
 
     name: str
     size: int = 0
@@ -63,6 +66,7 @@ class _Finding:
     index: tuple[int, ...] | None = None
     detail: str = ""
     problem: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -83,17 +87,26 @@ class _Weighed:
         return _BEST_FIRST.index(self.outcome), self.nrmse / self.limit
 
 
-def judge(golden: Tensors, reference: Mapping[str, Any], result: Tensors, dtype: str = "float32") -> Verdict:
+def judge(
+    golden: Tensors,
+    reference: Mapping[str, Any],
+    result: Tensors,
+    dtype: str = "float32",
+    notes: Sequence[str] = (),
+) -> Verdict:
     """Judge every tensor of a result. The mappings may read lazily: one tensor of each is held at a time.
 
     Args:
         golden: what is right: outputs by name, `loss`, `grad:PARAMETER`; None for a gradient that does not exist.
-        reference: the same of PyTorch float32 eager: for each tensor its NRMSE against golden, or the tensor itself.
+        reference: the same of PyTorch float32 eager: for each tensor its NRMSE against golden, or the tensor itself. Of
+            integers and booleans the choices that float32 cannot decide, if any: pairs of a flat index and a value that
+            is as right there as golden's.
         result: what the engine computed. Floating-point tensors have `dtype`; others have golden's dtype and values.
         dtype: what the engine was asked to compute in.
+        notes: what the verdict has to say beside its finding.
 
     Raises:
-        ValueError: `dtype` is not calibrated, golden is empty or not finite, or the reference is unusable.
+        ValueError: `dtype` is not calibrated, golden is empty or all of a tensor not finite, or the reference unusable.
     """
     floors = FLOORS.get(dtype)
     if floors is None:
@@ -101,10 +114,11 @@ def judge(golden: Tensors, reference: Mapping[str, Any], result: Tensors, dtype:
     if not golden:
         raise ValueError("There is nothing to judge: golden has no tensors.")
     known, given = list(golden), set(result)
+    surplus = given.difference(known)
     findings = [
         _measure(name, golden[name], result[name] if name in given else None, reference, dtype) for name in known
     ]
-    extra = [name for name in result if name in given.difference(known) and result[name] is not None]
+    extra = [name for name in result if name in surplus and result[name] is not None]
     findings += [_Finding(name, problem="is not a tensor of this entry") for name in extra]
     scales = denominators({finding.name: finding.rms for finding in findings})
     weighed = [_weigh(finding, scales[finding.name], floors) for finding in findings]
@@ -120,7 +134,7 @@ def judge(golden: Tensors, reference: Mapping[str, Any], result: Tensors, dtype:
         tensors=len(weighed),
         loss=_scalar(result["loss"]) if "loss" in given else None,
         loss_golden=_scalar(golden["loss"]) if "loss" in known else None,
-        message=_message(worst, missed, len(weighed)),
+        message="; ".join([_message(worst, missed, len(weighed)), *(f.note for f in findings if f.note), *notes]),
     )
 
 
@@ -137,14 +151,18 @@ def _measure(name: str, right: Array | None, given: Array | None, reference: Map
     if given.dtype != expected_dtype:
         return _Finding(name, problem=f"is {_type(given)} instead of {expected_dtype.name}")
     if exact:
-        return _equal(name, right, given)
+        return _equal(name, right, given, reference.get(name, ()))
     gap = distance(right, given)
     if not math.isfinite(gap.rms):
         raise ValueError(f"The golden tensor {name} is not finite: check the weights and inputs it was made from.")
     index = _unravel(gap.worst, right)
-    if not gap.finite:
-        value = given[index or ()]
-        return _Finding(name, rms=gap.rms, index=index, problem=f"has {value} at {list(index or ())}")
+    if not gap.agrees:
+        problem = (
+            f"has {_values(index or (), given, right)}"
+            if gap.special
+            else f"has {given[index or ()]} at {list(index or ())}"
+        )
+        return _Finding(name, rms=gap.rms, index=index, problem=problem)
     return _with_reference(name, right, given, gap, reference)
 
 
@@ -158,31 +176,32 @@ def _with_reference(name: str, right: Array, given: Array, gap: Distance, refere
         raise ValueError(f"The reference of {name} is not finite: check the weights and inputs it was made from.")
     index = _unravel(gap.worst, right)
     detail = "" if index is None else _values(index, given, right)
-    return _Finding(name, right.size, gap.rms, gap.rmse, error, not as_array, index, detail)
+    note = f"{gap.special} of {right.size} values of {name} are not finite, as in golden" if gap.special else ""
+    return _Finding(name, right.size, gap.rms, gap.rmse, error, not as_array, index, detail, note=note)
 
 
-def _equal(name: str, right: Array, given: Array) -> _Finding:
+def _equal(name: str, right: Array, given: Array, ties: Sequence[Sequence[int]]) -> _Finding:
     unequal = given != right
-    if not unequal.any():
-        return _Finding(name, size=right.size)
-    index = _unravel(int(unequal.argmax()), right)
-    problem = f"differs in {int(unequal.sum())} of {right.size} values, at {_values(index or (), given, right)}"
-    return _Finding(name, index=index, problem=problem)
+    flat, tied = unequal.reshape(-1), 0
+    for at, value in ties:
+        if flat[at] and given.reshape(-1)[at] == value:
+            flat[at], tied = False, tied + 1
+    note = f"{tied} of {right.size} values of {name} are another choice where float32 cannot decide" if tied else ""
+    if not flat.any():
+        return _Finding(name, size=right.size, note=note)
+    index = _unravel(int(flat.argmax()), right)
+    problem = f"differs in {int(flat.sum())} of {right.size} values, at {_values(index or (), given, right)}"
+    return _Finding(name, index=index, problem=problem, note=note)
 
 
 def _weigh(finding: _Finding, denominator: float, floors: Mapping[str, float]) -> _Weighed:
     if finding.problem:
         return _Weighed(finding, Outcome.FAIL)
-    nrmse = relative(finding.rmse, denominator)
-    reference = finding.reference
-    if not finding.reference_is_relative:
-        reference = relative(reference, denominator)
-    if not math.isfinite(reference):
-        raise ValueError(f"{finding.name} is zero in golden and not in the reference: there is no scale to judge by.")
-    multiple = 10 if finding.size < 10 else 3 if finding.size < 1000 else 2
-    limit = max(multiple * reference, floors[kind(finding.name)])
-    outcome = Outcome.PASS if nrmse <= limit else Outcome.CLOSE if nrmse <= CLOSE else Outcome.FAIL
-    return _Weighed(finding, outcome, nrmse, limit, reference)
+    nrmse = finding.rmse / denominator
+    reference = finding.reference / (1 if finding.reference_is_relative else denominator)
+    passes = limit(reference, finding.size, floors[kind(finding.name)])
+    outcome = Outcome.PASS if nrmse <= passes else Outcome.CLOSE if nrmse <= CLOSE else Outcome.FAIL
+    return _Weighed(finding, outcome, nrmse, passes, reference)
 
 
 def _message(worst: _Weighed, missed: int, count: int) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import struct
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,11 +10,15 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from pytest_inferena.files import open_plain
+from pytest_inferena.worker.strict import parse
+
 if TYPE_CHECKING:
     from pathlib import Path
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 CHUNK = 1 << 20  # elements compared at once: 8 MiB in float64
+HEADER = 1 << 12  # bytes of a file's header for each tensor, at most
 
 _PLAIN = "F64 f8, F32 f4, F16 f2, I64 i8, I32 i4, I16 i2, I8 i1, U64 u8, U32 u4, U16 u2, U8 u1, BOOL ?"
 _DTYPES = {name: np.dtype(f"<{code}") for name, code in (pair.split() for pair in _PLAIN.split(", "))}
@@ -38,23 +41,27 @@ class GoldenFile(Mapping[str, Array | None]):
     Args:
         path: the safetensors file.
         none: further names; their value is None (gradients that do not exist).
+        names: how many tensors the file should have, if it comes from a worker: its header is read if it fits them.
 
     Raises:
         ValueError: it is no safetensors file, is cut off, or has a dtype unknown here.
     """
 
-    def __init__(self, path: Path, none: Iterable[str] = ()) -> None:
+    def __init__(self, path: Path, none: Iterable[str] = (), names: int | None = None) -> None:
         self.path = path
         self._none = dict.fromkeys(none)
-        size = path.stat().st_size
-        with path.open("rb") as file:
+        with open_plain(path) as file:
+            size = file.seek(0, 2)
+            file.seek(0)
             prefix = file.read(8)
             length = struct.unpack("<Q", prefix)[0] if len(prefix) == 8 else size
             if length > size - 8:
                 raise ValueError(f"{path} is no safetensors file, or is cut off: write it again.")
+            if names is not None and length > (names + 16) * HEADER:
+                raise ValueError(f"{path.name} has a header of {length} bytes, too many for {names} tensors")
             self._start = 8 + length
             try:
-                header = json.loads(file.read(length))
+                header = parse(file.read(length))
                 header.pop("__metadata__", None)
                 self._entries = {name: self._entry(entry, size) for name, entry in header.items()}
             except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
@@ -71,7 +78,8 @@ class GoldenFile(Mapping[str, Array | None]):
         if name in self._none:
             return None
         dtype, shape, offset = self._entries[name]
-        return np.fromfile(self.path, dtype=dtype, count=math.prod(shape), offset=offset).reshape(shape)
+        with open_plain(self.path) as file:
+            return np.fromfile(file, dtype=dtype, count=math.prod(shape), offset=offset).reshape(shape)
 
     def __contains__(self, name: object) -> bool:
         return name in self._entries or name in self._none
@@ -88,10 +96,11 @@ class GoldenFile(Mapping[str, Array | None]):
 class Distance:
     """How far a tensor lies from its golden twin, over all elements, computed in float64."""
 
-    rms: float  # root mean square of golden; NaN or infinite if golden is
-    rmse: float  # root mean square of the difference; infinite if the other tensor is not finite
-    worst: int | None  # flat index of the largest difference, or of the first value that is not finite
-    finite: bool  # whether every value of the other tensor is finite
+    rms: float  # root mean square of golden's finite values; infinite where it has none
+    rmse: float  # root mean square of the difference; infinite if `agrees` is false
+    worst: int | None  # flat index of the largest difference, or of the first value that does not agree
+    agrees: bool  # whether all that is infinite or no number is the same in both: -inf is -inf, NaN is NaN
+    special: int = 0  # how many of golden's values are not finite
 
 
 def distance(golden: Array, other: Array) -> Distance:
@@ -108,15 +117,20 @@ def distance(golden: Array, other: Array) -> Distance:
         raise ValueError(f"shape {other.shape} cannot be compared with {golden.shape}")
     flat_golden, flat_other = golden.reshape(-1), other.reshape(-1)
     golden_squares, error_squares, largest = 0.0, 0.0, -1.0
-    worst, finite = None, True
+    worst, agrees, special = None, True, 0
     with np.errstate(over="ignore", invalid="ignore"):
         for start in range(0, golden.size, CHUNK):
             expected = flat_golden[start : start + CHUNK].astype(np.float64)
             error = flat_other[start : start + CHUNK].astype(np.float64)
+            if not (finite := np.isfinite(expected)).all():
+                special += int((~finite).sum())
+                same = ~finite & ((error == expected) | (np.isnan(error) & np.isnan(expected)))
+                error[same], expected[~finite] = 0, 0
+                error[~finite & ~same] = np.nan
             golden_squares += float(np.dot(expected, expected))
-            if finite and not (is_finite := np.isfinite(error)).all():
-                finite, worst = False, start + int(is_finite.argmin())
-            if not finite:
+            if agrees and not (is_finite := np.isfinite(error)).all():
+                agrees, worst = False, start + int(is_finite.argmin())
+            if not agrees:
                 continue
             np.subtract(error, expected, out=error)
             error_squares += float(np.dot(error, error))
@@ -124,6 +138,8 @@ def distance(golden: Array, other: Array) -> Distance:
             at = int(error.argmax())
             if error[at] > largest:
                 largest, worst = float(error[at]), start + at
-    count = max(golden.size, 1)
-    rmse = math.sqrt(error_squares / count) if finite else math.inf
-    return Distance(math.sqrt(golden_squares / count), rmse, worst, finite)
+    if golden.size and special == golden.size:
+        golden_squares = math.inf
+    count = max(golden.size - special, 1)
+    rmse = math.sqrt(error_squares / count) if agrees else math.inf
+    return Distance(math.sqrt(golden_squares / count), rmse, worst, agrees, special)

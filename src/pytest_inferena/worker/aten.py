@@ -69,13 +69,14 @@ def operator(node: Node, spelled: Mapping[str, Callable[..., Any]] = SPELLED) ->
     """The function of a node's operator.
 
     Raises:
-        Unsupported: ATen has none of that name.
+        Unsupported: PyTorch has none of that name.
     """
     if node.operator in spelled:
         return spelled[node.operator]
-    if not hasattr(torch.ops.aten, node.operator):
-        raise Unsupported(f"unsupported operator aten.{node.operator}, node {node.name}")
-    function: Callable[..., Any] = getattr(torch.ops.aten, node.operator)
+    namespace, _, name = node.operator.rpartition("::")
+    function: Callable[..., Any] | None = getattr(getattr(torch.ops, namespace or "aten"), name, None)
+    if function is None:
+        raise Unsupported(f"unsupported operator {node.title}, node {node.name}")
     return function
 
 
@@ -95,9 +96,9 @@ def to_module(
     root = torch.nn.Module()
     graph = torch.fx.Graph()
     nodes: dict[str, torch.fx.Node] = {}
-    for spec in entry.inputs:
-        nodes[spec.name] = graph.placeholder(_identifier(spec.name))
-    for index, name in enumerate(entry.parameters):  # by number: `a.b` and `a_b` would be one identifier
+    for index, spec in enumerate(entry.inputs):  # by number: `a.b` and `a_b` would be one identifier, `self` is taken
+        nodes[spec.name] = graph.placeholder(f"input_{index}")
+    for index, name in enumerate(entry.parameters):
         root.register_parameter(f"parameter_{index}", parameters[name])
         nodes[name] = graph.get_attr(f"parameter_{index}")
     for index, (name, array) in enumerate(entry.arrays("constants").items()):
@@ -106,7 +107,7 @@ def to_module(
     for node in entry.nodes:
         function = operator(node, spelled)
         arguments = {name: _argument(value, nodes) for name, value in node.arguments.items()}
-        keywords = {name: arguments.pop(name) for name in _keywords(function) if name in arguments}
+        keywords = {name: arguments.pop(name) for name in keywords_of(function) if name in arguments}
         made = graph.call_function(function, tuple(arguments.values()), keywords)
         nodes[node.name] = made
         for index, spec in enumerate(node.outputs if len(node.outputs) > 1 else ()):
@@ -116,7 +117,7 @@ def to_module(
     return torch.fx.GraphModule(root, graph)
 
 
-def _keywords(function: Any) -> set[str]:
+def keywords_of(function: Any) -> set[str]:
     """The arguments that ATen takes by name only. The functions in `SPELLED` take all by position."""
     if not isinstance(function, torch._ops.OpOverloadPacket):
         return set()
@@ -134,7 +135,3 @@ def _argument(value: Argument, nodes: Mapping[str, torch.fx.Node]) -> Any:
     if isinstance(value, list):
         return [_argument(item, nodes) for item in value]
     return value
-
-
-def _identifier(name: str) -> str:
-    return "".join(character if character.isalnum() else "_" for character in name)

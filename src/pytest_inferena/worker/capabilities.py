@@ -51,7 +51,7 @@ def require(operators: Operators, entry: Entry) -> None:
         if not has(operators, node, entry.specs, trains=entry.trains):
             met = operators.get(node.operator)
             where = "" if met is None else f": it has it only where {_spelled(met)}"
-            raise Unsupported(f"unsupported operator aten.{node.operator}, node {node.name}{where}")
+            raise Unsupported(f"unsupported operator {node.title}, node {node.name}{where}")
 
 
 def _spelled(conditions: Conditions) -> str:

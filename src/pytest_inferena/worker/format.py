@@ -61,6 +61,11 @@ class Node:
         """The name of the first output, which names the node."""
         return self.outputs[0].name
 
+    @property
+    def title(self) -> str:
+        """The operator as messages name it: `aten.add`, or `torchvision::nms`."""
+        return self.operator if "::" in self.operator else f"aten.{self.operator}"
+
     def inputs(self) -> Iterator[str]:
         """Names of the tensors the node reads."""
         return references(list(self.arguments.values()))
@@ -156,6 +161,8 @@ class Program:
     parameters: dict[str, TensorSpec]
     trainable: frozenset[str]
     """Parameters whose gradient `training` asks for."""
+    custom: Mapping[str, Any] | None = None
+    """What registers with PyTorch the operators that are not its own, see `custom.register`; None: there are none."""
 
     @classmethod
     def read(cls, folder: Path) -> Program:
@@ -166,12 +173,8 @@ class Program:
         """
         document = _read(folder / "program.json")
         specs = [TensorSpec.from_json(spec) for spec in document["parameters"]]
-        return cls(
-            folder,
-            document["model"],
-            {spec.name: spec for spec in specs},
-            frozenset(document["trainable"]),
-        )
+        parameters = {spec.name: spec for spec in specs}
+        return cls(folder, document["model"], parameters, frozenset(document["trainable"]), document.get("custom"))
 
     def write(self) -> None:
         """Write `program.json`."""
@@ -181,6 +184,7 @@ class Program:
             "model": self.model,
             "parameters": [spec.to_json() for spec in self.parameters.values()],
             "trainable": sorted(self.trainable),
+            **({"custom": self.custom} if self.custom else {}),
         }
         (self.folder / "program.json").write_text(json.dumps(document, allow_nan=False))
 
@@ -260,7 +264,7 @@ def evaluate(entry: Entry, operators: Mapping[str, Callable[..., Any]], values: 
     for node in entry.nodes:
         operator = operators.get(node.operator)
         if operator is None:
-            raise Unsupported(f"unsupported operator aten.{node.operator}, node {node.name}")
+            raise Unsupported(f"unsupported operator {node.title}, node {node.name}")
         result = operator(*(substitute(value, values.__getitem__) for value in node.arguments.values()))
         results = (result,) if len(node.outputs) == 1 else result
         values.update(zip((spec.name for spec in node.outputs), results, strict=True))

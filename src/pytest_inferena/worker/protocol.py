@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-import math
 from typing import TYPE_CHECKING, Any
+
+from pytest_inferena.worker import strict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,6 +15,10 @@ LIMIT = 1 << 20
 """The longest line in bytes, with its newline."""
 KINDS = ("unsupported", "oom", "error")
 """The kinds of failure that a worker may answer with."""
+TEXT = 4096
+"""The longest text of an answer, in characters."""
+LONGEST = 10**18
+"""The longest duration in nanoseconds: 30 years. No other number is larger either."""
 REPLIES: Mapping[str, Mapping[str, str]] = {
     "hello": {"protocol": "version", "versions": "strings", "ran": "string"},
     "load": {"ns": "duration"},
@@ -29,7 +34,7 @@ REPLIES: Mapping[str, Mapping[str, str]] = {
     "quit": {},
 }
 """Fields of a good answer beside `ok`: field → kind of value."""
-OPTIONAL: Mapping[str, Mapping[str, str]] = {"hello": {"operators": "conditions"}}
+OPTIONAL: Mapping[str, Mapping[str, str]] = {"hello": {"operators": "object of conditions", "revision": "string"}}
 """Fields that a good answer may have."""
 
 
@@ -61,9 +66,9 @@ def parse(line: bytes) -> dict[str, Any]:
     if len(line) > LIMIT:
         raise ProtocolError(f"a line over {LIMIT} bytes")
     try:
-        message = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise ProtocolError(f"not JSON: {line[:80]!r}") from error
+        message = strict.parse(line)
+    except strict.Unfit as error:
+        raise ProtocolError(f"not JSON: {line[:80]!r}" if "no JSON" in str(error) else str(error)) from error
     if not isinstance(message, dict):
         raise ProtocolError(f"not an object: {line[:80]!r}")
     return message
@@ -88,7 +93,20 @@ def check(request: str, reply: Mapping[str, Any]) -> None:
                 raise ProtocolError(f"{field!r} is no {kind}: {reply[field]!r:.80}")
         for field, kind in OPTIONAL.get(request, {}).items():
             if reply.get(field) is not None and not _is(kind, reply[field]):
-                raise ProtocolError(f"{field!r} is no object of {kind}: {reply[field]!r:.80}")
+                raise ProtocolError(f"{field!r} is no {kind}: {reply[field]!r:.80}")
+
+
+def check_durations(request: str, reply: Mapping[str, Any], elapsed: float) -> None:
+    """Compare the durations of a good answer with the seconds that passed meanwhile.
+
+    Raises:
+        ProtocolError: they add up to more, so they are no durations in nanoseconds.
+    """
+    fields = {field: reply[field] for field in REPLIES.get(request, {}) if reply["ok"]}
+    ns = fields.get("ns", 0)
+    claimed = (sum(ns) if isinstance(ns, list) else ns) * fields.get("steps_per_sample", 1) * 1e-9
+    if claimed > 1.01 * elapsed + 0.01:
+        raise ProtocolError(f"durations of {claimed:.4g} s in an answer that took {elapsed:.4g} s")
 
 
 def _shown(reply: Mapping[str, Any]) -> str:
@@ -101,17 +119,25 @@ def _is(kind: str, value: Any) -> bool:
         case "version":
             return type(value) is int and value == VERSION
         case "string":
-            return isinstance(value, str)
+            return isinstance(value, str) and len(value) <= TEXT
         case "strings":
-            return isinstance(value, dict) and all(isinstance(item, str) for item in value.values())
+            return isinstance(value, dict) and all(_is("string", item) for pair in value.items() for item in pair)
         case "boolean":
             return isinstance(value, bool)
         case "whole" | "count":
-            return type(value) is int and value >= (kind == "count")
-        case "conditions":
+            return type(value) is int and (kind == "count") <= value <= LONGEST
+        case "object of conditions":
             tables = list(value.values()) if isinstance(value, dict) else [None]
-            return all(isinstance(table, dict) and all(isinstance(v, list) for v in table.values()) for table in tables)
+            return all(isinstance(table, dict) and all(map(_are_values, table.values())) for table in tables)
         case "durations":
             return isinstance(value, list) and bool(value) and all(_is("duration", item) for item in value)
-    finite = type(value) in {int, float} and math.isfinite(value)
-    return finite and (value > 0 if kind == "duration" else value >= 0)
+    return type(value) in {int, float} and (value > 0 if kind == "duration" else value >= 0) and value <= LONGEST
+
+
+def _are_values(values: Any) -> bool:
+    """Whether these are values that an operator's condition may list."""
+    scalars = (str, int, float, type(None))  # booleans are whole numbers here
+    return isinstance(values, list) and all(
+        isinstance(one, scalars) or (isinstance(one, dict) and isinstance(one.get("max"), int | float))
+        for one in values
+    )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -60,10 +61,30 @@ def hang() -> None:
     time.sleep(600)
 
 
+def overwrite(folder: Path, name: str) -> None:
+    """Put zeros in the place of all numbers of a file that was prepared."""
+    file = folder / name
+    content, mode = file.read_bytes(), file.stat().st_mode
+    begin = 8 + int.from_bytes(content[:8], "little")
+    file.chmod(0o644)
+    with file.open("r+b") as there:
+        there.seek(begin)
+        there.write(bytes(len(content) - begin))
+    file.chmod(mode)
+
+
+def child() -> None:
+    """Start a process that leaves the session, and crash."""
+    command = [sys.executable, "-c", "import time; time.sleep(600)"]
+    (HERE / "child").write_text(str(subprocess.Popen(command, start_new_session=True).pid))
+    os._exit(3)
+
+
 ACTIONS: dict[str, Callable[[], Any]] = {
     "signal": lambda: os.kill(os.getpid(), signal.SIGSEGV),
     "exit": lambda: os._exit(3),
     "hang": hang,
+    "child": child,
     "print": lambda: print('{"ok": false}\n' * 100, flush=True),
     "pipe": lambda: pipe(b"Segmentation fault? No, just talking.\n"),
     "long": lambda: pipe(b"x" * (2 << 20) + b"\n"),
@@ -121,6 +142,8 @@ class Adapter(Base):
     def compile(self, entry: Entry) -> Step:
         """There is nothing to compile; but an operator may be missing."""
         misbehave("compile", entry.name)
+        if (name := fault(entry.name).get("zeroed")) and entry.folder:
+            overwrite(entry.folder, name)
         return Step(entry, self.parameters)
 
 

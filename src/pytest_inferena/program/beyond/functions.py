@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from pytest_inferena.program.expand.pointwise import clamp
+from pytest_inferena.program.expand.layers import reduced
 from pytest_inferena.program.expand.tensor import Tensor
 
 if TYPE_CHECKING:
@@ -26,7 +26,8 @@ def arctangent(x: Tensor) -> Tensor:
     size, side = x.unary("abs"), sign(x)
     large, middle = size.compare("gt", 2.414213562373095), size.compare("gt", 0.4142135623730950)
     inverse = -1.0 / large.where(x, 1.0)
-    between = side * (size - 1.0) / (size + 1.0)
+    rest = large.where(1.0, size)
+    between = side * (rest - 1.0) / (rest + 1.0)
     near = large.where(inverse, middle.where(between, x))
     steps = large.to(x.dtype) + middle.to(x.dtype)  # of π / 4
     square = near * near
@@ -46,21 +47,58 @@ def expm1(x: Tensor) -> Tensor:
     return small.where((y * 0.5).unary("tanh") * (y.unary("exp") + 1.0), x.unary("exp") - 1.0)
 
 
+def elu(x: Tensor, alpha: float, scale: float, input_scale: float) -> Tensor:
+    """The power is only of numbers below zero, so that none that is not chosen overflows."""
+    above = x.compare("gt", 0)
+    return above.where(x * scale, expm1(above.where(0.0, x) * input_scale) * (alpha * scale))
+
+
+def softplus(x: Tensor, beta: float = 1, threshold: float = 20) -> Tensor:
+    """log(1 + eˣ), and x itself above a threshold; the power is not of those, for which it overflows."""
+    scaled = x if beta == 1 else x * beta
+    large = scaled.compare("gt", threshold)
+    soft = large.where(0.0, scaled).unary("exp").unary("log1p")
+    return large.where(x, soft if beta == 1 else soft * (1 / beta))
+
+
 def asinh(x: Tensor) -> Tensor:
-    """log1p(x + x² / (1 + √(x² + 1))); of numbers below -1, where that cancels, by the opposite."""
-    small = x.unary("abs").compare("lt", 1.0)
-    y = small.where(x, x.unary("abs"))
+    """log1p(x + x² / (1 + √(x² + 1))); beyond 1, by size, log x + log1p √(1 + 1 / x²), of which no square overflows."""
+    size = x.unary("abs")
+    small = size.compare("lt", 1.0)
+    y, large = small.where(x, 0.0), small.where(1.0, size)
+    inverse = 1.0 / large
     square = y * y
-    result = (y + square / ((square + 1.0).unary("sqrt") + 1.0)).unary("log1p")
-    return small.where(result, sign(x) * result)
+    near = (y + square / ((square + 1.0).unary("sqrt") + 1.0)).unary("log1p")
+    far = large.unary("log") + (inverse * inverse + 1.0).unary("sqrt").unary("log1p")
+    return small.where(near, sign(x) * far)
+
+
+def hypot(x: Tensor, y: Tensor) -> Tensor:
+    """√(x² + y²) by shares of the larger, whose squares neither overflow nor vanish; no gradient at zero."""
+    larger = x.unary("abs").maximum(y.unary("abs")).detach()
+    scale = larger.compare("eq", 0.0).where(1.0, larger.minimum(3e38))
+    x, y = x / scale, y / scale
+    return power(x * x + y * y) * scale
 
 
 def sinh(x: Tensor) -> Tensor:
-    """(t + t / (t + 1)) / 2 of t = eˣ - 1; of numbers beyond 1, which may be far below zero, by their size."""
+    """(t + t / (t + 1)) / 2 of t = eˣ - 1, which loses nothing near zero; beyond 1 by powers."""
     small = x.unary("abs").compare("lt", 1.0)
-    t = clamp(expm1(small.where(x, x.unary("abs"))), None, 1e38)  # finite on the way
-    result = (t + t / (t + 1.0)) * 0.5
-    return small.where(result, sign(x) * result)
+    t = expm1(small.where(x, 0.0))
+    return small.where(t + t / (t + 1.0), x.unary("exp") - (-x).unary("exp")) * 0.5
+
+
+def sinc(x: Tensor) -> Tensor:
+    """sin(πx) / πx, and 1 at zero."""
+    zero = x.compare("eq", 0.0)
+    angle = zero.where(1.0, x * math.pi)
+    return zero.where(1.0, angle.unary("sin") / angle)
+
+
+def xlogy(x: Tensor, y: Tensor) -> Tensor:
+    """X · log y, and zero where x is, also of a y that has no logarithm."""
+    none = x.compare("eq", 0.0) & y.compare("le", 0.0)
+    return x * none.where(1.0, y).unary("log")
 
 
 def floor(x: Tensor) -> Tensor:
@@ -71,6 +109,13 @@ def floor(x: Tensor) -> Tensor:
 def trunc(x: Tensor) -> Tensor:
     """The next integer towards zero."""
     return sign(x) * floor(x.unary("abs"))
+
+
+def power(x: Tensor, exponent: float = 0.5) -> Tensor:
+    """A power with a gradient of zero at zero, as norms have it."""
+    nothing = x.compare("eq", 0)
+    safe = nothing.where(1.0, x)
+    return nothing.where(0.0, safe.unary("sqrt") if exponent == 0.5 else safe**exponent)
 
 
 def rounded(x: Tensor) -> Tensor:
@@ -115,6 +160,20 @@ def atan2(y: Tensor, x: Tensor) -> Tensor:
     return level.where(sign(y) * (math.pi / 2), turned)
 
 
+def huber_loss(a: Mapping[str, Any], out: tuple[TensorSpec, ...]) -> Tensor:
+    """Half the square of a difference up to delta, delta · difference beyond; no square of what lies beyond."""
+    x: Tensor = a["self"].to(out[0].dtype)
+    size, delta = (x - a["target"].to(out[0].dtype)).unary("abs"), a["delta"]
+    near = size.minimum(delta)
+    return reduced(near * near * 0.5 + (size - near) * delta, a["reduction"])
+
+
+def smooth_l1_loss(a: Mapping[str, Any], out: tuple[TensorSpec, ...]) -> Tensor:
+    """Huber's loss over beta."""
+    beta: float = a["beta"]
+    return huber_loss({**a, "delta": beta}, out) * (1 / beta)
+
+
 FUNCTIONS: Mapping[str, Rule] = {
     "acos": _of(lambda x: math.pi / 2 - arctangent(x / (1.0 - x * x).unary("sqrt"))),
     "acosh": _of(lambda x: (x + ((x - 1.0) * (x + 1.0)).unary("sqrt")).unary("log")),
@@ -124,6 +183,8 @@ FUNCTIONS: Mapping[str, Rule] = {
     "atan2": _binary(atan2),
     "atanh": _of(lambda x: (x * 2.0 / (1.0 - x)).unary("log1p") * 0.5),
     "ceil": _of(lambda x: -floor(-x)),
+    "celu": lambda a, out: elu(a["self"].to(out[0].dtype), a["alpha"], 1, 1 / a["alpha"]),
+    "elu": lambda a, out: elu(a["self"].to(out[0].dtype), a["alpha"], a["scale"], a["input_scale"]),
     "cosh": _of(lambda x: (x.unary("exp") + (-x).unary("exp")) * 0.5),
     "erfc": _of(lambda x: 1.0 - x.unary("erf")),
     "exp2": _of(lambda x: (x * math.log(2)).unary("exp")),
@@ -131,16 +192,22 @@ FUNCTIONS: Mapping[str, Rule] = {
     "floor": _of(floor),
     "fmod": _quotient(trunc),
     "frac": _of(lambda x: x - trunc(x)),
-    "hypot": _binary(lambda x, y: (x * x + y * y).unary("sqrt")),
+    "hypot": _binary(hypot),
     "isnan": lambda a, _: a["self"].compare("ne", a["self"]),
+    "huber_loss": huber_loss,
     "log10": _logarithm(10),
     "log2": _logarithm(2),
+    "mish": _of(lambda x: x * softplus(x).unary("tanh")),
     "remainder": _quotient(floor),
     "round": _of(rounded),
     "sign": _of(sign),
     "sgn": _of(sign),
+    "sinc": _of(sinc),
     "sinh": _of(sinh),
+    "smooth_l1_loss": smooth_l1_loss,
+    "softplus": lambda a, out: softplus(a["self"].to(out[0].dtype), a["beta"], a["threshold"]),
     "tan": _of(lambda x: x.unary("sin") / x.unary("cos")),
     "trunc": _of(trunc),
+    "xlogy": _binary(xlogy),
 }
 """ATen's name → a function of the arguments by ATen's names, and of what the node makes."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from pytest_inferena.program.beyond.functions import power
 from pytest_inferena.program.expand.tensor import Tensor, cat
 from pytest_inferena.program.expand.windows import pooled
 from pytest_inferena.program.graph import NotExportable
@@ -55,7 +56,7 @@ def embedding_bag(a: Mapping[str, Any], out: tuple[TensorSpec, ...]) -> tuple[Te
         ends = offsets.slice(0, 1, bags).pad(0, 0, 1, count) if bags > 1 else offsets.full([1], count)
     after = place.compare("ge", starts.reshape(bags, 1))
     before = place.compare("lt", ends.reshape(bags, 1))
-    inside = after.make("logical_and", {"self": after, "other": before}, (bags, count)).to(out[0].dtype)
+    inside = (after & before).to(out[0].dtype)
     rows = a["weight"].rows(indices)
     rows = rows if weights is None else rows * weights.reshape(count, 1)
     total = inside @ rows
@@ -65,7 +66,7 @@ def embedding_bag(a: Mapping[str, Any], out: tuple[TensorSpec, ...]) -> tuple[Te
 
 
 def vector_norm(a: Mapping[str, Any], out: tuple[TensorSpec, ...]) -> Tensor:
-    """Of the second order with a gradient of zero at zero, as PyTorch's; the largest, the sum, or any power."""
+    """With a gradient of zero at zero, as PyTorch's: of the second order, the largest, the sum, or of any power."""
     x: Tensor = a["self"].to(out[0].dtype)
     order = a.get("ord", 2)
     dims = a.get("dim")
@@ -80,11 +81,8 @@ def vector_norm(a: Mapping[str, Any], out: tuple[TensorSpec, ...]) -> Tensor:
         return x.compare("ne", 0).to(x.dtype).reduce("sum", dims, **keep)
     if order == 1:
         return size.reduce("sum", dims, **keep)
-    total = (x * x if order == 2 else size**order).reduce("sum", dims, **keep)
-    nothing = total.compare("eq", 0)
-    safe = nothing.where(1.0, total)
-    root = safe.unary("sqrt") if order == 2 else safe ** (1 / order)
-    return nothing.where(0.0, root)
+    powers = x * x if order == 2 else power(size, order)
+    return power(powers.reduce("sum", dims, **keep), 1 / order)
 
 
 def _dims(a: Mapping[str, Any]) -> list[int]:
@@ -93,6 +91,27 @@ def _dims(a: Mapping[str, Any]) -> list[int]:
     if isinstance(dims, int):
         return [dims]
     return list(dims) if dims else [*range(a["self"].rank)]
+
+
+def spread(a: Mapping[str, Any], out: tuple[TensorSpec, ...]) -> tuple[Tensor, ...]:
+    """`var` and `var_mean`: the sum of squares around the mean, over the count less the correction."""
+    x: Tensor = a["self"]
+    dims, correction = _dims(a), a.get("correction", int(a.get("unbiased", True)))
+    mean = x.reduce("mean", dims)
+    centred = x - mean
+    squares, keep = centred * centred, a.get("keepdim", False)
+    count = math.prod(x.shape[dim] for dim in dims) - (1 if correction is None else correction)
+    if correction == 0:
+        found = squares.reduce("mean", dims, keepdim=keep)
+    else:
+        found = squares.reduce("sum", dims, keepdim=keep) / count
+    return found, *(mean.reshape(*spec.shape) for spec in out[1:])
+
+
+def deviation(a: Mapping[str, Any], out: tuple[TensorSpec, ...]) -> tuple[Tensor, ...]:
+    """`std` and `std_mean`; of equal numbers the gradient is zero."""
+    variance, *mean = spread(a, out)
+    return power(variance), *mean
 
 
 def extreme(largest: bool, what: str) -> Rule:
@@ -120,6 +139,9 @@ def extreme(largest: bool, what: str) -> Rule:
         shape = list(out[-1].shape) if a.get("dim") is None else shape
         if what == "place":
             return place.reshape(*shape)
+        if x.graph.trains:  # of equal ones only the first gets the gradient
+            at = place.reshape(*best.shape)
+            best = x.make("gather", {"self": x, "dim": dim, "index": at}, best.shape)
         value = best if largest else -best
         return value.reshape(*shape), place.reshape(*shape)
 
@@ -176,6 +198,8 @@ WHOLE: Mapping[str, Rule] = {
     "max": extreme(True, "both"),
     "min": extreme(False, "both"),
     "prod": product,
+    **dict.fromkeys(("std", "std_mean"), deviation),
+    **dict.fromkeys(("var", "var_mean"), spread),
     **dict.fromkeys(
         ("upsample_bilinear2d", "upsample_linear1d", "upsample_trilinear3d"), resized("upsample_bilinear2d")
     ),

@@ -146,10 +146,14 @@ def cross_entropy_loss(
 def mse_loss(x: Tensor, target: Tensor, reduction: int) -> Tensor:
     """The square of each difference, their mean or their sum."""
     difference = x - target
-    squares = difference * difference
+    return reduced(difference * difference, reduction)
+
+
+def reduced(losses: Tensor, reduction: int) -> Tensor:
+    """As they are, their mean or their sum, by ATen's numbers 0, 1 and 2."""
     if not reduction:
-        return squares
-    return squares.reduce("mean" if reduction == 1 else "sum", [*range(squares.rank)], keepdim=False)
+        return losses
+    return losses.reduce("mean" if reduction == 1 else "sum", [*range(losses.rank)], keepdim=False)
 
 
 EXPANSIONS: Mapping[str, Callable[..., Tensor | tuple[Tensor, ...] | None]] = {

@@ -42,7 +42,10 @@ def _horner(x: Tensor, coefficients: Sequence[float]) -> Tensor:
 
 
 def clamp(x: Tensor, low: Number | None, high: Number | None) -> Tensor:
-    """Between two numbers."""
+    """Between two numbers; where a gradient is derived by a choice, for at a bound it is zero, not a half."""
+    if x.graph.trains:
+        x = x if low is None else x.compare("le", low).where(low, x)
+        return x if high is None else x.compare("ge", high).where(high, x)
     x = x if low is None else x.maximum(low)
     return x if high is None else x.minimum(high)
 
@@ -57,15 +60,20 @@ def gelu(x: Tensor, approximate: str) -> Tensor:
 
 def sigmoid(x: Tensor) -> Tensor:
     """1 / (1 + e⁻ˣ); where a gradient is derived the power stays finite, so that none is 0 · ∞."""
-    less = (-x).minimum(80.0) if x.graph.trains else -x
+    less = (-x).minimum(88.0) if x.graph.trains else -x
     return 1.0 / (less.unary("exp") + 1.0)
 
 
+def relu(x: Tensor) -> Tensor:
+    """The larger of x and zero; where a gradient is derived by a choice, as in `clamp`."""
+    return clamp(x, 0.0, None)
+
+
 def log1p(x: Tensor) -> Tensor:
-    """Log u for u = 1 + x, and what rounding lost in u; that is no function of x to a gradient."""
+    """Log u for u = 1 + x, and what rounding lost unless u is 0 or ∞; that is no function of x to a gradient."""
     u = x + 1.0
-    lost = (x - (u - 1.0)) / u
-    return u.unary("log") + lost.detach()
+    finite = clamp(u.detach(), 1e-38, 3e38)
+    return u.unary("log") + (x.detach() - (finite - 1.0)) / finite
 
 
 def power(x: Tensor | Number, exponent: Tensor | Number) -> Tensor | None:
@@ -76,13 +84,16 @@ def power(x: Tensor | Number, exponent: Tensor | Number) -> Tensor | None:
     if isinstance(exponent, Tensor):
         return (exponent * math.log(x)).unary("exp") if not isinstance(x, Tensor) and x > 0 else None
     assert isinstance(x, Tensor)  # noqa: S101 - one of them is
+    if exponent == 0:
+        return x.full(x.shape, 1.0)
     if exponent in {0.5, -0.5}:
         return x.unary("sqrt" if exponent > 0 else "rsqrt")
-    if exponent < 0:
-        return 1.0 / (x**-exponent)
-    if exponent == int(exponent) and 1 <= exponent <= 64:
-        return _product(x, int(exponent))
-    return (x.unary("log") * exponent).unary("exp")
+    if exponent == int(exponent) and abs(exponent) <= 64:
+        return _product(x if exponent > 0 else 1.0 / x, abs(int(exponent)))
+    zero = x.compare("eq", 0.0)  # its logarithm times a power of zero would be a gradient of 0 · ∞
+    general = (zero.where(1.0, x).unary("log") * exponent).unary("exp")
+    at_zero = x * 0.0 if exponent > 1 else x.unary("sqrt" if exponent > 0 else "rsqrt")
+    return zero.where(at_zero, general)
 
 
 def _product(x: Tensor, times: int) -> Tensor:
@@ -214,7 +225,7 @@ EXPANSIONS: Mapping[str, Callable[..., Tensor | None]] = {
     "minimum": lambda x, y: -((-x).maximum(-y)),
     "neg": lambda x: x * -1,
     "pow": power,
-    "relu": lambda x: x.maximum(0.0),
+    "relu": relu,
     "rsqrt": lambda x: 1.0 / x.unary("sqrt"),
     "sigmoid": sigmoid,
     "silu": lambda x: x * x.unary("sigmoid"),

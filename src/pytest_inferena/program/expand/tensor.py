@@ -103,6 +103,9 @@ class Tensor:
         """`eq`, `lt` and their like: to bool."""
         return self.make(operator, {"self": self, "other": other}, _met(self, other), "bool")
 
+    def __and__(self, other: Tensor) -> Tensor:
+        return self.make("logical_and", {"self": self, "other": other}, _met(self, other))
+
     def where(self, first: Tensor | Number, second: Tensor | Number) -> Tensor:
         """Of a condition: the first where it is true, else the second; one of them is a tensor."""
         tensor = first if isinstance(first, Tensor) else second

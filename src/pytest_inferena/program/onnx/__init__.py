@@ -138,7 +138,7 @@ def _write(builder: Builder, node: Node, model: str) -> None:
         return
     if not has(WRITTEN, node, builder.entry.specs, trains=builder.entry.trains):
         where = f"node {node.name} of {model}.{builder.entry.name}"
-        raise Unsupported(f"unsupported operator aten.{node.operator}, {where}: the ONNX table lacks it")
+        raise Unsupported(f"unsupported operator {node.title}, {where}: the ONNX table lacks it")
     results = OPERATORS[node.operator](builder, *node.arguments.values())
     for spec, name in zip(node.outputs, (results,) if isinstance(results, str) else results, strict=True):
         builder.bind(spec.name, name)

@@ -85,9 +85,12 @@ def rotary_embedding(b: Builder, x: Any, cos: Any, sin: Any) -> Any:
 def attention(
     b: Builder, query: Any, key: Any, value: Any, mask: Any, is_causal: bool, scale: float, enable_gqa: bool
 ) -> Any:
-    """(B, H, S, D); key and value may have fewer heads."""
+    """(B, H, S, D); key and value may have fewer heads. A mask has to have a value for each query and key."""
     del enable_gqa  # the heads tell
     operands = [b.tensor(tensor) for tensor in (query, key, value, mask) if tensor is not None]
+    pairs = (b.shape(query)[-2], b.shape(key)[-2])
+    if mask is not None and b.shape(mask)[-2:] != pairs:
+        operands[-1] = b.op("Expand", operands[-1], b.ints([*b.shape(mask)[:-2], *pairs]))
     return b.op("Attention", *operands, scale=scale, is_causal=int(is_causal))
 
 

@@ -1,0 +1,36 @@
+"""A loss of shapes that do not fit."""
+
+import torch
+from torch import nn
+
+from pytest_inferena import Case
+
+TITLE = "loss_raises"
+UNIT = "sample"
+ITEMS = 2
+PARAMETERS = 20
+
+
+class Net(nn.Module):
+    """A loss of shapes that do not fit."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 4)
+
+    def forward(self, x):
+        return self.linear(x)
+
+
+X = torch.linspace(-1, 1, 8).reshape(2, 4)
+
+
+def case(size="full"):
+    """Its case."""
+    return Case(
+        module=Net(),
+        inputs={"x": X},
+        latency={"x": X[:1]},
+        targets={"wanted": X[:, :3]},
+        loss=lambda y, wanted: (y - wanted).pow(2).mean(),
+    )

@@ -1,0 +1,25 @@
+"""No function `case`."""
+
+import torch
+from torch import nn
+
+from pytest_inferena import Case
+
+TITLE = "no_case"
+UNIT = "sample"
+ITEMS = 2
+PARAMETERS = 20
+
+
+class Net(nn.Module):
+    """No function `case`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 4)
+
+    def forward(self, x):
+        return self.linear(x)
+
+
+X = torch.linspace(-1, 1, 8).reshape(2, 4)

@@ -1,0 +1,32 @@
+"""A trained layer under no_grad."""
+
+import torch
+from torch import nn
+
+from pytest_inferena import Case
+
+TITLE = "no_grad"
+UNIT = "sample"
+ITEMS = 2
+PARAMETERS = 20
+
+
+class Net(nn.Module):
+    """A trained layer under no_grad."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 4)
+
+    def forward(self, x):
+        with torch.no_grad():
+            y = self.linear(x)
+        return y * self.linear(x)
+
+
+X = torch.linspace(-1, 1, 8).reshape(2, 4)
+
+
+def case(size="full"):
+    """Its case."""
+    return Case(module=Net(), inputs={"x": X}, latency={"x": X[:1]}, targets={}, loss=lambda y: y.mean())

@@ -1,0 +1,37 @@
+"""An output that nobody can look into."""
+
+import torch
+from torch import nn
+
+from pytest_inferena import Case
+
+TITLE = "object"
+UNIT = "sample"
+ITEMS = 2
+PARAMETERS = 20
+
+
+class Net(nn.Module):
+    """An output that nobody can look into."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 4)
+
+    def forward(self, x):
+        return Found(self.linear(x))
+
+
+X = torch.linspace(-1, 1, 8).reshape(2, 4)
+
+
+class Found:
+    """Holds what was found."""
+
+    def __init__(self, states) -> None:
+        self.states = states
+
+
+def case(size="full"):
+    """Its case."""
+    return Case(module=Net(), inputs={"x": X}, latency={"x": X[:1]}, targets={}, loss=lambda y: y.mean())

@@ -1,0 +1,32 @@
+"""A loop that ends when a tensor says so."""
+
+import torch
+from torch import nn
+
+from pytest_inferena import Case
+
+TITLE = "repeat"
+UNIT = "sample"
+ITEMS = 2
+PARAMETERS = 20
+
+
+class Net(nn.Module):
+    """A loop that ends when a tensor says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 4)
+
+    def forward(self, x):
+        while x.norm() > 1:
+            x = x / 2
+        return self.linear(x)
+
+
+X = torch.linspace(-1, 1, 8).reshape(2, 4)
+
+
+def case(size="full"):
+    """Its case."""
+    return Case(module=Net(), inputs={"x": X}, latency={"x": X[:1]}, targets={}, loss=lambda y: y.mean())

@@ -1,0 +1,30 @@
+"""An input of the wrong width."""
+
+import torch
+from torch import nn
+
+from pytest_inferena import Case
+
+TITLE = "shapes"
+UNIT = "sample"
+ITEMS = 2
+PARAMETERS = 20
+
+
+class Net(nn.Module):
+    """An input of the wrong width."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 4)
+
+    def forward(self, x):
+        return self.linear(x)
+
+
+X = torch.linspace(-1, 1, 8).reshape(2, 4)
+
+
+def case(size="full"):
+    """Its case."""
+    return Case(module=Net(), inputs={"x": X[:, :3]}, latency={"x": X[:1]}, targets={}, loss=lambda y: y.mean())

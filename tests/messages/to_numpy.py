@@ -1,0 +1,31 @@
+"""A part computed by NumPy."""
+
+import numpy as np
+import torch
+from torch import nn
+
+from pytest_inferena import Case
+
+TITLE = "to_numpy"
+UNIT = "sample"
+ITEMS = 2
+PARAMETERS = 20
+
+
+class Net(nn.Module):
+    """A part computed by NumPy."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 4)
+
+    def forward(self, x):
+        return torch.from_numpy(np.tanh(self.linear(x).detach().numpy()))
+
+
+X = torch.linspace(-1, 1, 8).reshape(2, 4)
+
+
+def case(size="full"):
+    """Its case."""
+    return Case(module=Net(), inputs={"x": X}, latency={"x": X[:1]}, targets={}, loss=lambda y: y.mean())
