@@ -43,10 +43,7 @@ class Places:
         place = self.folder / "wheel"
         if not place.exists():
             run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(place), str(ROOT))
-            sources = ("--", *(str(ROOT / name) for name in ("src", "adapters", "benchmarks", "pyproject.toml")))
-            changed = " and changes to it" if run("git", "-C", str(ROOT), "status", "--porcelain", *sources) else ""
-            commit = run("git", "-C", str(ROOT), "log", "-1", "--format=%h", *sources).strip()
-            (place / "commit").write_text(commit + changed)
+            (place / "commit").write_text(run("git", "-C", str(ROOT), "describe", "--always", "--dirty").strip())
         return next(place.glob("*.whl"))
 
     @property
