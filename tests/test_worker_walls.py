@@ -21,9 +21,11 @@ ALLOWED = {
     "program": BASELINE,
     "program/onnx": BASELINE | {"onnx"},  # an exchange format of many engines
     "prepare": BASELINE,
+    "explain": BASELINE,
     "worker/aten.py": BASELINE,
     "verdict/gate.py": {"pytorch"},  # messages that show the baseline's figures
     "engines/description.py": {"torch"},  # adapter.toml's field needs_torch
+    "processes/preparer.py": {"torch"},  # the variable TORCH_HOME, which a model may need
 }
 """Which names may stand in the code of which file or folder."""
 
