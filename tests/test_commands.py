@@ -142,6 +142,13 @@ def test_remedies(spaced: Path, tmp_path: Path) -> None:
     assert "no-such-engine>=2\nFake Engine: installed" in said
 
 
+def test_the_terminal_stays_the_users(tmp_path: Path) -> None:
+    """Looking up what conftests register leaves stdin alone, which an installer may ask for a password."""
+    code = "from pytest_inferena.commands.cli import registry\nregistry()\nprint('got', open(0).read())"
+
+    assert "got secret" in shell(f"echo secret | {sys.executable} -W error -c {shlex.quote(code)}", tmp_path)
+
+
 def environment(folder: Path) -> Path:
     """An environment that has what this one has, the command, and an installer that only says what it would do."""
     venv.create(folder, symlinks=True)

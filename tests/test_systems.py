@@ -55,7 +55,7 @@ sys.platform = "win32"
 import pytest_inferena
 for found in pkgutil.walk_packages(pytest_inferena.__path__, "pytest_inferena."):
     room = found.name.split(".")[1]
-    if room not in {"program", "prepare"} and found.name not in {
+    if room not in {"program", "prepare", "explain"} and found.name not in {
         "pytest_inferena.worker.__main__", "pytest_inferena.worker.aten",
         "pytest_inferena.system.posix", "pytest_inferena.processes.selecting",
     }:

@@ -109,7 +109,8 @@ def registry() -> Registry:
     import pytest
 
     try:
-        config = pytest.Config.fromdictargs({}, ["--assert=plain"])  # pytest's way to import would stay
+        # else pytest's way to import would stay, and its hold of stdin, which an installer may ask for a password
+        config = pytest.Config.fromdictargs({}, ["--assert=plain", "--capture=no"])
     except Exception as error:
         raise RegistryError(f"pytest does not start here: {error}") from error
     spec = importlib.util.spec_from_file_location("inferena_conftest", BENCHMARKS / "conftest.py")
