@@ -29,7 +29,7 @@ def test_good_answer_is_returned(start: Callable[..., Worker]) -> None:
         (b"Segmentation fault? No.\n", "not JSON: b'Segmentation fault? No.'"),
         (b"\xff\xfe\n", r"not JSON: b'\xff\xfe'"),
         (b"\n", "not JSON: b''"),
-        (b"[" * 100_000 + b"\n", "is nested over 64 deep"),
+        (b"[" * 100_000 + b"\n", "is JSON nested over 64 deep"),
         (b"[1, 2]\n", "not an object: b'[1, 2]'"),
         (b"{}\n", "'ok' is neither true nor false in {}"),
         (b'{"ok": 1}\n', "'ok' is neither true nor false"),

@@ -32,7 +32,7 @@ def parse(text: bytes | str) -> Any:
     try:
         value = json.loads(text)
     except RecursionError:
-        raise Unfit(f"is nested over {DEPTH} deep") from None
+        raise Unfit(f"is JSON nested over {DEPTH} deep") from None
     except ValueError as error:
         raise Unfit(f"is no JSON: {error}") from None
     if found := out_of_bounds(value):
