@@ -120,7 +120,7 @@ def prepared(tmp_path: Path) -> Prepared:
         for file in tmp_path.glob("*.safetensors")
     }
     parts = {BASE: Part(tmp_path, BASE, {"files": files})}
-    golden = {"latency": {"tensors": {"output": 1e-7}, "none": []}}
+    golden = {"latency": {"tensors": {"output": 1e-7}, "none": [], "notes": []}}
     return Prepared(tmp_path, None, "seeded", golden, {}, parts, (tmp_path / "forgotten").touch)
 
 
