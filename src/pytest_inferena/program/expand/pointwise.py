@@ -72,8 +72,10 @@ def relu(x: Tensor) -> Tensor:
 def log1p(x: Tensor) -> Tensor:
     """Log u for u = 1 + x, and what rounding lost unless u is 0 or ∞; that is no function of x to a gradient."""
     u = x + 1.0
-    finite = clamp(u.detach(), 1e-38, 3e38)
-    return u.unary("log") + (x.detach() - (finite - 1.0)) / finite
+    known = u.detach()
+    for bound, side in ((1e-38, "lt"), (3e38, "gt")):  # by choices: an engine with `where` may have no `maximum`
+        known = known.compare(side, bound).where(1.0, known)
+    return u.unary("log") + (x.detach() - (known - 1.0)) / known
 
 
 def power(x: Tensor | Number, exponent: Tensor | Number) -> Tensor | None:
@@ -90,10 +92,20 @@ def power(x: Tensor | Number, exponent: Tensor | Number) -> Tensor | None:
         return x.unary("sqrt" if exponent > 0 else "rsqrt")
     if exponent == int(exponent) and abs(exponent) <= 64:
         return _product(x if exponent > 0 else 1.0 / x, abs(int(exponent)))
+    if not x.graph.trains:
+        return (x.unary("log") * exponent).unary("exp")
     zero = x.compare("eq", 0.0)  # its logarithm times a power of zero would be a gradient of 0 · ∞
     general = (zero.where(1.0, x).unary("log") * exponent).unary("exp")
-    at_zero = x * 0.0 if exponent > 1 else x.unary("sqrt" if exponent > 0 else "rsqrt")
-    return zero.where(at_zero, general)
+    return zero.where(_at_zero(x, zero, exponent), general)
+
+
+def _at_zero(x: Tensor, zero: Tensor, exponent: float) -> Tensor:
+    """What a power is at zero, and its gradient there: 0, ∞ or -∞. All of it is finite elsewhere."""
+    if exponent > 1:
+        return x * 0.0
+    if exponent < 0:
+        return 1.0 / zero.where(x, 1.0)
+    return x * (zero.to(x.dtype) * 3e38) * 3e38  # no constant, which an engine may fold to ∞
 
 
 def _product(x: Tensor, times: int) -> Tensor:
