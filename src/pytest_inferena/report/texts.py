@@ -127,7 +127,9 @@ def note_text(record: Record) -> str:
         verdict = record.verdict
         reason = clean(record.reason or (verdict.message if verdict else "")) or "no reason was recorded"
         parts.append(f"{record.outcome.upper().replace('_', ' ')}: {reason}{_accuracy(record, reason)}")
-        parts += [f"where: {clean(record.explain)}"] if record.outcome in {Outcome.CLOSE, Outcome.FAIL} else []
+        # what somebody else published was judged by them: there is no worker here to ask where it goes wrong
+        if verdict is not None and record.outcome in {Outcome.CLOSE, Outcome.FAIL}:
+            parts.append(f"where: {clean(record.explain)}")
     parts += [_doubt(record, flag) for flag in _DOUBTS if flag in record.flags]
     if record.attempts:
         parts.append(f"{len(record.attempts)} attempts: {', '.join(record.attempts).upper()}")
