@@ -83,7 +83,7 @@ CASES: dict[str, dict[str, tuple[Function, str]]] = {
         "roll_back": (lambda a: a.x.roll(-1, -1), "slice slice cat"),
         "roll_by_nothing": (lambda a: a.x.roll(0, 1), "slice"),
         "roll_two": (lambda a: a.x.roll((1, 2), (1, 2)), "roll"),
-        "roll_flat": (lambda a: a.x.roll(5), "roll"),
+        "roll_flat": (lambda a: a.x.roll(5), "reshape slice slice cat reshape"),
         "pad": (lambda a: F.pad(a.x, (1, 2)), "full full cat"),
         "pad_two": (lambda a: F.pad(a.x, (0, 1, 2, 0), value=3.0), "full cat full cat"),
         "pad_integers": (lambda a: F.pad(a.i, (1, 1), value=2), "full full cat"),

@@ -77,15 +77,11 @@ def test_arguments_are_complete(family: str) -> None:
 
 
 REFUSED: dict[str, tuple[Function, str]] = {
-    "div": (lambda a: torch.div(a.x, 2, rounding_mode="trunc"), "use 'floor'"),
-    "same": (lambda a: F.conv1d(a.x, torch.ones(2, 3, 2), padding="same"), "pad before it"),
-    "conv": (lambda a: F.conv1d(a.x[0], torch.ones(2, 3, 3)), "conv1d of an input without batch"),
     "attention": (lambda a: F.scaled_dot_product_attention(a.x, a.x, a.x, dropout_p=0.1), "attention with dropout"),
 }
 
 
 @pytest.mark.parametrize("name", REFUSED)
-@pytest.mark.filterwarnings("ignore:Using padding='same'")
 def test_what_no_rule_can_spell_is_refused(name: str) -> None:
     """The message says what to write instead."""
     function, message = REFUSED[name]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pytest_inferena.program.graph import NotExportable
+from pytest_inferena.program.expand.tensor import Tensor
 from pytest_inferena.worker.format import Ref, TensorSpec
 
 if TYPE_CHECKING:
@@ -37,11 +37,32 @@ def _binary(operator: str) -> Rule:
 
 
 def _div(g: Graph, a: Arguments, out: Outputs) -> Ref | None:
-    """The true quotient, or that of integers rounded down."""
-    rounding = a.get("rounding_mode")
-    if rounding == "trunc":
-        raise NotExportable("div with rounding_mode='trunc' is not handled; use 'floor'")
-    return _binary("floor_divide" if rounding else "div")(g, {"self": a["self"], "other": a["other"]}, out)
+    """The true quotient, or one made whole, which has no gradient: rounded down, or towards zero."""
+    pair, rounding = {"self": a["self"], "other": a["other"]}, a.get("rounding_mode")
+    if not rounding:
+        return _binary("div")(g, pair, out)
+    pair = {name: _still(g, value, out[0]) for name, value in pair.items()}
+    if rounding == "floor":
+        return _binary("floor_divide")(g, pair, out)
+    x, y = (_tensor(g, value, out[0]) for value in pair.values())
+    quotient = x.make("floor_divide", {"self": x.unary("abs"), "other": y.unary("abs")}, out[0].shape)
+    turned = x.compare("lt", 0).compare("ne", y.compare("lt", 0))
+    return Ref(turned.where(-quotient, quotient).name)
+
+
+def _tensor(g: Graph, value: Any, out: TensorSpec) -> Tensor:
+    """Also of a number."""
+    if not isinstance(value, Ref):
+        value = g.made("full", {"size": [], "fill_value": value, "dtype": out.dtype}, out, ())
+    return Tensor(g, out, value.name)
+
+
+def _still(g: Graph, value: Any, out: TensorSpec) -> Any:
+    """A tensor of the result's dtype that has no gradient."""
+    value = g.cast(value, out)
+    if not isinstance(value, Ref) or not g.trains or not out.dtype.startswith("float"):
+        return value
+    return g.made("detach", {"self": value}, out, g.shape(value))
 
 
 def _sum(operator: str) -> Rule:

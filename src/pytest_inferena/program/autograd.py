@@ -207,11 +207,24 @@ def _batch_norm(x: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, var: Tens
     return BatchNorm.apply(x, weight, bias, mean, var, eps)
 
 
+def _adaptive_avg_pool(x: Tensor, size: list[int]) -> Tensor:
+    """A product with each cell's shares, dimension by dimension, as the expansion has it."""
+    for at, cells in enumerate(size, x.ndim - len(size)):
+        length, cell = x.shape[at], torch.arange(cells)
+        start, end = cell * length // cells, ((cell + 1) * length + cells - 1) // cells  # (cells,)
+        pixel = torch.arange(length)[:, None]  # (length, 1)
+        share = ((pixel >= start) & (pixel < end)).to(x.dtype) / (end - start)
+        x = (x.transpose(at, -1) @ share).transpose(at, -1)
+    return x
+
+
 SHORTER: Mapping[Any, Callable[..., Any]] = {
     spelled.attention: _attention,
     spelled.batch_norm: _batch_norm,
     spelled.rotary_embedding: _rotary_embedding,
     torch.nn.functional.rms_norm: _rms_norm,
+    aten.adaptive_avg_pool1d: _adaptive_avg_pool,
+    aten.adaptive_avg_pool2d: _adaptive_avg_pool,
     aten.cross_entropy_loss: _cross_entropy,
 }
 """By what a Program's operator is in a torch module."""

@@ -22,7 +22,7 @@ def convolution_backward(
     del bias_sizes, output_padding
     if transposed:  # the gradient of a convolution's input: its own is the convolution, with both in each other's place
         straight = (stride, padding, dilation, False, [0] * len(stride), groups)
-        grad_x = aten.convolution(grad, weight, None, *straight) if mask[0] else None
+        grad_x = _cut(aten.convolution(grad, weight, None, *straight), x.shape) if mask[0] else None
         grad_weight = _of_weight(x, grad, weight, stride, padding, dilation, groups) if mask[1] else None
     else:
         grad_x = of_input(grad, x, weight, stride, padding, dilation, groups) if mask[0] else None
@@ -42,8 +42,13 @@ def of_input(
         for i in range(len(kernel))
     ]
     found = aten.convolution(grad, weight, None, stride, padding, dilation, True, [max(0, n) for n in left], groups)
-    for at, missing in enumerate(left, 2):
-        found = aten.slice(found, at, 0, x.shape[at]) if missing < 0 else found  # a window reached over the edge
+    return _cut(found, x.shape)
+
+
+def _cut(found: Tensor, shape: Sequence[int]) -> Tensor:
+    """What is longer than the image belongs to windows that reach over its edge, or to an output_padding."""
+    for at, size in enumerate(shape[2:], 2):
+        found = aten.slice(found, at, 0, size) if found.shape[at] > size else found
     return found
 
 

@@ -24,11 +24,13 @@ DEEPEST = 5
 
 def taken_apart(exported: torch.export.ExportedProgram) -> torch.export.ExportedProgram:
     """The same with operators of the closed set, as far as PyTorch knows how to write the others."""
-    exported = exported.run_decompositions(_decompositions(exported))
+    table = _decompositions(exported)
+    exported = exported.run_decompositions(table)
     for _ in range(DEEPEST):
-        table = _decompositions(exported)
-        if not table:
+        more = _decompositions(exported)
+        if more.keys() <= table.keys():  # what was tried stays as it is
             break
+        table |= more
         exported = exported.run_decompositions(table)
     return exported
 

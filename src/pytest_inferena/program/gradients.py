@@ -104,12 +104,13 @@ def _avg_pool2d_backward(
     """Every cell gets its share from each window that sees it: a transposed convolution with ones."""
     kernel, pads = (([*value] * 2)[:2] for value in (kernel_size, padding))
     steps = ([*stride] * 2)[:2] or kernel
-    if ceil_mode and count_include_pad and not divisor_override:
-        raise NotExportable("the gradient of avg_pool2d with ceil_mode and count_include_pad")
     divisor: Any = divisor_override or math.prod(kernel)
-    if not count_include_pad and not divisor_override:  # how many cells of each window lie inside
-        inside = torch.ones(1, 1, *x.shape[2:], dtype=grad.dtype)
-        divisor = aten.avg_pool2d(inside, kernel, steps, pads, ceil_mode, True, 1)
+    if (ceil_mode or not count_include_pad) and not divisor_override:  # how many cells of each window count
+        around = pads if count_include_pad else [0, 0]
+        inside = torch.ones(1, 1, *(size + 2 * pad for size, pad in zip(x.shape[2:], around, strict=True)))
+        beside = [pad - counted for pad, counted in zip(pads, around, strict=True)]
+        divisor = aten.avg_pool2d(inside.to(grad.dtype), kernel, steps, beside, ceil_mode, True, 1)
+        divisor = aten.slice(aten.slice(divisor, 2, 0, grad.shape[2]), 3, 0, grad.shape[3])
     ones = torch.ones(x.shape[1], 1, *kernel, dtype=grad.dtype)
     return of_input(grad / divisor, x, ones, steps, pads, [1, 1], x.shape[1])
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from pytest_inferena.program.expand.tensor import Tensor
 from pytest_inferena.program.graph import NotExportable
+from pytest_inferena.worker.format import Ref
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pytest_inferena.program.graph import Arguments, Graph, Rule
-    from pytest_inferena.worker.format import Ref, TensorSpec
+    from pytest_inferena.worker.format import TensorSpec
 
     Outputs = tuple[TensorSpec, ...]
 
@@ -47,25 +49,32 @@ def _instance_norm(g: Graph, a: Arguments, out: Outputs) -> Ref:
 
 
 def _convolution(rank: int) -> Rule:
+    """Of a batch: a single image is a batch of one."""
+
     def rule(g: Graph, a: Arguments, out: Outputs) -> Ref:
-        if len(out[0].shape) != rank + 2:
-            raise NotExportable(f"conv{rank}d of an input without batch dimension; unsqueeze it")
-        return g.emit(f"conv{rank}d", a | {"padding": _padding(g, a)}, out[0])
+        a = _evenly_padded(g, a, out[0])
+        if len(out[0].shape) == rank + 2:
+            return g.emit(f"conv{rank}d", a, out[0])
+        batch = [1, *g.shape(a["input"])]
+        a |= {"input": g.made("reshape", {"self": a["input"], "shape": batch}, out[0], batch)}
+        result = g.made(f"conv{rank}d", a, out[0], [1, *out[0].shape])
+        return g.emit("reshape", {"self": result, "shape": list(out[0].shape)}, out[0])
 
     return rule
 
 
-def _padding(g: Graph, a: Arguments) -> list[int]:
-    """Numbers for `same` and `valid`."""
+def _evenly_padded(g: Graph, a: Arguments, out: TensorSpec) -> Arguments:
+    """Numbers for `same` and `valid`; an even kernel's odd cell is padded before, on the right."""
     if not isinstance(a["padding"], str):
-        return list(a["padding"])
+        return a | {"padding": list(a["padding"])}
     kernel = g.shape(a["weight"])[2:]
     if a["padding"] == "valid":
-        return [0] * len(kernel)
+        return a | {"padding": [0] * len(kernel)}
     around = [d * (k - 1) for d, k in zip(a["dilation"], kernel, strict=True)]
-    if any(total % 2 for total in around):
-        raise NotExportable("a convolution with padding='same' and an even kernel; pad before it")
-    return [total // 2 for total in around]
+    x = Tensor(g, out, a["input"].name)
+    for at, total in enumerate(around):
+        x = x.pad(x.rank - len(kernel) + at, 0, total % 2) if total % 2 else x
+    return a | {"input": Ref(x.name), "padding": [total // 2 for total in around]}
 
 
 def _adaptive_avg_pool(rank: int) -> Rule:
@@ -96,8 +105,12 @@ def _attention(g: Graph, a: Arguments, out: Outputs) -> Ref:
 
 
 def _pool(operator: str) -> Rule:
+    """With a number for each dimension, where one was meant for both."""
+
     def rule(g: Graph, a: Arguments, out: Outputs) -> Ref:
-        return g.emit(operator, a | {"stride": a["stride"] or a["kernel_size"]}, out[0])
+        a |= {"stride": a["stride"] or a["kernel_size"]}
+        both = {name: value * 2 for name, value in a.items() if isinstance(value, list) and len(value) == 1}
+        return g.emit(operator, a | both, out[0])
 
     return rule
 

@@ -156,6 +156,13 @@ def _repeat(g: Graph, a: Arguments, out: Outputs) -> Ref | None:
 
 
 def _roll(g: Graph, a: Arguments, out: Outputs) -> Ref | None:
+    """Without a dimension, of all numbers in a row."""
+    if not a["dims"]:
+        flat = [math.prod(out[0].shape)]
+        x = g.made("reshape", {"self": a["self"], "shape": flat}, out[0], flat)
+        row = TensorSpec(f"{out[0].name}~row", tuple(flat), out[0].dtype)
+        rolled = _roll(g, {"self": x, "shifts": a["shifts"], "dims": [0]}, (row,))
+        return _reshape(g, {"self": rolled}, out)
     if len(a["shifts"]) != 1 or len(a["dims"]) != 1:
         return g.emit("roll", a, out[0])
     shape = out[0].shape
@@ -249,7 +256,7 @@ def _index(g: Graph, a: Arguments, out: Outputs) -> Ref | None:
     if first and array is not None and array.dtype != bool and (array >= 0).all() and len(g.shape(a["self"])) == 2:
         return g.emit("embedding", {"weight": a["self"], "indices": indices}, out[0])
     if "dim" in a:
-        return g.emit("index_select", a | {"dim": a["dim"] % len(out[0].shape)}, out[0])
+        return g.emit("index_select", a | {"dim": a["dim"] % max(1, len(out[0].shape))}, out[0])
     return g.emit("index", a, out[0])
 
 

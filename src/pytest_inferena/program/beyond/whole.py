@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +12,9 @@ import torch
 
 from pytest_inferena.program.beyond.functions import power
 from pytest_inferena.program.expand.tensor import Tensor, cat
-from pytest_inferena.program.expand.windows import pooled
+from pytest_inferena.program.expand.windows import LEAST, adaptive_avg_pool, pooled
 from pytest_inferena.program.graph import NotExportable
+from pytest_inferena.worker.windows import counts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -151,7 +154,7 @@ def extreme(largest: bool, what: str) -> Rule:
 def product(a: Mapping[str, Any], out: tuple[TensorSpec, ...]) -> Tensor:
     """Of all numbers along a dimension, by halves."""
     x: Tensor = a["self"].to(out[0].dtype)
-    x, dim = (x, a["dim"] % x.rank) if isinstance(a.get("dim"), int) else (x.reshape(-1), 0)
+    x, dim = (x, a["dim"] % x.rank) if x.rank and isinstance(a.get("dim"), int) else (x.reshape(-1), 0)
     while (length := x.shape[dim]) > 1:
         half = length // 2
         rest = [x.slice(dim, 2 * half, length)] if length % 2 else []
@@ -169,26 +172,71 @@ def running_product(a: Mapping[str, Any], out: tuple[TensorSpec, ...]) -> Tensor
     return cat(rows, dim)
 
 
+def addbmm(a: Mapping[str, Any], out: tuple[TensorSpec, ...]) -> Tensor:
+    """The products of a batch, added up."""
+    total = (a["batch1"] @ a["batch2"]).reduce("sum", [0], keepdim=False)
+    rest: Tensor = a["self"]
+    total, rest = (x if by == 1 else x * by for x, by in ((total, a["alpha"]), (rest, a["beta"])))
+    return (total + rest).reshape(*out[0].shape)
+
+
+def _first_largest(a: Mapping[str, Any], out: tuple[TensorSpec, ...]) -> tuple[Tensor, Tensor]:
+    found: Any = extreme(True, "both")(a, out)
+    value: Tensor
+    place: Tensor
+    value, place = found
+    return value, place
+
+
+def adaptive_max_pool(a: Mapping[str, Any], out: tuple[TensorSpec, ...]) -> tuple[Tensor, Tensor]:
+    """Window by window: the largest, and the place of the first of them in the image."""
+    x: Tensor = a["self"]
+    values, sizes = out[0].shape, a["output_size"]
+    image = x.shape[x.rank - len(sizes) :]
+    lead, numbers = x.shape[: x.rank - len(sizes)], np.arange(math.prod(image)).reshape(image)
+    found: list[tuple[Tensor, ...]] = []
+    for cell in itertools.product(*map(range, sizes)):
+        settings = [*zip(cell, image, sizes, strict=True)]
+        window = [(at * n // size, -(-(at + 1) * n // size)) for at, n, size in settings]
+        seen = x
+        for axis, (start, end) in enumerate(window, len(lead)):
+            seen = seen.slice(axis, start, end)
+        row = {"self": seen.reshape(*lead, -1), "dim": -1, "keepdim": True}
+        best, place = _first_largest(row, out)
+        places = numbers[tuple(slice(*ends) for ends in window)].reshape(-1)
+        found.append((best, x.constant(places).rows(place)))
+    best, place = (cat(list(part), len(lead)).reshape(*values) for part in zip(*found, strict=True))
+    return best, place
+
+
 def _three(value: list[int]) -> list[int]:
     return [*value] * (3 if len(value) == 1 else 1)
 
 
 def pool3d(a: Mapping[str, Any], _: tuple[TensorSpec, ...]) -> Tensor:
-    """`avg_pool3d`, `max_pool3d`: of what the cells of each window see."""
-    largest = "dilation" in a
+    """`avg_pool3d`, `max_pool3d`: of what the cells of each window see; a single image is a batch of one."""
+    largest, ceil_mode = "dilation" in a, a.get("ceil_mode", False)
     kernel, padding, dilation = (_three(a.get(name, [1])) for name in ("kernel_size", "padding", "dilation"))
-    if a.get("ceil_mode") or (not largest and (any(padding) or a.get("divisor_override"))):
-        raise NotExportable("a pool of three dimensions with ceil_mode, or a mean with padding, is not handled yet")
-    window = (kernel, _three(a["stride"] or kernel), padding, dilation)
-    cells = pooled(a["self"], window, -math.inf if largest else 0.0)[0]
-    found = cells[0]
-    for cell in cells[1:]:
-        found = found.maximum(cell) if largest else found + cell
-    return found if largest else found * (1 / math.prod(kernel))
+    stride = _three(a["stride"] or kernel)
+    x: Tensor = a["self"]
+    batch = x if x.rank == 5 else x.reshape(1, *x.shape)
+    cells = pooled(batch, (kernel, stride, padding, dilation), LEAST if largest else 0.0, ceil_mode=ceil_mode)[0]
+    found = functools.reduce(Tensor.maximum if largest else Tensor.__add__, cells)
+    if not largest and (divisor := a.get("divisor_override")):
+        found = found * (1 / divisor)
+    elif not largest:
+        how: dict[str, Any] = {"ceil_mode": ceil_mode, "count_include_pad": a.get("count_include_pad", True)}
+        settings = zip(batch.shape[2:], kernel, stride, padding, strict=True)
+        shares = functools.reduce(np.multiply.outer, [1 / counts(*setting, **how) for setting in settings])
+        found = found * found.constant(shares.astype(np.float32))
+    return found.reshape(*found.shape[5 - x.rank :])
 
 
 WHOLE: Mapping[str, Rule] = {
     **dict.fromkeys(("avg_pool3d", "max_pool3d"), pool3d),
+    "_adaptive_avg_pool3d": lambda a, _: adaptive_avg_pool(a["self"], a["output_size"]),
+    **dict.fromkeys(("adaptive_max_pool2d", "adaptive_max_pool3d"), adaptive_max_pool),
+    "addbmm": addbmm,
     "amin": extreme(False, "value"),
     "argmax": extreme(True, "place"),
     "argmin": extreme(False, "place"),

@@ -125,7 +125,7 @@ class Tensor:
 
     def reduce(self, operator: str, dims: Sequence[int], *, keepdim: bool = True) -> Tensor:
         """`sum`, `mean` or `amax` over some dimensions."""
-        gone = {dim % self.rank for dim in dims}
+        gone = {dim % self.rank for dim in dims} if self.rank else set()
         kept = [1 if at in gone else size for at, size in enumerate(self.shape)]
         shape = kept if keepdim else [size for at, size in enumerate(self.shape) if at not in gone]
         return self.make(operator, {"self": self, "dim": sorted(gone), "keepdim": keepdim}, shape)
