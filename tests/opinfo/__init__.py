@@ -1,0 +1,1 @@
+"""Operators by PyTorch's own samples: `make opinfo` holds each to PyTorch, forward and gradient."""
