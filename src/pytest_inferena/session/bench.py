@@ -58,7 +58,8 @@ class Harness:
         return Workload(target.model, self.settings.size, self.settings.weights)
 
     def close(self) -> None:
-        """Remove what only this session needed."""
+        """End and remove what only this session needed."""
+        self.preparer.close()
         self._scratch.close()
 
 
