@@ -72,7 +72,7 @@ lowest: setup ## the lowest versions that pyproject.toml allows, in an environme
 LOWEST_TESTS := $(addprefix tests/test_,plugin.py own.py results.py report_table.py tensors.py cache.py weights.py \
 	distributed.py capture.py html.py::test_pictures packaging.py::test_completion)
 # What torch.export of 2.13 says of a class of its own, in tests that capture in their own process.
-LOWEST_WARNS := -W "ignore:.isinstance.treespec, LeafSpec:FutureWarning"
+LOWEST_WARNS := -W 'ignore:`isinstance(treespec, LeafSpec)`:FutureWarning'
 
 site: setup ## the pages of reports/ and docs/coverage.md, from the result files there
 	$(BIN)/inferena report reports/*.json reports/external/*.json \
