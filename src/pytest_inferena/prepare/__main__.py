@@ -2,16 +2,19 @@
 
     python -m pytest_inferena.prepare REQUEST.json
 
-The request names the model's file, the size, the weights, the part to make, the folder to fill, and the `sys.path` of
-who asks: a model's file can import what tests can. The answer is `facts.json` in that folder, or one line in
-`error.json`. Exit status 28 says that the disk is full.
+Without the argument it takes requests from a pipe, as `pytest_inferena.prepare.forks` says. A request names the model's
+file, the size, the weights, the part to make, the folder to fill, and the `sys.path` of who asks: a model's file can
+import what tests can. The answer is `facts.json` in that folder, or one line in `error.json`. Exit status 28 says that
+the disk is full.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import gc
+import importlib
 import importlib.metadata
 import json
 import sys
@@ -27,11 +30,13 @@ from pytest_inferena.prepare.attempts import Attempts, failure
 from pytest_inferena.prepare.case import load_case
 from pytest_inferena.prepare.dtypes import refuse_others
 from pytest_inferena.prepare.entries import custom_operators, entries, write_entry
+from pytest_inferena.prepare.forks import serve
 from pytest_inferena.prepare.imported import Imported
 from pytest_inferena.prepare.pieces import Pieces
 from pytest_inferena.prepare.proof import Proof
 from pytest_inferena.prepare.reference import ENTRIES, Runs, write_golden
 from pytest_inferena.prepare.structure import to_eval
+from pytest_inferena.prepare.uncovered import uncovered
 from pytest_inferena.prepare.weights import WeightsUnavailable, resolve_weights
 from pytest_inferena.program.graph import NotExportable
 from pytest_inferena.program.joint import joint
@@ -47,12 +52,12 @@ if TYPE_CHECKING:
     from pytest_inferena.prepare.case import Case
 
 
-def main(request_file: str) -> int:
+def main(made_by: Imported, request_file: str) -> int:
     """Answer one request. The exit status is 0 also when the answer is an error."""
     request = json.loads(Path(request_file).read_text())
     sys.path += [place for place in request.get("path", ()) if place and place not in sys.path]
     folder = Path(request["folder"])
-    made_by = Imported(Path(request["adapter"]).parent if "adapter" in request else None)
+    made_by.adapter = Path(request["adapter"]).parent if "adapter" in request else None
     try:
         facts = PARTS[request["part"]](folder, request, made_by)
         facts |= made_by.origins(distributions(request)).to_json()
@@ -92,7 +97,7 @@ def base(folder: Path, request: Mapping[str, Any], made_by: Imported) -> dict[st
     program.write()
     model, size = Model.from_file(Path(request["source"])), request["size"]
     pieces = Pieces(folder, request["left"], lambda: made_by.origins(distributions(request)))
-    runs, proof = Runs(case), Proof(parameters)
+    runs, proof, rights = Runs(case), Proof(parameters), {}
     for entry in ENTRIES:
         if entry in attempts.failed or model.too_big(entry, size):
             continue
@@ -101,8 +106,10 @@ def base(folder: Path, request: Mapping[str, Any], made_by: Imported) -> dict[st
             right = GoldenFile(folder / f"golden-{entry}.safetensors", facts["none"])
             part = program.entry("inference") if entry == "training" and "inference" in made else None
             proof.prove(program.entry(entry), right, facts, made[entry][0], part)
-            golden[entry] = facts
+            golden[entry], rights[entry] = facts, right
     attempts.require_one(ENTRIES)
+    names = uncovered(case, golden, rights)
+    golden = {entry: {**facts, "uncovered": names} for entry, facts in golden.items()}
     for entry in attempts.failed:  # an entry without golden could be run and not be judged
         for file in (*folder.glob(f"{entry}.*"), *folder.glob(f"golden-{entry}.*")):
             file.unlink()
@@ -176,4 +183,8 @@ def _case(request: Mapping[str, Any]) -> tuple[Case, str]:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1]))
+    if sys.argv[1:]:
+        raise SystemExit(main(Imported(), sys.argv[1]))
+    with contextlib.suppress(ImportError):  # no name for others to rely on
+        importlib.import_module("torch.export._trace")  # half of all that there is to import, at the first export
+    raise SystemExit(serve(functools.partial(main, Imported())))

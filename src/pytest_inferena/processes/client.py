@@ -161,9 +161,8 @@ class Worker:
 
     def _environment(self, launch: Launch) -> dict[str, str]:
         """The allow-list, the thread budget, the adapter's own, the mark, and where the pipes are."""
-        ends = {"INFERENA_READ_FD": self._channel.child_read, "INFERENA_WRITE_FD": self._channel.child_write}
-        pipes = {name: str(system.handover(end)) for name, end in ends.items()}
-        own = {**launch.env, marks.VARIABLE: self._mark, **pipes}
+        ends = pipes(self._channel.child_read, self._channel.child_write)
+        own = {**launch.env, marks.VARIABLE: self._mark, **ends}
         return inherited() | dict.fromkeys(THREADS, str(launch.threads)) | own
 
     def _died(self, request: str) -> WorkerFailed:
@@ -181,6 +180,11 @@ class Worker:
         if kind == "aborted" and (said := _NO_MEMORY.search(self.tail())):
             return WorkerFailed("oom", f"{request}: {said[0]}")
         return WorkerFailed("crash", f"{request}: {words}")
+
+
+def pipes(read: int, write: int) -> dict[str, str]:
+    """The variables that say where a child finds its ends of the pipes."""
+    return {"INFERENA_READ_FD": str(system.handover(read)), "INFERENA_WRITE_FD": str(system.handover(write))}
 
 
 def inherited(others: Iterable[str] = ()) -> dict[str, str]:

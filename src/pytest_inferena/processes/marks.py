@@ -66,12 +66,12 @@ def marks() -> Marks:
     return _marks
 
 
-def end(mark: str) -> None:
-    """Kill the processes whose mark begins like this. Only Linux shows the environment of others."""
+def end(mark: str, but: int | None = None) -> None:
+    """Kill the processes whose mark begins like this, but one. Only Linux shows the environment of others."""
     if sys.platform == "win32":
         return
     for _ in range(ROUNDS):
-        if not (found := _carriers(mark)):
+        if not (found := {*_carriers(mark)} - {but}):
             return
         for process in found:
             with contextlib.suppress(OSError):
