@@ -31,6 +31,7 @@ DEADLINES = {
     "outputs": 60.0,
 }
 TINY_COMPILE = 180.0
+MOST_PROCESSES = 100
 WEIGHTS = ("seeded", "package", "hub")
 """What --inferena-weights can say, beside a path."""
 
@@ -42,6 +43,8 @@ class Settings:
     size: str
     weights: str
     threads: int
+    processes: int
+    """How many processes of an engine measure a cell, one after the other; 1 where nothing is measured."""
     dry_run: bool
     resume: bool
     results: Path | None
@@ -101,6 +104,7 @@ class Settings:
             size=config.getoption("inferena_size") or "full",
             weights=weights,
             threads=_threads(config.getoption("inferena_threads")),
+            processes=_processes(config.getoption("inferena_processes"), loop),
             dry_run=bool(config.getoption("inferena_dry_run")),
             resume=bool(config.getoption("inferena_resume")),
             results=Path(results) if results else None,
@@ -121,6 +125,12 @@ def _threads(given: int | None) -> int:
     if not 1 <= given <= available:
         raise pytest.UsageError(f"--inferena-threads={given}: this process may use 1 to {available}")
     return given
+
+
+def _processes(given: int | None, loop: Mapping[str, Any]) -> int:
+    if given is not None and not 1 <= given <= MOST_PROCESSES:
+        raise pytest.UsageError(f"--inferena-processes={given}: a cell takes 1 to {MOST_PROCESSES}")
+    return given if given and loop["max_rounds"] > 1 else 1
 
 
 def pairs(name: str, config: pytest.Config) -> dict[str, str]:

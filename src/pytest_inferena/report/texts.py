@@ -115,7 +115,7 @@ def competes(record: Record) -> bool:
         record.outcome.right
         and record.median is not None
         and record.interval is not None
-        and len(record.samples) > 1
+        and len(record.durations) > 1
         and "implausible" not in record.flags
     )
 
@@ -138,7 +138,7 @@ def note_text(record: Record) -> str:
 
 def _doubt(record: Record, flag: str) -> str:
     if flag == "few":
-        return f"few: only {len(record.samples)} samples"
+        return f"few: only {len(record.durations)} samples"
     if flag == "threads":
         return f"threads: {record.extra.get('cpu_per_wall', 0):.2f} CPUs were busy, the budget is {record.threads}"
     if flag == "xpass":
