@@ -1,6 +1,6 @@
 """How often runs of unchanged code disagree, with one process a cell and with several.
 
-    python benchmarks/statistics/same_code.py [--runs 4] [--processes 1 3] [-- PYTEST'S ARGUMENTS]
+    python -m benchmarks.fidelity.same_code [--runs 4] [--processes 1 3] [-- PYTEST...]
 
 Runs take turns, so that what else the machine does falls on each kind alike. Two runs disagree on a cell where the 95 %
 intervals of its median lie apart.
