@@ -176,11 +176,13 @@ class Bench:
             raise WorkerFailed(failure.outcome, str(failure))
         found = self._processes(entry, cell, loop)
         verdict = max((one.verdict for one in found), key=lambda verdict: [*Outcome].index(verdict.outcome))
+        golden = self.prepared.golden.get(cell.entry, {})
         extra: dict[str, Any] = {
             "compile_s": found[0].compiled,
             "entry": entry,
             "workload": self.harness.workload(self.target).key(),
             "expanded": dict(self.expanded.get(entry, {})),
+            **{name: told for name in ("uncovered", "uneven") if (told := golden.get(name))},
             "footprint_mib": self.target.framework.footprint(self.target.backend),
             **loop_facts([one.reply for one in found if one.reply]),
         }
