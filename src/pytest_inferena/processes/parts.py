@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
+from pytest_inferena.engines.limits import written
 from pytest_inferena.files import read_plain
 from pytest_inferena.store.cache import root
 from pytest_inferena.store.disk import CacheError
@@ -194,9 +195,12 @@ class Folder:
         if shutil.disk_usage(self.path.parent).free < self.workload.estimate():
             raise self.no_space()
 
-    def no_space(self) -> CacheError:
-        """The error for a full disk."""
+    def no_space(self, limit: int | None = None) -> CacheError:
+        """The error for a full disk, or for a file that is over a limit in bytes."""
         free = shutil.disk_usage(self.path.parent).free
+        if limit is not None and free > max(limit, self.workload.estimate()):
+            title = self.workload.model.title
+            return CacheError(f"{title} makes a file of over {written(limit)}, the most for its number of parameters")
         return CacheError(
             f"{self.path.parent} has no room: {free >> 20} MiB left, {self.workload.model.title} takes "
             f"{self.workload.estimate() >> 20} MiB; 'inferena cache clear', or INFERENA_CACHE=FOLDER on another disk"

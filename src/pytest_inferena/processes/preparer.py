@@ -13,10 +13,12 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from pytest_inferena import system
+from pytest_inferena.engines.limits import Limits
 from pytest_inferena.files import read_plain
 from pytest_inferena.processes import marks
 from pytest_inferena.processes.client import THREADS, WorkerFailed, affinity, inherited, oom_kills
 from pytest_inferena.processes.parts import BASE, PIECES, Folder, Part
+from pytest_inferena.processes.watch import Watch
 from pytest_inferena.store.disk import FULL, CacheError, is_full
 from pytest_inferena.store.hashes import digest, sha256
 from pytest_inferena.store.origins import Origins
@@ -92,8 +94,11 @@ class Prepared:
 class Preparer:
     """Prepares every workload at most once a session. It remembers failures too."""
 
-    def __init__(self, threads: int, deadline: float, passed: Mapping[str, str] = MappingProxyType({})) -> None:
-        self.threads, self.deadline, self.passed = threads, deadline, passed
+    def __init__(
+        self, threads: int, deadline: float,
+        passed: Mapping[str, str] = MappingProxyType({}), limits: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:  # fmt: skip
+        self.threads, self.deadline, self.passed, self.limits = threads, deadline, passed, limits
         self._folders: dict[Workload, Folder] = {}
         self._failed: dict[tuple[str, str], WorkerFailed] = {}
 
@@ -198,6 +203,7 @@ class Preparer:
         file, log, killed = made / "request.json", made / "log", oom_kills()
         file.write_text(json.dumps(request))
         mark = marks.marks().new()
+        watch = Watch(Limits.of(folder.workload.parameters, self.limits), mark)
         own = {**self.passed, "PYTHONPATH": _path(), marks.VARIABLE: mark}
         environment = inherited(PREPARING) | dict.fromkeys(THREADS, str(self.threads)) | own
         command = [sys.executable, "-m", "pytest_inferena.prepare", str(file)]
@@ -206,8 +212,10 @@ class Preparer:
                 command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment, **alone
             )
         group = system.Group(process)
+        watch.started(process)
         try:
-            status = process.wait(self.deadline)
+            with watch.watching():
+                status = process.wait(self.deadline)
         except subprocess.TimeoutExpired:
             remedy = "--inferena-timeout=prepare=SECONDS gives it longer"
             raise WorkerFailed("timeout", f"prepare: not done in {self.deadline:g} s; {remedy}") from None
@@ -215,8 +223,10 @@ class Preparer:
             group.kill()
             process.wait()
             marks.end(mark)
+        if watch.broken is not None:
+            raise WorkerFailed(watch.broken[0], f"prepare: {watch.broken[1]}")
         if status == FULL:
-            raise folder.no_space()
+            raise folder.no_space(watch.limits.file)
         if (error := made / "error.json").exists():
             document = parse(read_plain(error, ANSWER))
             raise WorkerFailed(document["outcome"], f"prepare: {document['message']}")

@@ -80,11 +80,20 @@ def child() -> None:
     os._exit(3)
 
 
+def grow() -> None:
+    """Take memory without end."""
+    taken = []
+    while True:
+        taken.append(bytearray(b"x") * (8 << 20))
+        time.sleep(0.005)
+
+
 ACTIONS: dict[str, Callable[[], Any]] = {
     "signal": lambda: os.kill(os.getpid(), signal.SIGSEGV),
     "exit": lambda: os._exit(3),
     "hang": hang,
     "child": child,
+    "grow": grow,
     "print": lambda: print('{"ok": false}\n' * 100, flush=True),
     "pipe": lambda: pipe(b"Segmentation fault? No, just talking.\n"),
     "long": lambda: pipe(b"x" * (2 << 20) + b"\n"),
