@@ -160,6 +160,11 @@ class Preparer:
         place = part.folder if expanded else None
         return replace(prepared, parts=parts, expanded_folder=place, expanded=expanded)
 
+    def close(self) -> None:
+        """Let other processes remove from the cache what this one has used."""
+        for folder in self._folders.values():
+            folder.close()
+
     def take_notes(self) -> list[str]:
         """News for the user: damaged files that were made again. Each is told once."""
         notes = [note for folder in self._folders.values() for note in folder.notes]

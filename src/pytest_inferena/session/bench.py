@@ -61,6 +61,7 @@ class Harness:
 
     def close(self) -> None:
         """Remove what only this session needed."""
+        self.preparer.close()
         self._scratch.close()
 
 
