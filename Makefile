@@ -19,8 +19,10 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-fuzz: setup ## readers of what others write, with changed bytes; for some minutes
+fuzz: export CARGO_TARGET_DIR = $(or $(INFERENA_CACHE),$(HOME)/.cache/pytest-inferena)/cargo
+fuzz: setup ## readers of what others write, with changed bytes; for some minutes, those in Rust where there is cargo
 	INFERENA_FUZZ=20000 $(BIN)/pytest tests/test_fuzz.py -q
+	! command -v cargo > /dev/null || INFERENA_FUZZ=300000 cargo test --quiet --manifest-path adapters/rust/Cargo.toml --test fuzz
 
 kills: setup ## kill -9 of pytest at fifty random moments, then --inferena-resume
 	INFERENA_KILLS=50 INFERENA_SEED=$$$$ $(BIN)/pytest tests/test_kills.py -q
