@@ -15,6 +15,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 VARIABLE = "INFERENA_MARK"
@@ -90,9 +91,20 @@ def carriers(mark: str, among: set[int]) -> list[int]:
     found = []
     for process in among:
         with contextlib.suppress(OSError):  # another user's, or gone
-            if entry in b"\0" + Path(f"/proc/{process}/environ").read_bytes():
+            if entry in b"\0" + _environment(Path(f"/proc/{process}")):
                 found.append(process)
     return found
+
+
+def _environment(folder: Path) -> bytes:
+    """What a process was started with. While it takes on its executable, this and its command line are empty."""
+    for _ in range(ROUNDS):
+        command, environment = (folder / "cmdline").read_bytes(), (folder / "environ").read_bytes()
+        if command or environment:
+            return environment
+        (folder / "exe").readlink()  # raises where there is none: a thread of the kernel, or it has ended
+        time.sleep(0.001)
+    return b""
 
 
 def guard(name: str) -> None:
