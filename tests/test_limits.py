@@ -160,12 +160,16 @@ def test_the_other_cells_go_on(project: Project) -> None:
 
 
 def test_a_model(project: Project) -> None:
-    """A model's file that takes memory without end is ended at its limit, and models beside it are not."""
-    project.write("models/own.py", f"{MODEL.read_text()}\nimport time\n{GROWS}\n")
+    """A model's file that takes memory without end, by a child of its own, is ended at its limit with the child."""
+    note = project.path / "pid"
+    child = f"import os, time\nopen({str(note)!r}, 'w').write(str(os.getpid()))\n{GROWS}"
+    start = f"import subprocess, sys, time\n{CHILD.format(body=child)}\ntime.sleep(600)\n"
+    project.write("models/own.py", f"{MODEL.read_text()}\n{start}")
     result = project.run("-m", "latency", "-k", "own", "--inferena-memory=900MiB")
 
     result.stdout.fnmatch_lines(["own-fake-numeric-latency OOM: prepare: it took * its limit is 900 MiB; *"])
     assert "oom" == project.outcomes()["latency"]
+    assert not alive(int(note.read_text()))
 
 
 def test_what_watching_takes(start: Callable[..., Worker]) -> None:
