@@ -143,7 +143,8 @@ class Chaos:
         target, taken = self.targets[language], []
         for _ in range(3):
             bench, began = Bench(self.harness, target), time.monotonic()
-            assert bench.run(self.harness.settings.cell(target, "latency"), self.loop).outcome.right
+            record = bench.run(self.harness.settings.cell(target, "latency"), self.loop)
+            assert record.outcome.right, record.reason
             taken.append(time.monotonic() - began)
             bench.close()
         return max(taken)
