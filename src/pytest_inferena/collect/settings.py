@@ -13,6 +13,7 @@ from pytest_inferena.cell import Cell
 from pytest_inferena.collect.again import Call
 from pytest_inferena.collect.loop import loop_of
 from pytest_inferena.engines.description import LONGEST
+from pytest_inferena.engines.limits import Limits
 from pytest_inferena.machine import thread_budget
 from pytest_inferena.report import ReportError, ReportTarget, parse_report_option
 from pytest_inferena.system import joined
@@ -53,6 +54,8 @@ class Settings:
     """What runs a test of its again."""
     passed: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Variables of the environment that workers and the preparer get beside those on the allow-list."""
+    limits: Mapping[str, str] = field(default_factory=dict)
+    """Limits of workers and the preparer that stand above those of adapter.toml: `memory`."""
     unused: tuple[str, ...] = ()
     """A sentence for each option of pytest-benchmark that was given and does not count."""
     command: str = field(default="pytest", compare=False)
@@ -108,6 +111,7 @@ class Settings:
             timeouts={key: _seconds(key, value) for key, value in pairs("timeout", config).items()},
             loop=loop,
             passed={name: os.environ[name] for name in config.getoption("inferena_env") or () if name in os.environ},
+            limits=_limits(config.getoption("inferena_memory")),
             unused=unused,
             command=joined(["pytest", *config.invocation_params.args]),
             call=Call.of(config, weights),
@@ -120,6 +124,15 @@ def _threads(given: int | None) -> int:
         return available
     if not 1 <= given <= available:
         raise pytest.UsageError(f"--inferena-threads={given}: this process may use 1 to {available}")
+    return given
+
+
+def _limits(memory: str | None) -> dict[str, str]:
+    given = {} if memory is None else {"memory": memory}
+    try:
+        Limits.of(0, given)
+    except ValueError as error:
+        raise pytest.UsageError(f"--inferena-memory={error}") from None
     return given
 
 

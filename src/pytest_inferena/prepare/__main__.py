@@ -55,6 +55,7 @@ if TYPE_CHECKING:
 def main(made_by: Imported, request_file: str) -> int:
     """Answer one request. The exit status is 0 also when the answer is an error."""
     request = json.loads(Path(request_file).read_text())
+    _limit(request["largest"])
     sys.path += [place for place in request.get("path", ()) if place and place not in sys.path]
     folder = Path(request["folder"])
     made_by.adapter = Path(request["adapter"]).parent if "adapter" in request else None
@@ -180,6 +181,16 @@ def _case(request: Mapping[str, Any]) -> tuple[Case, str]:
     gc.freeze()  # looking for garbage in it takes a sixth of a capture
     gc.enable()
     return case, label
+
+
+def _limit(largest: int | None) -> None:
+    """Limit the bytes of a file that this process writes. In a fork, it is the model's own limit."""
+    if sys.platform == "linux" and largest is not None:
+        import resource
+
+        _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        most = largest if hard == resource.RLIM_INFINITY else min(largest, hard)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
 
 
 if __name__ == "__main__":

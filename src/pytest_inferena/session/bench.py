@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from pytest_inferena.cell import Outcome
+from pytest_inferena.engines.limits import Limits
 from pytest_inferena.processes.client import Launch, Worker, WorkerFailed
 from pytest_inferena.processes.marks import marks
 from pytest_inferena.processes.preparer import Preparer
@@ -51,7 +52,8 @@ class Harness:
         self._scratch = Scratch()
         self.scratch = self._scratch.folder
         marks().watch(self.scratch)
-        self.preparer = Preparer(self.settings.threads, self.settings.deadline("prepare", {}), self.settings.passed)
+        given = self.settings
+        self.preparer = Preparer(given.threads, given.deadline("prepare", {}), given.passed, given.limits)
 
     def workload(self, target: Target) -> Workload:
         """What a target runs."""
@@ -205,7 +207,8 @@ class Bench:
         if self.settings.judges_only:
             self.kept = Kernels(engine.name, engine.versions.values())
         kept = self.kept.take() if self.kept else None
-        self.worker = start(engine, target.backend, self.settings.threads, folder, kept, self.settings.passed)
+        limits = Limits.of(self.harness.workload(target).parameters, engine.limits, self.settings.limits)
+        self.worker = start(engine, target.backend, self.settings.threads, folder, kept, self.settings.passed, limits)
         deadline = self.settings.deadline("hello", target.framework.timeouts)
         self.hello = greet(self.worker, target.backend, self.settings.threads, deadline, self.prepared.exchange)
         if (operators := self.hello.get("operators")) is not None:
@@ -235,7 +238,7 @@ class Bench:
 
 def start(  # noqa: PLR0913, PLR0917 - all that makes an environment
     framework: Framework, backend: Backend, threads: int, folder: Path,
-    kept: Path | None = None, passed: Mapping[str, str] = MappingProxyType({}),
+    kept: Path | None = None, passed: Mapping[str, str] = MappingProxyType({}), limits: Limits | None = None,
 ) -> Worker:  # fmt: skip
     """Start a framework's worker in a folder of its own. Its kernels may go to another folder.
 
@@ -246,6 +249,7 @@ def start(  # noqa: PLR0913, PLR0917 - all that makes an environment
         folder: a new one.
         kept: where its kernels stay; None: nowhere.
         passed: variables of the environment that the user lets through.
+        limits: what it may take; None: what is usual on this machine.
 
     Raises:
         WorkerFailed: its program cannot be started.
@@ -253,7 +257,7 @@ def start(  # noqa: PLR0913, PLR0917 - all that makes an environment
     scratch = folder / "scratch"
     scratch.mkdir(parents=True)
     env = {**passed, **framework.environment(backend, scratch, threads, kept)}
-    return Worker(Launch(framework.command(backend), threads, env, folder))
+    return Worker(Launch(framework.command(backend), threads, env, folder, limits or Limits.of(None, framework.limits)))
 
 
 def greet(
