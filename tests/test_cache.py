@@ -15,8 +15,6 @@ import pytest
 from pytest_inferena.collect.model import Model
 from pytest_inferena.processes.parts import Folder, Part
 from pytest_inferena.processes.workload import Workload
-from pytest_inferena.store import cache as caches
-from pytest_inferena.store import kernels as kernel_store
 from pytest_inferena.store.disk import CacheError, is_full
 from pytest_inferena.store.origins import Origins, content_of
 
@@ -250,6 +248,16 @@ def test_too_little_space_is_said(folder: Folder, monkeypatch: pytest.MonkeyPatc
 
     with pytest.raises(CacheError, match=message):
         folder.require_space()
+    assert str(folder.no_space(1 << 40)).startswith(f"{folder.path.parent} has no room")
+
+
+def test_a_file_over_its_limit_is_no_full_disk(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system's error is the same; but there is room."""
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(1 << 40, 0, 1 << 39))
+
+    assert "Tiny MLP makes a file of over 16 GiB, the most for its number of parameters" == str(
+        folder.no_space(16 << 30)
+    )
 
 
 def test_estimate_grows_with_the_model(model: Model) -> None:
@@ -273,16 +281,3 @@ def test_estimate_grows_with_the_model(model: Model) -> None:
 def test_full_disk_is_known_by_its_number(error: Exception, *, full: bool) -> None:
     """That of the system's error, or that in the text of safetensors' own."""
     assert full == is_full(error)
-
-
-def test_clear_removes_what_can_be_made_again(folder: Folder) -> None:
-    """And says how much it was."""
-    kernels = kernel_store.Kernels("fake", ["1.2"]).take()
-    assert kernels is not None
-    (kernels / "kernel").write_text("compiled")
-    before = caches.size()
-
-    assert before > 0
-    assert before == caches.clear()
-    assert not folder.path.exists()
-    assert not kernels.exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import sys
 import tomllib
@@ -114,6 +115,16 @@ def test_setup_installs_what_is_required(ran: list[list[str]]) -> None:
     assert Path(sys.executable) == python
     assert ["--constraint", str(ROOT / "constraints.txt"), "numpy"] == ran[0][-3:]
     assert 1 == len(ran)
+
+
+def test_setup_without_an_installer(ran: list[list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    """An environment that uv has made has no pip: what brings it is said before anything is done."""
+    monkeypatch.setattr(distributions, "_pip", lambda python: [str(python), "-m", "pip"])
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+
+    with pytest.raises(distributions.SetupError, match=r"has no pip: '.*python.* -m ensurepip', then this again"):
+        install.setup(Framework.read(FAKE), isolated=False)
+    assert [] == ran
 
 
 def test_setup_leaves_out_what_is_not_needed(ran: list[list[str]]) -> None:

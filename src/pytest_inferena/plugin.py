@@ -64,6 +64,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="PHASE=SECONDS",
         help="deadline of prepare, hello, load, compile, measure or outputs",
     )
+    add("--inferena-memory", metavar="SIZE",
+        help="memory that a worker, or the preparer, may take with all that it starts, such as 8GiB")  # fmt: skip
     add("--inferena-env", action="append", metavar="NAME",
         help="a variable of the environment that models and engines get too, such as HF_TOKEN")  # fmt: skip
     add("--inferena-python", action="append", metavar="FRAMEWORK=PATH",

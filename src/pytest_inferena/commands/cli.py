@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 
 from pytest_inferena.collect.arguments import BENCHMARKS
 from pytest_inferena.collect.registry import Registry, collect
-from pytest_inferena.commands import explain
+from pytest_inferena.commands import caching, explain
 from pytest_inferena.engines import crates
 from pytest_inferena.engines.distributions import SetupError
 from pytest_inferena.engines.framework import RegistryError
 from pytest_inferena.engines.install import setup
 from pytest_inferena.report.encodings import ERRORS
 from pytest_inferena.results import ResultsError, read, read_all
-from pytest_inferena.store import cache
+from pytest_inferena.store.disk import CacheError
 
 if TYPE_CHECKING:
     from pytest_inferena.engines.framework import Framework
@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stdout.reconfigure(errors=ERRORS)
     try:
         return int(options.run(options) or 0)
-    except (RegistryError, SetupError, crates.CargoError, ResultsError, OSError) as error:
+    except (RegistryError, SetupError, crates.CargoError, ResultsError, CacheError, OSError) as error:
         print(f"inferena: {error}", file=sys.stderr)
         return 1
 
@@ -91,9 +91,7 @@ def parser() -> argparse.ArgumentParser:
     compared.add_argument("--all", action="store_true", help="also what did not change")
     compared.add_argument("--json", action="store_true", help="as JSON, all cells")
     compared.set_defaults(run=_compare)
-    store = commands.add_parser("cache", help="what was prepared, and kernels that were kept")
-    store.add_argument("what", choices=("size", "clear"))
-    store.set_defaults(run=_cache)
+    caching.describe(commands).set_defaults(run=caching.run)
     completed = commands.add_parser("completion", help="a script that completes this command's words in a shell")
     completed.add_argument("shell", choices=("bash", "zsh", "tcsh"))
     completed.set_defaults(run=_completion)
@@ -240,13 +238,6 @@ def _compare(options: argparse.Namespace) -> bool:
     changes = compare(read(options.old), read(options.new), options.threshold / 100)
     print(json.dumps(to_json(changes), indent=2) if options.json else render(changes, everything=options.all).rstrip())
     return any(change.kind in REGRESSIONS for change in changes)
-
-
-def _cache(options: argparse.Namespace) -> None:
-    if options.what == "clear":
-        print(f"{cache.clear() >> 20} MiB freed")
-    else:
-        print(f"{cache.size() >> 20} MiB in {cache.root()}")
 
 
 def _completion(options: argparse.Namespace) -> None:

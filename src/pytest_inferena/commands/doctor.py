@@ -28,7 +28,7 @@ def examine(registry: Registry) -> dict[str, Any]:
         "threads": machine.thread_budget(),
         "cache": {
             "folder": str(folder),
-            "mib": cache.size() >> 20,
+            "mib": cache.size_of(folder) >> 20,
             "free_mib": shutil.disk_usage(folder).free >> 20,
         },
         "frameworks": [

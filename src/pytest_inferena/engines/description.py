@@ -13,6 +13,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 
 from pytest_inferena.cell import METRICS
 from pytest_inferena.engines.fields import FieldError, build
+from pytest_inferena.engines.limits import Limits
 from pytest_inferena.files import read_plain
 
 if TYPE_CHECKING:
@@ -115,6 +116,8 @@ class Description:
     env: Mapping[str, str] = field(default_factory=dict)
     """Environment of the worker; `{scratch}`, `{kernels}` and `{threads}` are filled in."""
     timeouts: Mapping[str, float] = field(default_factory=dict)
+    limits: Mapping[str, str] = field(default_factory=dict)
+    """What its worker may take: fields of `Limits`, and sizes such as `8GiB`."""
     script: Mapping[str, str] = field(default_factory=dict)
     """`inference`, `training`: lines of Python that run one operator with the engine alone; docs/explain.md."""
     absent: tuple[Absent, ...] = ()
@@ -204,6 +207,10 @@ class Description:
                 raise RegistryError(f"{file}: timeouts: {phase} is no phase; one of {', '.join(PHASES)}")
             if not 0 < seconds <= LONGEST:
                 raise RegistryError(f"{file}: timeouts: {phase} = {seconds}; over 0 and at most {LONGEST} seconds")
+        try:
+            Limits.of(0, self.limits)
+        except ValueError as error:
+            raise RegistryError(f"{file}: limits: {error}") from error
         try:
             _ = self.requirements
         except InvalidRequirement as error:

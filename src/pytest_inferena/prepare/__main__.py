@@ -2,16 +2,19 @@
 
     python -m pytest_inferena.prepare REQUEST.json
 
-The request names the model's file, the size, the weights, the part to make, the folder to fill, and the `sys.path` of
-who asks: a model's file can import what tests can. The answer is `facts.json` in that folder, or one line in
-`error.json`. Exit status 28 says that the disk is full.
+Without the argument it takes requests from a pipe, as `pytest_inferena.prepare.forks` says. A request names the model's
+file, the size, the weights, the part to make, the folder to fill, and the `sys.path` of who asks: a model's file can
+import what tests can. The answer is `facts.json` in that folder, or one line in `error.json`. Exit status 28 says that
+the disk is full.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import gc
+import importlib
 import importlib.metadata
 import json
 import sys
@@ -27,6 +30,7 @@ from pytest_inferena.prepare.attempts import Attempts, failure
 from pytest_inferena.prepare.case import load_case
 from pytest_inferena.prepare.dtypes import refuse_others
 from pytest_inferena.prepare.entries import custom_operators, entries, write_entry
+from pytest_inferena.prepare.forks import serve
 from pytest_inferena.prepare.imported import Imported
 from pytest_inferena.prepare.pieces import Pieces
 from pytest_inferena.prepare.proof import Proof
@@ -48,12 +52,13 @@ if TYPE_CHECKING:
     from pytest_inferena.prepare.case import Case
 
 
-def main(request_file: str) -> int:
+def main(made_by: Imported, request_file: str) -> int:
     """Answer one request. The exit status is 0 also when the answer is an error."""
     request = json.loads(Path(request_file).read_text())
+    _limit(request["largest"])
     sys.path += [place for place in request.get("path", ()) if place and place not in sys.path]
     folder = Path(request["folder"])
-    made_by = Imported(Path(request["adapter"]).parent if "adapter" in request else None)
+    made_by.adapter = Path(request["adapter"]).parent if "adapter" in request else None
     try:
         facts = PARTS[request["part"]](folder, request, made_by)
         facts |= made_by.origins(distributions(request)).to_json()
@@ -178,5 +183,19 @@ def _case(request: Mapping[str, Any]) -> tuple[Case, str]:
     return case, label
 
 
+def _limit(largest: int | None) -> None:
+    """Limit the bytes of a file that this process writes. In a fork, it is the model's own limit."""
+    if sys.platform == "linux" and largest is not None:
+        import resource
+
+        _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        most = largest if hard == resource.RLIM_INFINITY else min(largest, hard)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+
+
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1]))
+    if sys.argv[1:]:
+        raise SystemExit(main(Imported(), sys.argv[1]))
+    with contextlib.suppress(ImportError):  # no name for others to rely on
+        importlib.import_module("torch.export._trace")  # half of all that there is to import, at the first export
+    raise SystemExit(serve(functools.partial(main, Imported())))

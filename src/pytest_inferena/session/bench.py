@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from pytest_inferena.cell import Outcome
 from pytest_inferena.collect.loop import shared
+from pytest_inferena.engines.limits import Limits
 from pytest_inferena.processes.client import Launch, Worker, WorkerFailed
 from pytest_inferena.processes.marks import marks
 from pytest_inferena.processes.preparer import Preparer
@@ -51,14 +52,16 @@ class Harness:
         self._scratch = Scratch()
         self.scratch = self._scratch.folder
         marks().watch(self.scratch)
-        self.preparer = Preparer(self.settings.threads, self.settings.deadline("prepare", {}), self.settings.passed)
+        given = self.settings
+        self.preparer = Preparer(given.threads, given.deadline("prepare", {}), given.passed, given.limits)
 
     def workload(self, target: Target) -> Workload:
         """What a target runs."""
         return Workload(target.model, self.settings.size, self.settings.weights)
 
     def close(self) -> None:
-        """Remove what only this session needed."""
+        """End and remove what only this session needed."""
+        self.preparer.close()
         self._scratch.close()
 
 
@@ -225,17 +228,17 @@ class Bench:
         assert self.prepared is not None  # noqa: S101 - `_measure` has prepared
         target = self.target
         folder = Path(tempfile.mkdtemp(prefix=f"{target.id}-", dir=self.harness.scratch))
-        engine = target.framework
+        engine, workload = target.framework, self.harness.workload(target)
         if self.settings.judges_only:
             self.kept = Kernels(engine.name, engine.versions.values())
         elif self.settings.processes > 1:
             self.shared = self.shared or Path(tempfile.mkdtemp(prefix="kernels-", dir=self.harness.scratch))
         kept = self.kept.take() if self.kept else self.shared
-        self.worker = start(engine, target.backend, self.settings.threads, folder, kept, self.settings.passed)
+        limits = Limits.of(workload.parameters, engine.limits, self.settings.limits)
+        self.worker = start(engine, target.backend, self.settings.threads, folder, kept, self.settings.passed, limits)
         deadline = self.settings.deadline("hello", target.framework.timeouts)
         self.hello = greet(self.worker, target.backend, self.settings.threads, deadline, self.prepared.exchange)
         if (operators := self.hello.get("operators")) is not None:
-            workload = self.harness.workload(target)
             self.prepared = self.harness.preparer.expand(workload, self.prepared, engine.entries, operators)
         self.expanded = self.prepared.expanded
         entries = [entry for entry in target.entries() if entry not in self.prepared.absent]
@@ -261,7 +264,7 @@ class Bench:
 
 def start(  # noqa: PLR0913, PLR0917 - all that makes an environment
     framework: Framework, backend: Backend, threads: int, folder: Path,
-    kept: Path | None = None, passed: Mapping[str, str] = MappingProxyType({}),
+    kept: Path | None = None, passed: Mapping[str, str] = MappingProxyType({}), limits: Limits | None = None,
 ) -> Worker:  # fmt: skip
     """Start a framework's worker in a folder of its own. Its kernels may go to another folder.
 
@@ -272,6 +275,7 @@ def start(  # noqa: PLR0913, PLR0917 - all that makes an environment
         folder: a new one.
         kept: where its kernels stay; None: nowhere.
         passed: variables of the environment that the user lets through.
+        limits: what it may take; None: what is usual on this machine.
 
     Raises:
         WorkerFailed: its program cannot be started.
@@ -279,7 +283,7 @@ def start(  # noqa: PLR0913, PLR0917 - all that makes an environment
     scratch = folder / "scratch"
     scratch.mkdir(parents=True)
     env = {**passed, **framework.environment(backend, scratch, threads, kept)}
-    return Worker(Launch(framework.command(backend), threads, env, folder))
+    return Worker(Launch(framework.command(backend), threads, env, folder, limits or Limits.of(None, framework.limits)))
 
 
 def greet(
