@@ -102,6 +102,33 @@ def test_a_child_that_left_the_session_ends_too(start: Callable[..., Worker], tm
     assert not alive(int(note.read_text()))
 
 
+def test_what_takes_on_its_executable_is_waited_for(tmp_path: Path) -> None:
+    """For a moment after its start a process has no environment to be found by."""
+    files = [tmp_path / name for name in ("cmdline", "environ")]
+    for file in files:
+        file.touch()
+    (tmp_path / "exe").symlink_to("sleep")
+    looked: list[float] = []
+
+    def later(seconds: float) -> None:
+        looked.append(seconds)
+        if len(looked) == 2:
+            files[1].write_bytes(b"A=1\0")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(time, "sleep", later)
+        assert (b"A=1\0", 2) == (marks._environment(tmp_path), len(looked))
+
+
+def test_what_has_ended_is_not_waited_for(tmp_path: Path) -> None:
+    """It has no executable either, and neither has a thread of the kernel."""
+    for name in ("cmdline", "environ"):
+        (tmp_path / name).touch()
+
+    with pytest.raises(OSError, match="exe"):
+        marks._environment(tmp_path)
+
+
 def test_last_words_after_the_pipe_is_closed(start: Callable[..., Worker]) -> None:
     """A worker that closes its pipe, prints a megabyte and aborts has crashed; its log has the end of that."""
     worker = start("os.close(writes); os.write(1, b'x' * (1 << 20) + b'the end'); os.abort()")

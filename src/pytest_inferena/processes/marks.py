@@ -15,6 +15,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 VARIABLE = "INFERENA_MARK"
@@ -83,9 +84,20 @@ def _carriers(mark: str) -> list[int]:
     found = []
     for folder in Path("/proc").glob("[1-9]*"):
         with contextlib.suppress(OSError):  # another user's, or gone
-            if entry in b"\0" + (folder / "environ").read_bytes():
+            if entry in b"\0" + _environment(folder):
                 found.append(int(folder.name))
     return found
+
+
+def _environment(folder: Path) -> bytes:
+    """What a process was started with. While it takes on its executable, this and its command line are empty."""
+    for _ in range(ROUNDS):
+        command, environment = (folder / "cmdline").read_bytes(), (folder / "environ").read_bytes()
+        if command or environment:
+            return environment
+        (folder / "exe").readlink()  # raises where there is none: a thread of the kernel, or it has ended
+        time.sleep(0.001)
+    return b""
 
 
 def guard(name: str) -> None:
