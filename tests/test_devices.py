@@ -6,13 +6,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
+from pytest_inferena.cell import Cell, Outcome
+from pytest_inferena.collect.target import ASKED_FOR, Target
 from pytest_inferena.commands.cli import registry
 from pytest_inferena.commands.doctor import state
 from pytest_inferena.engines.description import Backend
 from pytest_inferena.engines.framework import Framework
 from pytest_inferena.machine import devices
 from pytest_inferena.machine.devices import Device
+from pytest_inferena.report.texts import note_text
+from pytest_inferena.results import Record
+from pytest_inferena.session import bench
 
 ROOT = Path(__file__).parents[1]
 LLVMPIPE = sorted(Path("/usr/share/vulkan/icd.d").glob("lvp_icd.*json"))
@@ -196,3 +202,26 @@ def found(name: str, backend: str) -> tuple[Framework, Backend]:
     """An engine of this repository, and a backend."""
     framework = Framework.read(ROOT / "adapters" / name)
     return framework, next(one for one in framework.backends if one.name == backend)
+
+
+def test_flags_of_a_device() -> None:
+    """A cell that the CPU ran in a GPU's place says so, and how much of it; one for the CPU does not."""
+    ran = "ONNX Runtime, WebGpuExecutionProvider, a software device"
+    cell = Cell(model="m", framework="f", backend="webgpu", device="webgpu", metric="inference", threads=1)
+    flags = bench._device_flags(cell, {"ran": ran, "fallback": 3})
+    record = Record.of(cell, Outcome.PASS, flags=tuple(flags), ran=ran, extra={"fallback": 3})
+    on_cpu = replace(cell, device="cpu")
+
+    assert (["software", "fallback"], []) == (flags, bench._device_flags(on_cpu, {"ran": "llvmpipe"}))
+    assert f"software: {ran} is no GPU; fallback: 3 operators ran on the CPU" == note_text(record)
+
+
+@LINUX
+def test_software_devices_are_asked_for() -> None:
+    """Their cells have a marker that is deselected unless it is named, as `tuned` is; other backends have not."""
+    framework, webgpu = found("onnxruntime", "webgpu")
+    [model] = [one for one in registry().models.values() if one.name == "resnet50"]
+
+    assert "software" in Target(model, framework, webgpu).marks()
+    assert "software" in ASKED_FOR
+    assert "software" not in Target(model, framework, framework.backends[0]).marks()

@@ -68,7 +68,8 @@ class Adapter(Exchange):
         arrays = {**entry.arrays("inputs")}
         for name in {value.name for value in session.get_inputs()} - set(arrays):
             arrays[name] = self.weights[name]
-        return Step(session, entry, arrays, fallback=self.setup.device != "cpu" and providers.on_cpu(session))
+        fallback = 0 if self.setup.device == "cpu" else providers.on_cpu(session)
+        return Step(session, entry, arrays, fallback)
 
     def describe(self) -> str:
         """The providers that the last session really uses."""

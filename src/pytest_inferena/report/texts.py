@@ -138,7 +138,7 @@ def note_text(record: Record) -> str:
 
 def _doubt(record: Record, flag: str) -> str:
     if flag == "software":
-        return f"software: {clean(record.ran)} is a software device, not a GPU"
+        return f"software: {clean(record.ran)} is no GPU"
     if flag == "fallback":
         return f"fallback: {record.extra.get('fallback', 'some')} operators ran on the CPU"
     if flag == "few":
