@@ -213,7 +213,7 @@ def test_flags_of_a_device() -> None:
     on_cpu = replace(cell, device="cpu")
 
     assert (["software", "fallback"], []) == (flags, bench._device_flags(on_cpu, {"ran": "llvmpipe"}))
-    assert f"software: {ran} is no GPU; fallback: 3 operators ran on the CPU" == note_text(record)
+    assert f"software: {ran} is no GPU; fallback: the CPU ran 3 of its operators" == note_text(record)
 
 
 @LINUX

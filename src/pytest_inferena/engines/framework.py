@@ -71,8 +71,8 @@ class Framework(Description):
 
     def in_software(self, backend: Backend) -> bool:
         """Whether a backend is for GPUs, runs on the CPU for lack of one, and the engine has a backend for CPUs."""
-        throughs = backend.device in devices.THROUGH_DRIVERS and not devices.has_gpu()
-        return throughs and any(other.device == "cpu" for other in self.backends)
+        stands_in = backend.device in devices.THROUGH_DRIVERS and not devices.has_gpu()
+        return stands_in and any(other.device == "cpu" for other in self.backends)
 
     def missing(self, backend: Backend) -> str:
         """Why a backend cannot run here, with the remedy; "" if it can."""

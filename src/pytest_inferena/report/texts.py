@@ -140,7 +140,7 @@ def _doubt(record: Record, flag: str) -> str:
     if flag == "software":
         return f"software: {clean(record.ran)} is no GPU"
     if flag == "fallback":
-        return f"fallback: {record.extra.get('fallback', 'some')} operators ran on the CPU"
+        return f"fallback: the CPU ran {record.extra.get('fallback', 'some')} of its operators"
     if flag == "few":
         return f"few: only {len(record.samples)} samples"
     if flag == "threads":
