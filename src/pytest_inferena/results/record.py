@@ -143,8 +143,9 @@ class Record(Cell, frozen=True, kw_only=True):
     extra: dict[str, Any] = {}
     """Further figures: entry that ran, compile_s of it (seconds), cpu_per_wall (CPU seconds per second), warmups
     (steps), steps_per_sample (steps), loop (what the timing loop was asked for), footprint_mib (MiB), expanded (how
-    many of each operator that the engine lacks), workload (name of what was prepared), benchmark (what pytest-benchmark
-    gets beside the figures: group, extra_info)."""
+    many of each operator that the engine lacks), uncovered (the parameters that no verdict covers), uneven (layer → RMS
+    of its activations, where that is far from 1), workload (name of what was prepared), benchmark (what
+    pytest-benchmark gets beside the figures: group, extra_info)."""
     started: str = ""
     """When the cell began. ISO 8601, UTC."""
     wall: Number = 0
