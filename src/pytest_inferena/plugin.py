@@ -47,6 +47,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="seeded normal weights (default), a checkpoint from an installed package, from the model hub, or a path",
     )
     add("--inferena-threads", type=int, metavar="N", help="thread budget of every engine (default: all CPUs)")
+    add("--inferena-software", action="store_true", help="also backends for GPUs where llvmpipe or alike stands in")
     add("--inferena-large", action="store_true", help="also the models marked large")
     add("--inferena-tuned", action="store_true", help="also the engines that search for fast kernels")
     add(

@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from pytest_inferena.cell import Outcome
 from pytest_inferena.engines.limits import Limits
+from pytest_inferena.machine.devices import software
 from pytest_inferena.processes.client import Launch, Worker, WorkerFailed
 from pytest_inferena.processes.marks import marks
 from pytest_inferena.processes.preparer import Preparer
@@ -171,7 +172,9 @@ class Bench:
             **{name: told for name in ("uncovered", "uneven") if (told := golden.get(name))},
             "footprint_mib": self.target.framework.footprint(self.target.backend),
         }
-        flags: list[str] = []
+        if compiled.get("fallback"):
+            extra["fallback"] = compiled["fallback"]
+        flags = _device_flags(cell, compiled)
         if cell.metric == "compile":
             samples = [compiled["ns"] * NS]
         else:
@@ -277,6 +280,12 @@ def greet(
 def _flags(reply: Mapping[str, Any], threads: int) -> list[str]:
     """Reasons to doubt a figure: too few samples, or over 10 % more CPUs at work than the budget allows."""
     found = {"few": reply["few"], "threads": reply["cpu_per_wall"] > 1.1 * threads}
+    return [flag for flag, is_set in found.items() if is_set]
+
+
+def _device_flags(cell: Cell, compiled: Mapping[str, Any]) -> list[str]:
+    """What a reader has to know of the device: the CPU may have done its work, or a part of it."""
+    found = {"software": cell.device != "cpu" and software(compiled["ran"]), "fallback": compiled.get("fallback", 0)}
     return [flag for flag, is_set in found.items() if is_set]
 
 
