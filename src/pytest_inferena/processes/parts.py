@@ -208,12 +208,14 @@ class Folder:
         if shutil.disk_usage(self.path.parent).free < self.workload.estimate():
             raise self.no_space()
 
-    def no_space(self, limit: int | None = None) -> CacheError:
-        """The error for a full disk, or for a file that is over a limit in bytes."""
+    def too_large(self, limit: int) -> CacheError:
+        """The error for a file that is over a limit in bytes."""
+        title = self.workload.model.title
+        return CacheError(f"{title} makes a file of over {written(limit)}, the most for its number of parameters")
+
+    def no_space(self) -> CacheError:
+        """The error for a full disk."""
         free = shutil.disk_usage(self.path.parent).free
-        if limit is not None and free > max(limit, self.workload.estimate()):
-            title = self.workload.model.title
-            return CacheError(f"{title} makes a file of over {written(limit)}, the most for its number of parameters")
         return CacheError(
             f"{self.path.parent} has no room: {free >> 20} MiB left, {self.workload.model.title} takes "
             f"{self.workload.estimate() >> 20} MiB; 'inferena cache clear', or INFERENA_CACHE=FOLDER on another disk"

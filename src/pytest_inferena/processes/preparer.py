@@ -16,7 +16,7 @@ from pytest_inferena.files import read_plain
 from pytest_inferena.processes.client import WorkerFailed, oom_kills
 from pytest_inferena.processes.parts import BASE, PIECES, Folder, Part
 from pytest_inferena.processes.preparing import FORKS, Server, Start, once
-from pytest_inferena.store.disk import FULL, CacheError, is_full
+from pytest_inferena.store.disk import FULL, TOO_LARGE, CacheError, is_full
 from pytest_inferena.store.hashes import digest, sha256
 from pytest_inferena.store.origins import Origins
 from pytest_inferena.worker.capabilities import has
@@ -207,7 +207,9 @@ class Preparer:
             remedy = "--inferena-timeout=prepare=SECONDS gives it longer"
             raise WorkerFailed("timeout", f"prepare: not done in {self.deadline:g} s; {remedy}") from None
         if status == FULL:
-            raise folder.no_space(limits.file)
+            raise folder.no_space()
+        if status == TOO_LARGE and limits.file is not None:
+            raise folder.too_large(limits.file)
         if (error := made / "error.json").exists():
             document = parse(read_plain(error, ANSWER))
             raise WorkerFailed(document["outcome"], f"prepare: {document['message']}")

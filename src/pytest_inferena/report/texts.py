@@ -8,7 +8,7 @@ from pytest_inferena.cell import Outcome
 from pytest_inferena.results import Record
 
 _SCALES = {"compile": ("s", 1.0), "inference": ("ms", 1e3), "latency": ("ms", 1e3), "training": ("ms", 1e3)}
-_DOUBTS = ("few", "threads", "noisy", "implausible", "xpass")
+_DOUBTS = ("software", "fallback", "few", "threads", "noisy", "implausible", "xpass")
 
 MISSING = "·"
 ABSENT = "—"
@@ -137,6 +137,10 @@ def note_text(record: Record) -> str:
 
 
 def _doubt(record: Record, flag: str) -> str:
+    if flag == "software":
+        return f"software: {clean(record.ran)} is no GPU"
+    if flag == "fallback":
+        return f"fallback: the CPU ran {record.extra.get('fallback', 'some')} of its operators"
     if flag == "few":
         return f"few: only {len(record.durations)} samples"
     if flag == "threads":

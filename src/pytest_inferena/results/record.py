@@ -115,7 +115,8 @@ class Record(Cell, frozen=True, kw_only=True):
     flags: tuple[str, ...] = ()
     """Remarks that never change the outcome: few (under 10 samples where more were asked for), threads (more CPU
     seconds per second than 1.1 times the thread budget), noisy, implausible, resumed, xpass (right, though a known
-    issue was declared, so its test fails)."""
+    issue was declared, so its test fails), software (its device is a driver for CPUs), fallback (some operators ran
+    on the CPU, though another device was asked for)."""
     reason: str = ""
     """Why the outcome is not pass, in a sentence; empty for pass."""
     median: Number | None = None

@@ -22,7 +22,7 @@ from pytest_inferena.processes.marks import marks
 from pytest_inferena.processes.preparer import Preparer
 from pytest_inferena.processes.workload import Workload
 from pytest_inferena.results import Record
-from pytest_inferena.session.figures import figures, flags, loop_facts
+from pytest_inferena.session.figures import Process, device_flags, figures, flags, loop_facts
 from pytest_inferena.session.judging import judged
 from pytest_inferena.store.kernels import Kernels
 from pytest_inferena.store.scratch import Scratch
@@ -82,19 +82,6 @@ class Clock:
             yield
         finally:
             self.wall = round(time.monotonic() - began, 3)
-
-
-@dataclass(frozen=True)
-class Process:
-    """What one process of an engine gave for a cell."""
-
-    compiled: float
-    """Seconds."""
-    samples: list[float]
-    """In seconds."""
-    verdict: Verdict
-    reply: Mapping[str, Any] | None = None
-    """What the loop saw; None where nothing but compiling was measured."""
 
 
 class Bench:
@@ -189,8 +176,12 @@ class Bench:
             "footprint_mib": self.target.framework.footprint(self.target.backend),
             **loop_facts([one.reply for one in found if one.reply]),
         }
+        compiled = self.compiled[entry]
+        if compiled.get("fallback"):
+            extra["fallback"] = compiled["fallback"]
+        told = (*device_flags(cell, compiled), *flags([one.reply for one in found if one.reply], cell.threads))
         return Record.of(
-            cell, verdict.outcome, flags=flags([one.reply for one in found if one.reply], cell.threads), extra=extra,
+            cell, verdict.outcome, flags=told, extra=extra,
             verdict=verdict.figures(), reason="" if verdict.outcome is Outcome.PASS else verdict.message,
             **({} if self.settings.judges_only else figures([one.samples for one in found])),
         )  # fmt: skip

@@ -3,20 +3,38 @@
 from __future__ import annotations
 
 import statistics
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pytest_inferena.machine.devices import software
 from pytest_inferena.worker.stats import median_interval
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from pytest_inferena.cell import Cell
+    from pytest_inferena.verdict.gate import Verdict
 
     Replies = Sequence[Mapping[str, Any]]
 
 RESAMPLES = 2000
 SEED = 1905
 """The same samples have the same interval, whenever it is computed."""
+
+
+@dataclass(frozen=True)
+class Process:
+    """What one process of an engine gave for a cell."""
+
+    compiled: float
+    """Seconds."""
+    samples: list[float]
+    """In seconds."""
+    verdict: Verdict
+    reply: Mapping[str, Any] | None = None
+    """What the loop saw; None where nothing but compiling was measured."""
 
 
 def figures(samples: Sequence[Sequence[float]]) -> dict[str, Any]:
@@ -68,3 +86,9 @@ def loop_facts(replies: Replies) -> dict[str, Any]:
         return {}
     busiest = max(replies, key=lambda reply: reply["cpu_per_wall"])
     return {name: busiest[name] for name in ("cpu_per_wall", "warmups", "steps_per_sample", "loop")}
+
+
+def device_flags(cell: Cell, compiled: Mapping[str, Any]) -> list[str]:
+    """What a reader has to know of the device: the CPU may have done its work, or a part of it."""
+    found = {"software": cell.device != "cpu" and software(compiled["ran"]), "fallback": compiled.get("fallback", 0)}
+    return [flag for flag, is_set in found.items() if is_set]
