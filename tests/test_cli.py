@@ -19,7 +19,7 @@ from pytest_inferena import results
 from pytest_inferena.commands import cli
 from pytest_inferena.commands.doctor import state
 from pytest_inferena.engines import distributions, install
-from pytest_inferena.engines.framework import Framework
+from pytest_inferena.engines.framework import Backend, Framework
 from pytest_inferena.report import coverage, render
 
 if TYPE_CHECKING:
@@ -156,6 +156,27 @@ def test_setup_in_an_environment_of_its_own(ran: list[list[str]], tmp_path: Path
     assert python.exists()
     assert ["numpy", "numpy", "safetensors"] == ran[0][-3:]
     assert "--constraint" not in ran[0]
+
+
+def test_setup_for_a_backend(ran: list[list[str]]) -> None:
+    """What the backend needs of its own is installed too."""
+    backend = Backend("gpu", "cuda", requires=("plugin>=1",))
+    install.setup(replace(Framework.read(FAKE), backends=(backend,)), backend="gpu")
+
+    assert ["numpy", "plugin>=1"] == ran[0][-2:]
+
+
+def test_setup_for_a_backend_breaks_nothing(ran: list[list[str]]) -> None:
+    """A distribution that would overwrite an installed one goes into an environment of its own, or nowhere."""
+    backend = Backend("gpu", "cuda", requires=("numpy-gpu",), replaces=("numpy",))
+    engine = replace(Framework.read(FAKE), backends=(backend,))
+    with pytest.raises(distributions.SetupError, match=r"numpy-gpu and numpy, .*: inferena setup fake --isolated"):
+        install.setup(engine, backend="gpu")
+    with pytest.raises(distributions.SetupError, match="has no backend tpu; there are gpu"):
+        install.setup(engine, backend="tpu")
+    install.setup(engine, backend="gpu", isolated=True)
+
+    assert [["numpy-gpu", "numpy", "safetensors"]] == [line[-3:] for line in ran]
 
 
 def test_setup_that_fails(capfd: pytest.CaptureFixture[str]) -> None:

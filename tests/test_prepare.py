@@ -163,6 +163,7 @@ def test_damaged_file_is_made_again_and_said_once(fake: Path) -> None:
 
 FAULTS: dict[str, tuple[str, str, str]] = {
     "full": ("os._exit(28)", "error", "has no room: .* MiB left, Tiny MLP takes 16 MiB; 'inferena cache clear'"),
+    "large": ("os._exit(27)", "error", "Tiny MLP makes a file of over 16 GiB, the most for its number of parameters"),
     "exit": ("sys.exit(3)", "crash", r"^prepare: the preparer exited with status 3: the log of base$"),
     "silent": ("sys.exit(0)", "crash", r"^prepare: the preparer exited with status 0: the log of base$"),
     "killed": (

@@ -14,6 +14,7 @@ from pytest_inferena.cell import METRICS
 from pytest_inferena.collect.model import Model
 from pytest_inferena.collect.target import ASKED_FOR, Target
 from pytest_inferena.engines.framework import Framework, RegistryError
+from pytest_inferena.machine.devices import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -52,6 +53,8 @@ class Registry:
                 described.setdefault(backend.name, f"cells of the backend {backend.name}")
                 described.setdefault(backend.device, f"cells on the device {backend.device}")
             described.setdefault(framework.language, f"frameworks called from {framework.language}")
+        for device in KINDS:
+            described.setdefault(device, f"cells on the device {device}")
         return described
 
     def places(self) -> dict[str, list[str]]:

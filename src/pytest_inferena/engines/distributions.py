@@ -61,7 +61,7 @@ def versions_elsewhere(engine: Description) -> dict[str, str]:
     Raises:
         RegistryError: it does not answer.
     """
-    command = [engine.python, "-c", _ASK, *engine.requirements]
+    command = [engine.python, "-c", _ASK, *engine.known]
     try:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
         found: dict[str, str] = json.loads(answer)

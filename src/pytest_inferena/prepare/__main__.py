@@ -5,7 +5,7 @@
 Without the argument it takes requests from a pipe, as `pytest_inferena.prepare.forks` says. A request names the model's
 file, the size, the weights, the part to make, the folder to fill, and the `sys.path` of who asks: a model's file can
 import what tests can. The answer is `facts.json` in that folder, or one line in `error.json`. Exit status 28 says that
-the disk is full.
+the disk is full, 27 that a file is over its limit.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from pytest_inferena.prepare.weights import WeightsUnavailable, resolve_weights
 from pytest_inferena.program.graph import NotExportable
 from pytest_inferena.program.joint import joint
 from pytest_inferena.program.names import parameters_of
-from pytest_inferena.store.disk import FULL, is_full
+from pytest_inferena.store.disk import FULL, TOO_LARGE, is_full, is_too_large
 from pytest_inferena.verdict.tensors import GoldenFile
 from pytest_inferena.worker.custom import register
 from pytest_inferena.worker.format import Program, TensorSpec
@@ -55,6 +55,7 @@ if TYPE_CHECKING:
 def main(made_by: Imported, request_file: str) -> int:
     """Answer one request. The exit status is 0 also when the answer is an error."""
     request = json.loads(Path(request_file).read_text())
+    limited = _limit(request["largest"])
     sys.path += [place for place in request.get("path", ()) if place and place not in sys.path]
     folder = Path(request["folder"])
     made_by.adapter = Path(request["adapter"]).parent if "adapter" in request else None
@@ -66,7 +67,7 @@ def main(made_by: Imported, request_file: str) -> int:
         _fail(folder, "unsupported", str(error))
     except Exception as error:  # noqa: BLE001 - a model's code may raise anything; all of it is reported
         if is_full(error):
-            return FULL
+            return TOO_LARGE if limited and is_too_large(error) else FULL
         traceback.print_exc()
         outcome, message = failure(error)
         without = request["part"] == "joint" and isinstance(error, NotExportable)  # the model runs all the same
@@ -180,6 +181,19 @@ def _case(request: Mapping[str, Any]) -> tuple[Case, str]:
     gc.freeze()  # looking for garbage in it takes a sixth of a capture
     gc.enable()
     return case, label
+
+
+def _limit(largest: int | None) -> bool:
+    """Limit the bytes of a file that this process writes, to a model's own limit; False where that is lower already."""
+    if sys.platform != "linux" or largest is None:
+        return False
+    import resource
+
+    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    if most != resource.RLIM_INFINITY and most < largest:
+        return False
+    resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
+    return True
 
 
 if __name__ == "__main__":

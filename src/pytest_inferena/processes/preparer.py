@@ -11,11 +11,12 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from pytest_inferena import system
+from pytest_inferena.engines.limits import Limits
 from pytest_inferena.files import read_plain
 from pytest_inferena.processes.client import WorkerFailed, oom_kills
 from pytest_inferena.processes.parts import BASE, PIECES, Folder, Part
 from pytest_inferena.processes.preparing import FORKS, Server, Start, once
-from pytest_inferena.store.disk import FULL, CacheError, is_full
+from pytest_inferena.store.disk import FULL, TOO_LARGE, CacheError, is_full
 from pytest_inferena.store.hashes import digest, sha256
 from pytest_inferena.store.origins import Origins
 from pytest_inferena.worker.capabilities import has
@@ -84,8 +85,11 @@ class Prepared:
 class Preparer:
     """Prepares every workload at most once a session. It remembers failures too."""
 
-    def __init__(self, threads: int, deadline: float, passed: Mapping[str, str] = MappingProxyType({})) -> None:
-        self.threads, self.deadline, self.passed = threads, deadline, passed
+    def __init__(
+        self, threads: int, deadline: float,
+        passed: Mapping[str, str] = MappingProxyType({}), limits: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:  # fmt: skip
+        self.threads, self.deadline, self.passed, self.limits = threads, deadline, passed, limits
         self._folders: dict[Workload, Folder] = {}
         self._failed: dict[tuple[str, str], WorkerFailed] = {}
         self._server: Server | None = None
@@ -148,6 +152,12 @@ class Preparer:
         place = part.folder if expanded else None
         return replace(prepared, parts=parts, expanded_folder=place, expanded=expanded)
 
+    def close(self) -> None:
+        """End the preparer's process, and let other processes remove from the cache what this one has used."""
+        self._end()
+        for folder in self._folders.values():
+            folder.close()
+
     def take_notes(self) -> list[str]:
         """News for the user: damaged files that were made again. Each is told once."""
         notes = [note for folder in self._folders.values() for note in folder.notes]
@@ -189,14 +199,17 @@ class Preparer:
 
     def _run(self, folder: Folder, made: Path, request: dict[str, Any]) -> dict[str, Any]:
         file, log, killed = made / "request.json", made / "log", oom_kills()
-        file.write_text(json.dumps(request))
+        limits = Limits.of(folder.workload.parameters, self.limits)
+        file.write_text(json.dumps({**request, "largest": limits.file}))
         try:
-            status = self._status(file)
+            status = self._status(file, limits)
         except TimeoutError:
             remedy = "--inferena-timeout=prepare=SECONDS gives it longer"
             raise WorkerFailed("timeout", f"prepare: not done in {self.deadline:g} s; {remedy}") from None
         if status == FULL:
             raise folder.no_space()
+        if status == TOO_LARGE and limits.file is not None:
+            raise folder.too_large(limits.file)
         if (error := made / "error.json").exists():
             document = parse(read_plain(error, ANSWER))
             raise WorkerFailed(document["outcome"], f"prepare: {document['message']}")
@@ -207,17 +220,17 @@ class Preparer:
             file.unlink()
         return facts
 
-    def _status(self, file: Path) -> int:
+    def _status(self, file: Path, limits: Limits) -> int:
         """Have a request answered. Returns the exit status of the process that did it."""
         start = Start.now(self.threads, self.passed)
         if not FORKS:
-            return once(start, file, self.deadline)
+            return once(start, file, self.deadline, limits)
         if self._server is None or not self._server.serves(start):
-            self.close()
+            self._end()
             self._server = Server(start)
-        return self._server.run(file, self.deadline)
+        return self._server.run(file, self.deadline, limits)
 
-    def close(self) -> None:
+    def _end(self) -> None:
         """End the preparer's process, if there is one; the next request starts another."""
         if self._server is not None:
             self._server.close()

@@ -8,13 +8,14 @@ import subprocess
 import sys
 import time
 import weakref
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_inferena import system
 from pytest_inferena.processes import marks
-from pytest_inferena.processes.client import GRACE, THREADS, affinity, inherited, pipes
+from pytest_inferena.processes.client import GRACE, THREADS, WorkerFailed, affinity, inherited, pipes
+from pytest_inferena.processes.watch import Watch
 
 if sys.platform == "win32":
     from pytest_inferena.processes.threaded import Threaded as Pipes
@@ -22,9 +23,10 @@ else:
     from pytest_inferena.processes.selecting import Selecting as Pipes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from typing import IO
 
+    from pytest_inferena.engines.limits import Limits
     from pytest_inferena.processes.channel import Channel
 
 PARENT = Path(__file__).parents[2]
@@ -67,6 +69,21 @@ class Process:
             )
         self._group = system.Group(self.process)
 
+    @contextlib.contextmanager
+    def within(self, limits: Limits) -> Iterator[None]:
+        """Keep it within limits meanwhile. That of a file is each request's own: who answers it sets it.
+
+        Raises:
+            WorkerFailed: it passed one, and was ended.
+        """
+        watch = Watch(replace(limits, file=None), self._mark)
+        watch.started(self.process)
+        with watch.watching():
+            yield
+        if watch.broken is not None:
+            outcome, words = watch.broken
+            raise WorkerFailed(outcome, f"prepare: {words}")
+
     def kill(self) -> int:
         """End all of them. Returns the exit status."""
         self._group.kill()
@@ -79,16 +96,18 @@ class Process:
         marks.end(self._mark, but=self.process.pid)
 
 
-def once(start: Start, file: Path, deadline: float) -> int:
+def once(start: Start, file: Path, deadline: float, limits: Limits) -> int:
     """Have a request answered by a process of its own. Returns its exit status.
 
     Raises:
         TimeoutError: it is not done.
+        WorkerFailed: it passed one of the limits.
     """
     with file.with_name("log").open("wb") as log:
         process = Process(start, str(file), output=log)
     try:
-        return process.process.wait(deadline)
+        with process.within(limits):
+            return process.process.wait(deadline)
     except subprocess.TimeoutExpired:
         raise TimeoutError from None
     finally:
@@ -116,13 +135,17 @@ class Server:
         """Whether it lives, is this process's, and has started as one would start now."""
         return self._owner == os.getpid() and self._process.process.poll() is None and self._start == start
 
-    def run(self, file: Path, deadline: float) -> int:
+    def run(self, file: Path, deadline: float, limits: Limits) -> int:
         """Have a request answered. Returns the exit status of the fork; of the server, if that has ended.
 
         Raises:
             TimeoutError: it is not done.
+            WorkerFailed: it passed one of the limits.
         """
-        until = time.monotonic() + deadline
+        with self._process.within(limits):
+            return self._answer(file, time.monotonic() + deadline)
+
+    def _answer(self, file: Path, until: float) -> int:
         try:
             self._channel.send(os.fsencode(file) + b"\n", until)
             status = int(self._channel.receive(until))

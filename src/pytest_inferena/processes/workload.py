@@ -30,6 +30,11 @@ class Workload:
             parts += [(path.name, sha256_of(path)) for path in sorted(files_of(Path(self.weights)))]
         return f"{self.model.name}-{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]}"
 
+    @property
+    def parameters(self) -> int:
+        """How many it has, as far as that is known before it is prepared: tiny models have few."""
+        return self.model.parameters if self.size == "full" else 0
+
     def estimate(self) -> int:
         """Bytes that it will take: weights and gradients in float32, and some outputs. Tiny models take little."""
         return 9 * self.model.parameters + (64 << 20) if self.size == "full" else 16 << 20
