@@ -10,8 +10,10 @@ from torch.testing._internal.common_methods_invocations import op_db
 
 INFOS = {title(info): info for info in op_db}
 NAMES = (
-    *("addbmm", "cummax", "div.trunc_rounding", "index_select", "logcumsumexp", "median", "prod", "roll", "scatter"),
-    *("scatter_reduce.amax", "sort", "nn.functional.adaptive_avg_pool2d", "nn.functional.adaptive_max_pool2d"),
+    *("addbmm", "cdist", "cummax", "cumsum", "div.trunc_rounding", "index_put", "index_select", "logcumsumexp"),
+    *("masked_scatter", "max.reduction_with_dim", "median", "prod", "roll", "scatter", "scatter_reduce.amax", "sort"),
+    *("nn.functional.max_pool3d", "nn.functional.pad.replicate", "nn.functional.rms_norm"),
+    *("nn.functional.upsample_nearest", "nn.functional.adaptive_avg_pool2d", "nn.functional.adaptive_max_pool2d"),
     *("nn.functional.avg_pool2d", "nn.functional.avg_pool3d", "nn.functional.conv2d"),
     *("nn.functional.conv_transpose2d", "nn.functional.cosine_similarity", "nn.functional.cross_entropy"),
 )

@@ -34,7 +34,7 @@ def _whole(schema: str, function: Callable[..., Tensor]) -> Any:
 
 ROTARY = _whole("rotary_embedding(Tensor self, Tensor cos, Tensor sin) -> Tensor", spelled.rotary_embedding)
 RMS_NORM = _whole(
-    "rms_norm(Tensor input, int[] normalized_shape, Tensor weight, float eps) -> Tensor",
+    "rms_norm(Tensor input, int[] normalized_shape, Tensor? weight, float eps) -> Tensor",
     torch.nn.functional.rms_norm,
 )
 BATCH_NORM = _whole(
@@ -64,20 +64,22 @@ class RMSNorm(Function):
     """y = x · r · w with r = 1 / √(mean x² + ε)."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, shape: list[int], weight: Tensor, eps: float) -> Tensor:
+    def forward(ctx: Any, x: Tensor, shape: list[int], weight: Tensor | None, eps: float) -> Tensor:
         """Over the last dimension."""
         ctx.save_for_backward(x, weight)
         ctx.eps = eps
         return RMS_NORM(x, shape, weight, eps)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, Tensor, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, Tensor | None, None]:
         """Of x: r · h - x · r³ · mean(h · x), with h = grad · w."""
         x, weight = ctx.saved_tensors
         root = torch.rsqrt((x * x).mean(-1, keepdim=True) + ctx.eps)
-        inner = grad * weight
+        inner = grad if weight is None else grad * weight
         pull = (inner * x).mean(-1, keepdim=True) * (root * root * root)
-        grad_weight = (grad * (x * root)).sum(list(range(x.ndim - 1)))
+        grad_weight = None if weight is None else grad * (x * root)
+        if grad_weight is not None and x.ndim > 1:
+            grad_weight = grad_weight.sum(list(range(x.ndim - 1)))
         return inner * root - x * pull, None, grad_weight, None
 
 
@@ -195,7 +197,7 @@ def _cross_entropy(
     return aten.cross_entropy_loss(x, target, weight, reduction, ignore_index, label_smoothing)
 
 
-def _rms_norm(x: Tensor, shape: list[int], weight: Tensor, eps: float) -> Any:
+def _rms_norm(x: Tensor, shape: list[int], weight: Tensor | None, eps: float) -> Any:
     return (RMSNorm.apply if len(shape) == 1 else torch.nn.functional.rms_norm)(x, shape, weight, eps)
 
 

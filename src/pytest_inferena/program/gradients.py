@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch._decomp import core_aten_decompositions, get_decompositions
 
@@ -44,6 +45,7 @@ def decompositions(*, safe_softmax: bool, steep: bool) -> dict[Any, Callable[...
         aten.native_group_norm.default: _group_norm,
         aten.threshold_backward.default: _chosen_gradient if steep else _threshold_backward,
         aten.upsample_nearest2d_backward.default: _upsample_nearest2d_backward,
+        **{getattr(aten, f"replication_pad{rank}d_backward").default: _replication_pad_backward for rank in (1, 2, 3)},
     }
     if not safe_softmax:
         table[aten._safe_softmax.default] = lambda x, dim, dtype=None: aten._softmax(x, dim, False)  # noqa: ARG005
@@ -122,10 +124,29 @@ def _upsample_nearest2d_backward(
     scale_h: float | None = None,
     scale_w: float | None = None,
 ) -> Tensor:
-    """Sum over the block that each pixel became."""
-    del scale_h, scale_w
+    """Sum over what each pixel became: a block, or what shows it where the sizes do not divide."""
+    del scale_h, scale_w  # a Program has it by sizes
     batch, channels, height, width = input_size
     rows, columns = output_size[0] // height, output_size[1] // width
-    if (rows * height, columns * width) != tuple(output_size):
-        raise NotExportable("the gradient of upsampling by a fraction")
-    return grad.reshape(batch, channels, height, rows, width, columns).sum([3, 5])
+    if (rows * height, columns * width) == tuple(output_size):
+        return grad.reshape(batch, channels, height, rows, width, columns).sum([3, 5])
+    for at, (before, after) in enumerate(zip(input_size[2:], output_size, strict=True), 2):
+        step = float(np.float32(before) / np.float32(after))
+        places = (torch.arange(after, dtype=torch.float32) * step).to(torch.int64).clamp(max=before - 1)
+        grad = _to_source(grad, at, places, before)
+    return grad
+
+
+def _replication_pad_backward(grad: Tensor, x: Tensor, padding: list[int]) -> Tensor:
+    """Each row on an edge gets what its copies get."""
+    for at, left in enumerate(padding[::2], 1):
+        dim = x.ndim - at
+        places = (torch.arange(grad.shape[dim]) - left).clamp(0, x.shape[dim] - 1)
+        grad = _to_source(grad, dim, places, x.shape[dim])
+    return grad
+
+
+def _to_source(grad: Tensor, dim: int, places: Tensor, length: int) -> Tensor:
+    """Every row added to the one that it is a copy of: a product with rows that are 1 in one place."""
+    matrix = (places[:, None] == torch.arange(length)).to(grad.dtype)  # (copies, length)
+    return (grad.transpose(dim, -1) @ matrix).transpose(dim, -1)

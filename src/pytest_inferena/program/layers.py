@@ -5,9 +5,13 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from pytest_inferena.program.expand.tensor import Tensor
+import numpy as np
+
+from pytest_inferena.program.beyond.whole import resized
+from pytest_inferena.program.expand.tensor import Tensor, tensors
 from pytest_inferena.program.graph import NotExportable
 from pytest_inferena.worker.format import Ref
+from pytest_inferena.worker.windows import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,6 +50,12 @@ def _instance_norm(g: Graph, a: Arguments, out: Outputs) -> Ref:
         return _batch_norm(g, a, out)
     arguments = {"input": a["input"], "num_groups": out[0].shape[1], "weight": a["weight"], "bias": a["bias"]}
     return g.emit("group_norm", arguments | {"eps": a["eps"]}, out[0])
+
+
+def _rms_norm(g: Graph, a: Arguments, out: Outputs) -> Ref:
+    """PyTorch's own eps is the step from one to the next number."""
+    eps = float(np.finfo(out[0].dtype).eps) if a["eps"] is None else a["eps"]
+    return g.emit("rms_norm", a | {"eps": eps}, out[0])
 
 
 def _convolution(rank: int) -> Rule:
@@ -105,18 +115,29 @@ def _attention(g: Graph, a: Arguments, out: Outputs) -> Ref:
 
 
 def _pool(operator: str) -> Rule:
-    """With a number for each dimension, where one was meant for both."""
-
     def rule(g: Graph, a: Arguments, out: Outputs) -> Ref:
-        a |= {"stride": a["stride"] or a["kernel_size"]}
-        both = {name: value * 2 for name, value in a.items() if isinstance(value, list) and len(value) == 1}
-        return g.emit(operator, a | both, out[0])
+        return g.emit(operator, _for_each(a | {"stride": a["stride"] or a["kernel_size"]}, 2), out[0])
 
     return rule
 
 
+def _for_each(a: Arguments, rank: int) -> Arguments:
+    """A number for each dimension, where one was meant for all."""
+    return {name: value * rank if isinstance(value, list) and len(value) == 1 else value for name, value in a.items()}
+
+
+BY_MATRICES = resized("upsample_nearest2d")
+"""By scales of which sizes know nothing."""
+
+
 def _upsample(g: Graph, a: Arguments, out: Outputs) -> Ref:
+    """By sizes; a product with matrices where a scale, which PyTorch then counts by, shows other pixels."""
     x: Any = next(iter(a.values()))
+    scales = a.get("scale_factors") or (a.get("scales_h"), a.get("scales_w"))
+    settings = zip(g.shape(x)[2:], out[0].shape[2:], scales, strict=True)
+    if any(nearest(size, length) != nearest(size, length, scale) for size, length, scale in settings):
+        result: Any = BY_MATRICES({name: tensors(g, out[0], value) for name, value in a.items()}, out)
+        return Ref(result.name)
     return g.emit("upsample_nearest2d", {"self": x, "output_size": list(out[0].shape[2:])}, out[0])
 
 
@@ -136,8 +157,10 @@ RULES: Mapping[str, Rule] = {
     "upsample_nearest2d": _upsample,
     "conv1d": _convolution(1),
     "conv2d": _convolution(2),
+    "convolution": lambda g, a, out: g.emit("convolution", _for_each(a, len(out[0].shape) - 2), out[0]),
     "layer_norm": _keep("layer_norm", "input", "normalized_shape", "weight", "bias", "eps"),
     "group_norm": _keep("group_norm", "input", "num_groups", "weight", "bias", "eps"),
+    "rms_norm": _rms_norm,
     "instance_norm": _instance_norm,
     "gather": _gather,
 }

@@ -45,7 +45,10 @@ def shares(size: int, output: int) -> np.ndarray[tuple[int, int], np.dtype[np.fl
     return matrix
 
 
-def nearest(size: int, output: int) -> list[int]:
-    """Which cell of the input each cell of a nearest-neighbour resizing shows; PyTorch scales in float32."""
-    scale = np.float32(size) / np.float32(output)
-    return [min(int(np.float32(cell) * scale), size - 1) for cell in range(output)]
+def nearest(size: int, output: int, scale: float | None = None) -> list[int]:
+    """Which cell of the input each cell of a nearest-neighbour resizing shows; PyTorch counts in float32.
+
+    By a scale where one is given, which the sizes need not have.
+    """
+    step = np.float32(1 / scale) if scale else np.float32(size) / np.float32(output)
+    return [min(int(np.float32(cell) * step), size - 1) for cell in range(output)]

@@ -79,5 +79,17 @@ def scatter_reduce(a: Mapping[str, Any], out: tuple[TensorSpec, ...]) -> Tensor:
     return (best if kind == "amax" else -best).reshape(*out[0].shape)
 
 
-SCATTER: Mapping[str, Rule] = {"scatter": scatter, "scatter_reduce": scatter_reduce}
+def masked_scatter(a: Mapping[str, Any], out: tuple[TensorSpec, ...]) -> Tensor:
+    """The numbers of the source one after the other, where the mask says: how many places stand before says which."""
+    x: Tensor = a["self"]
+    mask: Tensor = a["mask"].expand(*out[0].shape).reshape(-1)
+    source: Tensor = a["source"].reshape(-1)
+    counted = mask.to("int64")
+    place = counted.make("cumsum", {"self": counted, "dim": 0}, mask.shape) - 1
+    place = mask.where(place, 0)
+    found = source.make("gather", {"self": source, "dim": 0, "index": place}, mask.shape)
+    return mask.where(found, x.expand(*out[0].shape).reshape(-1)).reshape(*out[0].shape)
+
+
+SCATTER: Mapping[str, Rule] = {"masked_scatter": masked_scatter, "scatter": scatter, "scatter_reduce": scatter_reduce}
 """ATen's name → a function of the arguments by ATen's names, and of what the node makes."""

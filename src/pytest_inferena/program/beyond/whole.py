@@ -12,7 +12,7 @@ import torch
 
 from pytest_inferena.program.beyond.functions import power
 from pytest_inferena.program.expand.tensor import Tensor, cat
-from pytest_inferena.program.expand.windows import LEAST, adaptive_avg_pool, pooled
+from pytest_inferena.program.expand.windows import LEAST, adaptive_avg_pool, max_pool2d_with_indices, pooled
 from pytest_inferena.program.graph import NotExportable
 from pytest_inferena.worker.windows import counts
 
@@ -130,16 +130,14 @@ def extreme(largest: bool, what: str) -> Rule:
         if what == "value" or (what == "both" and "dim" not in a):
             found = x.reduce("amax", _dims(a), keepdim=keep)
             return found if largest else -found
-        if a.get("dim") is None:
-            x, dim = x.reshape(-1), 0
-        else:
-            dim = a["dim"] % max(x.rank, 1)
+        whole = a.get("dim") is None or not x.rank
+        x, dim = (x.reshape(-1), 0) if whole else (x, a["dim"] % x.rank)
         best = x.reduce("amax", [dim])
         length = x.shape[dim]
         backwards = x.constant(np.arange(length, 0, -1).reshape(-1, *[1] * (x.rank - dim - 1)))
         place = length - (x.compare("eq", best).to("int64") * backwards).reduce("amax", [dim])
         shape = [1 if at == dim else size for at, size in enumerate(x.shape) if keep or at != dim]
-        shape = list(out[-1].shape) if a.get("dim") is None else shape
+        shape = list(out[-1].shape) if whole else shape
         if what == "place":
             return place.reshape(*shape)
         if x.graph.trains:  # of equal ones only the first gets the gradient
@@ -180,19 +178,12 @@ def addbmm(a: Mapping[str, Any], out: tuple[TensorSpec, ...]) -> Tensor:
     return (total + rest).reshape(*out[0].shape)
 
 
-def _first_largest(a: Mapping[str, Any], out: tuple[TensorSpec, ...]) -> tuple[Tensor, Tensor]:
-    found: Any = extreme(True, "both")(a, out)
-    value: Tensor
-    place: Tensor
-    value, place = found
-    return value, place
-
-
 def adaptive_max_pool(a: Mapping[str, Any], out: tuple[TensorSpec, ...]) -> tuple[Tensor, Tensor]:
     """Window by window: the largest, and the place of the first of them in the image."""
     x: Tensor = a["self"]
     values, sizes = out[0].shape, a["output_size"]
     image = x.shape[x.rank - len(sizes) :]
+    largest: Any = extreme(True, "both")
     lead, numbers = x.shape[: x.rank - len(sizes)], np.arange(math.prod(image)).reshape(image)
     found: list[tuple[Tensor, ...]] = []
     for cell in itertools.product(*map(range, sizes)):
@@ -202,7 +193,7 @@ def adaptive_max_pool(a: Mapping[str, Any], out: tuple[TensorSpec, ...]) -> tupl
         for axis, (start, end) in enumerate(window, len(lead)):
             seen = seen.slice(axis, start, end)
         row = {"self": seen.reshape(*lead, -1), "dim": -1, "keepdim": True}
-        best, place = _first_largest(row, out)
+        best, place = largest(row, out)
         places = numbers[tuple(slice(*ends) for ends in window)].reshape(-1)
         found.append((best, x.constant(places).rows(place)))
     best, place = (cat(list(part), len(lead)).reshape(*values) for part in zip(*found, strict=True))
@@ -232,10 +223,29 @@ def pool3d(a: Mapping[str, Any], _: tuple[TensorSpec, ...]) -> Tensor:
     return found.reshape(*found.shape[5 - x.rank :])
 
 
+def max_pool3d_with_indices(a: Mapping[str, Any], out: tuple[TensorSpec, ...]) -> tuple[Tensor, Tensor]:
+    """As that of two dimensions."""
+    x: Tensor = a["self"]
+    kernel, padding, dilation = (_three(a[name]) for name in ("kernel_size", "padding", "dilation"))
+    batch = x if x.rank == 5 else x.reshape(1, *x.shape)
+    window = (kernel, _three(a["stride"] or kernel), padding, dilation)
+    best, place = max_pool2d_with_indices(batch, *window, a["ceil_mode"])
+    return best.reshape(*out[0].shape), place.reshape(*out[1].shape)
+
+
+def distances(a: Mapping[str, Any], out: tuple[TensorSpec, ...]) -> Tensor:
+    """`cdist`: the norm of each row of one less each row of the other."""
+    first, second = a["x1"], a["x2"]
+    rows = first.reshape(*first.shape[:-1], 1, first.shape[-1])
+    others = second.reshape(*second.shape[:-2], 1, *second.shape[-2:])
+    return vector_norm({"self": rows - others, "ord": a["p"], "dim": -1}, out)
+
+
 WHOLE: Mapping[str, Rule] = {
     **dict.fromkeys(("avg_pool3d", "max_pool3d"), pool3d),
     "_adaptive_avg_pool3d": lambda a, _: adaptive_avg_pool(a["self"], a["output_size"]),
     **dict.fromkeys(("adaptive_max_pool2d", "adaptive_max_pool3d"), adaptive_max_pool),
+    "_cdist_forward": distances,
     "addbmm": addbmm,
     "amin": extreme(False, "value"),
     "argmax": extreme(True, "place"),
@@ -244,6 +254,7 @@ WHOLE: Mapping[str, Rule] = {
     "embedding_bag": embedding_bag,
     "linalg_vector_norm": vector_norm,
     "max": extreme(True, "both"),
+    "max_pool3d_with_indices": max_pool3d_with_indices,
     "min": extreme(False, "both"),
     "prod": product,
     **dict.fromkeys(("std", "std_mean"), deviation),

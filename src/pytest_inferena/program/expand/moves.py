@@ -73,12 +73,14 @@ def roll(x: Tensor, shifts: list[int], dims: list[int]) -> Tensor:
 
 
 def pad(x: Tensor, sizes: list[int], mode: str, value: float | None) -> Tensor | None:
-    """Rows repeated; `sizes` has two numbers for each dimension, the last one first."""
+    """Rows repeated; `sizes` has two numbers for each dimension, the last one first; negative ones cut rows off."""
     del value
     modes = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
     for at in range(0, len(sizes), 2):
         dim = x.rank - 1 - at // 2
-        numbers = np.pad(np.arange(x.shape[dim]), sizes[at : at + 2], modes[mode])  # type: ignore[call-overload] # three of its modes
+        first, last = sizes[at : at + 2]
+        kept = np.arange(max(0, -first), x.shape[dim] - max(0, -last))
+        numbers = np.pad(kept, (max(0, first), max(0, last)), modes[mode])  # type: ignore[call-overload] # three of its modes
         x = _by_numbers(x, dim, numbers)
     return x
 

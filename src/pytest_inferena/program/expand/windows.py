@@ -177,14 +177,15 @@ def max_pool2d(
 def max_pool2d_with_indices(
     x: Tensor, kernel: list[int], stride: list[int], padding: list[int], dilation: list[int], ceil_mode: bool
 ) -> tuple[Tensor, Tensor]:
-    """The largest, and where the first of them lies: a number in H · W."""
+    """The largest, and where the first of them lies: a number in H · W, or in as many dimensions as there are."""
     taps, sizes = pooled(x, (kernel, stride, padding, dilation), LEAST, ceil_mode=ceil_mode)
     cells = itertools.product(*map(range, kernel))
+    pixels = [math.prod(x.shape[at:]) for at in range(3, x.rank + 1)]  # that a step along each dimension passes
     best, place = taps[0], None
     for tap, cell in zip(taps, cells, strict=True):
         settings = zip(sizes, stride, padding, cell, dilation, strict=True)
-        rows, columns = (np.arange(n) * s - p + at * d for n, s, p, at, d in settings)
-        numbers = tap.constant(np.add.outer(rows * x.shape[3], columns).astype(np.int64)).expand(*tap.shape)
+        places = [(np.arange(n) * s - p + at * d) * by for (n, s, p, at, d), by in zip(settings, pixels, strict=True)]
+        numbers = tap.constant(reduce(np.add.outer, places).astype(np.int64)).expand(*tap.shape)
         if place is None:
             place = numbers
             continue
