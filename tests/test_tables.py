@@ -172,7 +172,7 @@ def _module(name: str) -> Any:
     return load_adapter(name, _framework(name).adapter)
 
 
-def _computed(adapter: Way, entry: Entry, parameters: Mapping[str, Tensor]) -> Mapping[str, Any]:
+def computed(adapter: Way, entry: Entry, parameters: Mapping[str, Tensor]) -> Mapping[str, Any]:
     """What the adapter makes of an entry, in a step that follows another; what it lacks is expanded."""
     if adapter.operators is not None:
         arrays, entry = entry.arrays("inputs"), entry_of(expand(entry, adapter.operators)[0], entry.name)
@@ -190,7 +190,7 @@ def _computed(adapter: Way, entry: Entry, parameters: Mapping[str, Tensor]) -> M
     return step.outputs()
 
 
-def _differences(expected: Mapping[str, Tensor], actual: Mapping[str, Any], share: float) -> dict[str, str]:
+def differences(expected: Mapping[str, Tensor], actual: Mapping[str, Any], share: float) -> dict[str, str]:
     """What is not as expected; kinds of numbers have to be equal, their widths need not."""
     found = dict.fromkeys(expected.keys() ^ actual.keys(), "is on one side only")
     for name in expected.keys() & actual.keys():
@@ -208,7 +208,7 @@ def test_operator(engine: Engine, names: list[str], adapter: Way) -> None:
     """The same as PyTorch, for every way of calling it."""
     made, entry, expected = forward({name: CASES[name] for name in names})
 
-    assert {} == _differences(expected, _computed(adapter, entry, made.parameters), engine.share)
+    assert {} == differences(expected, computed(adapter, entry, made.parameters), engine.share)
 
 
 @pytest.mark.parametrize("engine", [engine for engine in ENGINES if engine.name == "jax"], ids=["jax"])
@@ -216,7 +216,7 @@ def test_integers_have_the_width_of_the_program(engine: Engine, adapter: Way) ->
     """Also where the engine computes with fewer bits: their values are judged, and the gate reads the dtype too."""
     del engine
     made, entry, expected = forward({name: CASES[name] for name in ("sum-integers", "to-small", "add-integers")})
-    found = _computed(adapter, entry, made.parameters)
+    found = computed(adapter, entry, made.parameters)
 
     assert {name: right.numpy().dtype for name, right in expected.items()} == {n: x.dtype for n, x in found.items()}
 
@@ -227,12 +227,12 @@ def test_gradients(engine: Engine, adapter: Way) -> None:
     tried = _differentiable() & LAYERS.keys() if engine.few_gradients else _differentiable()
     names = {name for name in tried if engine.has(name) and CASES[name][0] not in engine.forward_only}
     made, entry, expected = training({name: CASES[name] for name in sorted(names)})
-    actual = dict(_computed(adapter, entry, made.parameters))
+    actual = dict(computed(adapter, entry, made.parameters))
     found = {key: actual.pop(f"grad:{key.partition(':')[2]}", None) for key in expected if key != "loss"}
     found["loss"] = actual.pop("loss")
 
     assert {} == {key: "is not zero" for key, value in actual.items() if np.any(value)}
-    assert {} == _differences(expected, found, 3 * engine.share)
+    assert {} == differences(expected, found, 3 * engine.share)
 
 
 @pytest.mark.parametrize(
@@ -246,12 +246,12 @@ def test_zoo(engine: Engine, name: str, adapter: Way) -> None:
     entry = training_of(name) if autograd else inference(name)
     entry._arrays["inputs"] = {key: value.numpy() for key, value in inputs.items()}
     expected = golden(module, inputs) if autograd else run(entry, module, inputs)
-    actual = dict(_computed(adapter, entry, dict(module.named_parameters())))
+    actual = dict(computed(adapter, entry, dict(module.named_parameters())))
     largest = max(float(value.detach().abs().max()) for value in expected.values())
     nothing = [key for key, value in expected.items() if float(value.detach().abs().max()) < 1e-5 * largest]
 
     assert {} == {key: "is not zero" for key in nothing if np.abs(actual.pop(key)).max() > 1e-5 * largest}
-    assert {} == _differences(
+    assert {} == differences(
         {key: value for key, value in expected.items() if key not in nothing}, actual, 10 * engine.share
     )
 
@@ -264,7 +264,7 @@ def test_what_it_lacks_is_refused(engine: Engine, name: str, adapter: Way) -> No
     in_onnx = r"|unsupported operator ONNX \w+, node " if engine.framework().exchange else ""
     in_part = r"|unsupported operator aten.\w+, node \w+~"  # of what the expansion gave
     with pytest.raises(Unsupported, match=rf"\b{CASES[name][0]}\b{in_onnx}{in_part}"):
-        _computed(adapter, entry, made.parameters)
+        computed(adapter, entry, made.parameters)
     assert engine.lacks
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 from pytest_inferena.program.expand.tensor import Tensor
-from pytest_inferena.program.graph import NotExportable
 from pytest_inferena.worker.format import Ref, TensorSpec
 
 if TYPE_CHECKING:
@@ -117,24 +115,6 @@ def _where(g: Graph, a: Arguments, out: Outputs) -> Ref:
     return g.emit("where", {"condition": condition, "self": first, "other": second}, out[0])
 
 
-def _index_put(g: Graph, a: Arguments, out: Outputs) -> Ref:
-    """By a mask it is a choice, of values that are the same for each row that is chosen."""
-    mask = a["indices"][0]
-    if mask is None or g.dtype(mask) != "bool":
-        return g.emit("index_put", a, out[0])
-    x, values = (Tensor(g, out[0], g.cast(a[name], out[0]).name) for name in ("self", "values"))
-    chosen = Tensor(g, out[0], mask.name)
-    row = x.rank - chosen.rank
-    if len(a["indices"]) > 1 or math.prod(values.shape[: max(0, values.rank - row)]) > 1:
-        raise NotExportable(
-            "a mask as index of numbers that differ from place to place asks how many places it has; use torch.where, "
-            "or masked_scatter"
-        )
-    values = values.reshape(*values.shape[max(0, values.rank - row) :])
-    chosen = chosen.reshape(*chosen.shape, *[1] * row)
-    return Ref(chosen.where(x + values if a["accumulate"] else values, x).name)
-
-
 def _clamp(low: str, high: str) -> Rule:
     """Bounds by the names they have in ATen, or as numbers."""
 
@@ -228,7 +208,6 @@ RULES: Mapping[str, Rule] = {
     **{f"__{name}__": _logical(f"logical_{name}") for name in ("and", "or")},
     "cumsum": _along("cumsum"),
     **dict.fromkeys(("where", "masked_fill"), _where),
-    "index_put": _index_put,
     "clamp": _clamp("min", "max"),
     "clamp_min": _clamp("min", ""),
     "clamp_max": _clamp("", "max"),

@@ -4,14 +4,14 @@ ATen says the same thing in many ways (`view`, `_unsafe_view`, `flatten`, `unsqu
 reshape; `t` and `transpose` are a permute). Here each becomes one operator with explicit arguments:
 dimensions are positive, shapes complete, defaults filled in, what has no effect is gone.
 The rules stand in `layout.py` (what moves numbers), `arithmetic.py` (what computes with them), `layers.py` (what a
-layer does at once) and `losses.py`; `beyond` has operators that a Program does not know at all.
+layer does at once), `losses.py` and `indexing.py`; `beyond` has operators that a Program does not know at all.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pytest_inferena.program import arithmetic, layers, layout, losses
+from pytest_inferena.program import arithmetic, indexing, layers, layout, losses
 from pytest_inferena.program.beyond import BEYOND
 from pytest_inferena.program.expand.tensor import tensors
 from pytest_inferena.program.graph import Graph
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RULES", "Graph", "canonical"]
 
-RULES: Mapping[str, Rule] = {**layout.RULES, **arithmetic.RULES, **layers.RULES, **losses.RULES}
+RULES: Mapping[str, Rule] = {**layout.RULES, **arithmetic.RULES, **layers.RULES, **losses.RULES, **indexing.RULES}
 """ATen's name → what to write instead; operators that are not in it stay as they are."""
 
 

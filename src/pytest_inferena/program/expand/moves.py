@@ -154,10 +154,12 @@ def _counted(given: list[tuple[Tensor, int]]) -> Tensor:
 
 def index_put(x: Tensor, indices: list[Tensor], values: Tensor, accumulate: bool) -> Tensor | None:
     """Values added to the rows that they are meant for: a product with rows that are 1 in one place."""
-    if not accumulate or len(indices) != 1:
+    if not accumulate:
         return None
-    places = _one_hot(indices[0].reshape(-1), x.shape[0]).to(x.dtype)  # (M, N)
-    flat = values.expand(*indices[0].shape, *x.shape[1:]).reshape(places.shape[0], -1)
+    count, rest = len(indices), x.shape[len(indices) :]
+    number = _counted([*zip(indices, x.shape, strict=False)]) if count > 1 else indices[0]
+    places = _one_hot(number.reshape(-1), math.prod(x.shape[:count])).to(x.dtype)  # (M, N)
+    flat = values.expand(*number.shape, *rest).reshape(places.shape[0], -1)
     return x + (places.swap(0, 1) @ flat).reshape(*x.shape)
 
 
