@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 def main(made_by: Imported, request_file: str) -> int:
     """Answer one request. The exit status is 0 also when the answer is an error."""
     request = json.loads(Path(request_file).read_text())
-    limited = _limit(request["largest"])
+    limited = _limit(request.get("largest"))
     sys.path += [place for place in request.get("path", ()) if place and place not in sys.path]
     folder = Path(request["folder"])
     made_by.adapter = Path(request["adapter"]).parent if "adapter" in request else None
