@@ -30,7 +30,7 @@ def find(registry: Registry, given: str) -> tuple[Target, str]:
     Args:
         registry: models and engines.
         given: `benchmarks/test_inference.py::test_inference[my_net-jax-xla]`, `my_net-jax-xla-inference`, or words
-            of these that no other cell has: `my_net jax training`.
+            of these that no other cell has which can run here: `my_net jax training`.
 
     Raises:
         RegistryError: no cell is called so, or several are.
@@ -40,6 +40,9 @@ def find(registry: Registry, given: str) -> tuple[Target, str]:
     exact = [name for name, (target, metric) in cells.items() if asked in {name, f"test_{metric}[{target.id}]"}]
     words = [word.removeprefix("test_") for word in re.split(r"[^\w.]+", asked) if word]
     found = exact or [name for name in cells if _has(name, words)]
+    if len(found) > 1:
+        ready = [name for name in found if not cells[name][0].framework.missing(cells[name][0].backend)]
+        found = ready or found
     if len(found) == 1:
         return cells[found[0]]
     if not found:
