@@ -54,7 +54,7 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Framework:
         (folder.parent / name / "Cargo.toml").write_text("[package]\n")
         (folder.parent / name / "src" / "lib.rs").write_text(f"// {name}\n")
     (folder / "Cargo.toml").write_text(
-        '[features]\nwgpu = []\n[dependencies]\nengine = "=1.2.3"\nshared = { path = "../shared" }\n'
+        '[features]\ncuda = []\n[dependencies]\nengine = "=1.2.3"\nshared = { path = "../shared" }\n'
         '[patch.crates-io]\ninner = { path = "../inner" }\n'
     )
     (folder / "src" / "main.rs").write_text("fn main() {}\n")
@@ -64,7 +64,7 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Framework:
         (tmp_path / "bin" / name).chmod(0o755)
     (folder / "adapter.toml").write_text(
         'name = "small"\ntitle = "Small"\nlanguage = "rust"\ncargo = "inferena-small"\n'
-        '[[backends]]\nname = "cpu"\ndevice = "cpu"\n[[backends]]\nname = "wgpu"\ndevice = "vulkan"\nfeature = "wgpu"\n'
+        '[[backends]]\nname = "cpu"\ndevice = "cpu"\n[[backends]]\nname = "cuda"\ndevice = "own"\nfeature = "cuda"\n'
     )
     monkeypatch.setenv("INFERENA_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
@@ -143,13 +143,13 @@ def test_another_compiler_builds_again(engine: Framework) -> None:
 def test_a_feature_is_a_build_of_its_own(engine: Framework) -> None:
     """A backend that needs one says how to get it, and does not run on an executable without it."""
     setup(engine)
-    wgpu = engine.backends[1]
-    missing = engine.missing(wgpu)
-    setup(engine, feature="wgpu")
+    cuda = engine.backends[1]
+    missing = engine.missing(cuda)
+    setup(engine, feature="cuda")
 
-    assert "inferena-small with --feature wgpu is not built: inferena setup small --feature wgpu" == missing
-    assert "" == engine.missing(wgpu)
-    assert engine.command(wgpu) != engine.command(engine.backends[0])
+    assert "inferena-small with --feature cuda is not built: inferena setup small --feature cuda" == missing
+    assert "" == engine.missing(cuda)
+    assert engine.command(cuda) != engine.command(engine.backends[0])
 
 
 def test_without_cargo(engine: Framework, monkeypatch: pytest.MonkeyPatch) -> None:
