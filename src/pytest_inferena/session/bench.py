@@ -55,7 +55,7 @@ class Harness:
 
     def workload(self, target: Target) -> Workload:
         """What a target runs."""
-        return Workload(target.model, self.settings.size, self.settings.weights)
+        return Workload(target.model, self.settings.size, self.settings.weights_of(target))
 
     def close(self) -> None:
         """Remove what only this session needed."""
@@ -163,7 +163,7 @@ class Bench:
             "workload": self.harness.workload(self.target).key(),
             "expanded": dict(self.expanded.get(entry, {})),
             "footprint_mib": self.target.framework.footprint(self.target.backend),
-        }
+        } | ({"found_out": dict(found)} if (found := self.prepared.found_out) else {})
         flags: list[str] = []
         if cell.metric == "compile":
             samples = [compiled["ns"] * NS]
