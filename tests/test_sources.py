@@ -155,7 +155,7 @@ def test_callables_beside_others(project: Project) -> None:
     assert "own" == found["make"]["weights"]
     assert "input (4, 3) float32" == found["make"]["extra"]["found_out"]["inputs"]
     assert "ZeroDivisionError" in found["broken"]["reason"]
-    assert "nets.py:14 (return 1 / 0)" in found["broken"]["reason"]
+    assert "nets.py:15 (return 1 / 0)" in found["broken"]["reason"]
     assert "nets:leave ends the process: exit(3)" in found["leave"]["reason"]
     assert "nobody knows what it takes; return Case(module, inputs)" in found["nothing"]["reason"]
     assert "--inferena-model=nets:leave" in found["make"]["command"]

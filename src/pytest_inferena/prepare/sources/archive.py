@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -38,8 +39,6 @@ def load(source: Source, size: str) -> Case:
 
 
 def _by_position(module: Any, arguments: tuple[Any, ...]) -> dict[str, Any]:
-    import inspect
-
     return dict(inspect.signature(module.forward).bind_partial(*arguments).arguments)
 
 

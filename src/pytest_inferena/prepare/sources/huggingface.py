@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -132,8 +133,6 @@ def _require_all(module: nn.Module, info: dict[str, Any], folder: Path) -> None:
 
 def _pictured(module: nn.Module) -> Case:
     """The case of a part of a diffusers pipeline, by what its forward takes."""
-    import inspect
-
     config: Any = module.config
     takes = inspect.signature(module.forward).parameters
     side = config.get("sample_size") or config.get("image_size") or 32
