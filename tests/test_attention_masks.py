@@ -26,6 +26,7 @@ MASKS = {
     "keys": KEYS, "keys-bias": torch.where(KEYS, 0.5, -3.0), "one": KEYS[0, 0], "queries": SOME[:1, :, :, :1] | True,
     "nothing": SOME, "nothing-bias": torch.where(SOME, 0.5, -torch.inf),
 }  # fmt: skip
+LOWEST = {"lowest": torch.where(SOME, 0.5, torch.finfo(torch.float32).min)}
 
 
 def call(mask: Tensor) -> dict[str, Any]:
@@ -52,10 +53,10 @@ def test_jax_masks_as_pytorch_does(mask: str) -> None:
     np.testing.assert_allclose(back(2 * found)[0], query.grad, atol=1e-4)
 
 
-@pytest.mark.parametrize("mask", MASKS)
+@pytest.mark.parametrize("mask", [*MASKS, *LOWEST])
 def test_onnx_runtime_masks_as_pytorch_does(mask: str, tmp_path: Path) -> None:
-    """Its Attention does not broadcast a mask over queries, so the file does."""
-    entry, inputs, right = _of_one("scaled_dot_product_attention", call(MASKS[mask]))
+    """Its Attention broadcasts no mask, so the file does; the lowest number is no -inf, as it takes it to be."""
+    entry, inputs, right = _of_one("scaled_dot_product_attention", call({**MASKS, **LOWEST}[mask]))
 
     found = _run(entry, tmp_path, inputs, {})
 

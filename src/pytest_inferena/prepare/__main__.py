@@ -34,6 +34,7 @@ from pytest_inferena.prepare.proof import Proof
 from pytest_inferena.prepare.reference import ENTRIES, Runs, write_golden
 from pytest_inferena.prepare.sources import load_case
 from pytest_inferena.prepare.structure import to_eval
+from pytest_inferena.prepare.uncovered import uncovered
 from pytest_inferena.prepare.weights import WeightsUnavailable, resolve_weights
 from pytest_inferena.program.graph import NotExportable
 from pytest_inferena.program.joint import joint
@@ -94,7 +95,7 @@ def base(folder: Path, request: Mapping[str, Any], made_by: Imported) -> dict[st
     program.write()
     model, size = _model(request), request["size"]
     pieces = Pieces(folder, request["left"], lambda: made_by.origins(distributions(request)))
-    runs, proof = Runs(case), Proof(parameters)
+    runs, proof, rights = Runs(case), Proof(parameters), {}
     for entry in ENTRIES:
         if entry in attempts.failed or model.too_big(entry, size):
             continue
@@ -103,8 +104,10 @@ def base(folder: Path, request: Mapping[str, Any], made_by: Imported) -> dict[st
             right = GoldenFile(folder / f"golden-{entry}.safetensors", facts["none"])
             part = program.entry("inference") if entry == "training" and "inference" in made else None
             proof.prove(program.entry(entry), right, facts, made[entry][0], part)
-            golden[entry] = facts
+            golden[entry], rights[entry] = facts, right
     attempts.require_one(ENTRIES)
+    names = uncovered(case, golden, rights)
+    golden = {entry: {**facts, "uncovered": names} for entry, facts in golden.items()}
     for entry in attempts.failed:  # an entry without golden could be run and not be judged
         for file in (*folder.glob(f"{entry}.*"), *folder.glob(f"golden-{entry}.*")):
             file.unlink()

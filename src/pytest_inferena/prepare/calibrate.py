@@ -5,6 +5,7 @@ Everything is computed in float64 and rounded, so that it is the same on every m
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import math
 import re
@@ -39,30 +40,44 @@ RESIDUAL = re.compile(
 def sizes(module: nn.Module, inputs: Mapping[str, Any]) -> dict[str, float]:
     """The size of what every layer makes, in order of execution; empty if the module's forward fails."""
     found: dict[str, float] = {}
+    try:
+        with torch.no_grad(), measuring(module, found):
+            called(module, inputs)
+    except Exception:  # noqa: BLE001 - a model's code may raise anything; who captures it says what is wrong
+        return {}
+    return found
+
+
+@contextlib.contextmanager
+def measuring(module: nn.Module, found: dict[str, float]) -> Iterator[None]:
+    """While it lasts, put the size of what every layer makes into `found`, of what it makes first."""
 
     def measure(name: str) -> Callable[..., None]:
         def hook(_: nn.Module, __: Any, result: Any) -> None:
-            found.setdefault(name, size_of(result))
+            if name not in found:
+                found[name] = size_of(result)
 
         return hook
 
     handles = [layer.register_forward_hook(measure(name)) for name, layer in layers(module)]
     try:
-        with torch.no_grad():
-            called(module, inputs)
-    except Exception:  # noqa: BLE001 - a model's code may raise anything; who captures it says what is wrong
-        return {}
+        yield
     finally:
         for handle in handles:
             handle.remove()
-    return found
+
+
+def uneven(module: nn.Module, found: Mapping[str, float], most: float = FARTHEST) -> dict[str, float]:
+    """The layers farther from unit size than weights are to keep them, by what `sizes` found."""
+    small = {name: _may_be_small(name, layer) for name, layer in layers(module) if _has_matrix(layer)}
+    return {
+        n: size for n, size in found.items() if n in small and not (size <= most and (small[n] or size >= 1 / most))
+    }
 
 
 def is_even(module: nn.Module, found: Mapping[str, float]) -> bool:
     """Whether no layer needs calibration, by what `sizes` found in float32; a layer that may is computed exactly."""
-    scaled = {name: _may_be_small(name, layer) for name, layer in layers(module) if _has_matrix(layer)}
-    most = FARTHEST * (1 - 1e-3)
-    return all(size <= most and (scaled[n] or size >= 1 / most) for n, size in found.items() if n in scaled)
+    return not uneven(module, found, FARTHEST * (1 - 1e-3))
 
 
 def _has_matrix(layer: nn.Module) -> bool:

@@ -62,7 +62,7 @@ class Proof:
                     found = self._results(entry, values, part)
                 except Unsupported:  # no operator of PyTorch's, so engines say by themselves that they lack it
                     return
-            if problem := _problem(right, golden, found):
+            if problem := what_differs(right, golden, found):
                 where = first_difference(graph, entry, values)
                 raise ValueError(
                     f"the capture differs from the module {where}: entry {entry.name}, {problem}; no engine is judged "
@@ -104,7 +104,7 @@ def _arrays(tensors: Mapping[str, torch.Tensor | None]) -> Tensors:
         return {k: x.astype(np.float32) if x is not None and x.dtype.kind == "f" else x for k, x in arrays.items()}
 
 
-def _problem(right: Tensors, golden: Mapping[str, Any], found: Tensors) -> str:
+def what_differs(right: Tensors, golden: Mapping[str, Any], found: Tensors) -> str:
     """What is not the module's, in a phrase; empty where all is."""
     known, share = golden["tensors"], SHARE if golden["dtype"] == "float64" else 1
     gaps = {}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
+import math
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -11,6 +11,7 @@ import torch
 from safetensors.numpy import save_file
 
 from pytest_inferena.prepare.attempts import require_gradient
+from pytest_inferena.prepare.calibrate import measuring, uneven
 from pytest_inferena.prepare.call import Call
 from pytest_inferena.prepare.dtypes import refuse_other_results
 from pytest_inferena.prepare.exact import Float64, plain_kernels
@@ -76,6 +77,8 @@ class Runs:
 
     def __init__(self, case: Case) -> None:
         self.case = case
+        self.sizes: dict[str, float] = {}
+        """What every layer's activations are in float32, as `calibrate.sizes` has them."""
         self._inference: dict[str, Results] = {}
 
     def float64(self, entry: str) -> Results:
@@ -97,7 +100,7 @@ class Runs:
         if mode is not None:
             module, dtype = copy.deepcopy(module).cpu().double(), torch.float64
         outputs: Results = {}
-        with plain_kernels(), mode or contextlib.nullcontext():
+        with plain_kernels(), mode or measuring(module, self.sizes):
             results = run(module, self.case, entry, dtype, outputs)
         if entry == "training":
             self._inference[kept] = outputs
@@ -125,8 +128,8 @@ def reference_errors(
     runs = runs or Runs(case)
     results = _checked(runs.float32(entry), torch.float32)
     refuse_other_results(results)
-    first = _arrays(results)
-    second = _arrays(runs.float32(entry, 1))
+    first = arrays(results)
+    second = arrays(runs.float32(entry, 1))
     rms, errors, spreads = {}, {}, {}
     for name, right in golden.items():
         if right is None:
@@ -158,7 +161,8 @@ def write_golden(case: Case, entry: str, folder: Path, runs: Runs | None = None)
     Returns:
         What the gate needs beside the file, as JSON values: "dtype" is what it was computed in, "tensors" maps each
         name to the NRMSE of PyTorch float32, or of integers to the choices that float32 cannot decide, "none" lists
-        the gradients that do not exist, and "notes" is what every verdict has to say.
+        the gradients that do not exist, "uneven" the layers whose activations are far from unit size, with it, and
+        "notes" is what every verdict has to say.
     """
     runs, dtype, notes = runs or Runs(case), "float64", []
     try:
@@ -167,7 +171,7 @@ def write_golden(case: Case, entry: str, folder: Path, runs: Runs | None = None)
         exact, dtype = runs.float32(entry, 2), "float32"  # raises what is the model's own error
         reason = str(error).strip().splitlines() or [type(error).__name__]
         notes += [f"golden is float32, run twice, and not float64, which PyTorch cannot run here: {reason[0][:200]}"]
-    rounded = _arrays(dict(_checked(exact, torch.float64)))
+    rounded = arrays(dict(_checked(exact, torch.float64)))
     tensors = {name: tensor for name, tensor in rounded.items() if tensor is not None}
     errors: dict[str, Any] = reference_errors(case, entry, tensors, runs)
     _cancel(tensors, errors)
@@ -177,7 +181,8 @@ def write_golden(case: Case, entry: str, folder: Path, runs: Runs | None = None)
         if len(errors) < len(tensors):
             errors |= ties([runs.float32(entry, 2), *(runs.rounded(entry, turn) for turn in range(RUNS))], exact)
     none = [name for name, tensor in rounded.items() if tensor is None]
-    return {"dtype": dtype, "tensors": errors, "none": none, "notes": notes}
+    apart = {name: size for name, size in uneven(case.module, runs.sizes).items() if math.isfinite(size)}
+    return {"dtype": dtype, "tensors": errors, "none": none, "uneven": apart, "notes": notes}
 
 
 def _cancel(tensors: dict[str, Array], errors: dict[str, float]) -> None:
@@ -192,7 +197,7 @@ def _cancel(tensors: dict[str, Array], errors: dict[str, float]) -> None:
                 errors[name] *= scales[name] / ALONE
 
 
-def _arrays(tensors: Results) -> dict[str, Array | None]:
+def arrays(tensors: Results) -> dict[str, Array | None]:
     """Empty the mapping into contiguous NumPy arrays; floating-point ones become float32."""
     arrays: dict[str, Array | None] = {}
     for name in list(tensors):

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from math import inf
+from math import inf, log
 from operator import itemgetter
 from typing import Any, TypeAlias
 
@@ -13,14 +13,17 @@ from pytest_inferena.results import Record, Run
 Fact: TypeAlias = tuple[str, str]
 SHARED = ("program", "weights", "inputs")
 """Kinds of hashes that all engines of a table have to share."""
+SMALLEST = 1e-99
+"""What a size of zero counts as where the farthest from 1 is looked for."""
 
 
 def table_facts(run: Run, records: Sequence[Record], labels: Mapping[Engine, str]) -> tuple[Fact, ...]:
     """Gather the facts of one table, as (name, text). Empty ones are left out."""
     facts = (
         ("Verdict", _verdict(records, labels)),
+        ("Not covered", _uncovered(records)),
         ("Differs", _differing(records)),
-        ("Weights", records[0].weights),
+        ("Weights", records[0].weights + _uneven(records)),
         ("Model", _chosen(records)),
         ("Step", _step(run, records)),
         ("Threads", str(records[0].threads)),
@@ -69,6 +72,34 @@ def _verdict(records: Sequence[Record], labels: Mapping[Engine, str]) -> str:
     losses = [r.verdict.loss_golden for r in ran if r.verdict]
     golden = sorted({f"{loss:.4f}" for loss in losses if loss is not None})
     return text + "".join(f"; golden loss {loss}" for loss in golden)
+
+
+def _uncovered(records: Sequence[Record]) -> str:
+    """The parameters that nothing depends on."""
+    found = dict.fromkeys(str(name) for record in records for name in _list(record.extra.get("uncovered")))
+    if not found:
+        return ""
+    those = "its values" if len(found) == 1 else "their values"
+    return f"{_some([*found])}: no verdict says anything of {those}, for nothing that is judged depends on them"
+
+
+def _uneven(records: Sequence[Record]) -> str:
+    """Where seeded weights did not keep activations near unit size. Those of a checkpoint are as they are."""
+    found = [record.extra.get("uneven") for record in records if record.weights == "seeded"]
+    told = {
+        k: v for one in found if isinstance(one, Mapping) for k, v in one.items() if isinstance(v, float) and v >= 0
+    }
+    worst = sorted(told, key=lambda name: -abs(log(told[name] or SMALLEST)))
+    shown = _some([f"{name} {told[name]:.2g}" for name in worst])
+    return f"; layers whose activations are more than 4 times from unit size: {shown}" if shown else ""
+
+
+def _list(value: object) -> list[object]:
+    return value if isinstance(value, list) else []
+
+
+def _some(texts: Sequence[str], most: int = 3) -> str:
+    return ", ".join(texts[:most]) + (f" and {len(texts) - most} more" if len(texts) > most else "")
 
 
 def _chosen(records: Sequence[Record]) -> str:

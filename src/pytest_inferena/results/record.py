@@ -142,7 +142,8 @@ class Record(Cell, frozen=True, kw_only=True):
     extra: dict[str, Any] = {}
     """Further figures: entry that ran, compile_s of it (seconds), cpu_per_wall (CPU seconds per second), warmups
     (steps), steps_per_sample (steps), loop (what the timing loop was asked for), footprint_mib (MiB), expanded (how
-    many of each operator that the engine lacks), workload (name of what was prepared), found_out (what was found out
+    many of each operator that the engine lacks), uncovered (the parameters that no verdict covers), uneven (layer → RMS
+    of its activations, where that is far from 1), workload (name of what was prepared), found_out (what was found out
     about the model, or chosen for it, because nobody said it: module, parameters, inputs, loss, unit, items),
     benchmark (what pytest-benchmark gets beside the figures: group, extra_info)."""
     started: str = ""

@@ -156,12 +156,16 @@ class Bench:
         self.prepared = self.harness.preparer.prepare(self.harness.workload(self.target), self.target)
         if failure := self.prepared.absent.get(entry):
             raise WorkerFailed(failure.outcome, str(failure))
-        compiled = self._compiled(entry, fresh=cell.metric == "compile")
+        compiled, golden = (
+            self._compiled(entry, fresh=cell.metric == "compile"),
+            self.prepared.golden.get(cell.entry, {}),
+        )
         extra: dict[str, Any] = {
             "compile_s": compiled["ns"] * NS,
             "entry": entry,
             "workload": self.harness.workload(self.target).key(),
             "expanded": dict(self.expanded.get(entry, {})),
+            **{name: told for name in ("uncovered", "uneven") if (told := golden.get(name))},
             "footprint_mib": self.target.framework.footprint(self.target.backend),
         } | ({"found_out": dict(found)} if (found := self.prepared.found_out) else {})
         flags: list[str] = []

@@ -85,10 +85,16 @@ def rotary_embedding(b: Builder, x: Any, cos: Any, sin: Any) -> Any:
 def attention(
     b: Builder, query: Any, key: Any, value: Any, mask: Any, is_causal: bool, scale: float, enable_gqa: bool
 ) -> Any:
-    """(B, H, S, D); key and value may have fewer heads. A mask has to have a value for each query and key."""
+    """(B, H, S, D); key and value may have fewer heads. A mask has to have a value for each query and key.
+
+    ONNX Runtime takes the lowest number of a mask for -inf: a query that has it for every key would get 0 and no mean.
+    """
     del enable_gqa  # the heads tell
     operands = [b.tensor(tensor) for tensor in (query, key, value, mask) if tensor is not None]
     pairs = (b.shape(query)[-2], b.shape(key)[-2])
+    if mask is not None and b.dtype(mask) != "bool":
+        lowest = [b.constant(factor * float(np.finfo(np.float32).min), "float32") for factor in (1, 0.5)]
+        operands[-1] = b.op("Where", b.op("Equal", operands[-1], lowest[0]), lowest[1], operands[-1])
     if mask is not None and b.shape(mask)[-2:] != pairs:
         operands[-1] = b.op("Expand", operands[-1], b.ints([*b.shape(mask)[:-2], *pairs]))
     return b.op("Attention", *operands, scale=scale, is_causal=int(is_causal))
