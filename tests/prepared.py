@@ -37,7 +37,7 @@ class Made:
             "name": "case",
             "left": [],
         }
-        self.folder, self.imported = folder, Imported(None)
+        self.folder, self.imported = folder, Imported()
         self.facts: dict[str, Any] = preparer.base(folder, {**self.request, "weights": "seeded"}, self.imported)
         self.failed = {entry: failed["message"] for entry, failed in self.facts["failed"].items()}
         self.program = Program.read(folder)

@@ -46,7 +46,7 @@ def make_record(metric: str = "inference", framework: str = "alpha", **changes: 
         "outcome": "pass",
         "median": 0.232,
         "interval": [0.230, 0.234],
-        "samples": [0.230, 0.231, 0.231, 0.231, 0.232, 0.232, 0.233, 0.233, 0.234, 0.235],
+        "samples": [[0.230, 0.231, 0.231, 0.231, 0.232, 0.232, 0.233, 0.233, 0.234, 0.235]],
         "verdict": make_verdict(),
         "ran": f"{framework} cpu",
         "versions": {framework: "1.2.3"},
@@ -78,7 +78,7 @@ def make_verdict(**changes: Any) -> dict[str, Any]:
 def timed(median: float, half: float, **changes: Any) -> dict[str, Any]:
     """Return the fields of a timing: a median and half its interval, in seconds."""
     interval = [median - half, median + half]
-    return {"median": median, "interval": interval, "samples": interval * 5, **changes}
+    return {"median": median, "interval": interval, "samples": [interval * 5], **changes}
 
 
 def broken(outcome: str, reason: str) -> dict[str, Any]:
@@ -100,7 +100,7 @@ def make_results(records: Sequence[Record], **changes: Any) -> Results:
 
 def sample_results() -> Results:
     """Make one table with an example of every outcome that a report shows."""
-    single: dict[str, Any] = {"median": 1.234, "interval": None, "samples": [1.234]}
+    single: dict[str, Any] = {"median": 1.234, "interval": None, "samples": [[1.234]]}
     loss = make_verdict(tensor="grad:stem.weight", nrmse=2.1e-6, limit=1e-4, tensors=9)
     loss |= {"loss": 0.12345678, "loss_golden": 0.1234567}
     close = make_verdict(outcome="close", nrmse=1.2e-3, message="output is near")
@@ -112,7 +112,7 @@ def sample_results() -> Results:
             make_record("compile", **single),
             make_record("inference", flags=["resumed"]),
             make_record("latency", **timed(0.00912, 0.0001)),
-            make_record("training", verdict=loss, **timed(1.208, 0.012, flags=["few"], samples=[1.196, 1.208, 1.22])),
+            make_record("training", verdict=loss, **timed(1.208, 0.012, flags=["few"], samples=[[1.196, 1.208, 1.22]])),
             make_record("compile", "mu", **{**single, "median": 0.5}),
             make_record("inference", "mu", verdict=close, outcome="close", **timed(0.1, 0.0005)),
             make_record("latency", "mu", outcome="fail", verdict=wrong, **timed(0.001, 0)),

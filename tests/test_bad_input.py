@@ -57,6 +57,10 @@ def said(result: pytest.RunResult) -> str:
             ("--inferena-timeout=lunch=3",),
             "--inferena-timeout=lunch: phases are prepare, hello, load, compile, measure, outputs",
         ),
+        (
+            ("--inferena-memory=8GB",),
+            "--inferena-memory=8GB: a size over 0 is expected, such as 8GiB or 512MiB",
+        ),
         (("--inferena-timeout=load=soon",), "--inferena-timeout=load=soon: not a number of seconds"),
         *(
             (
@@ -97,6 +101,8 @@ TOML = (MODEL.parent / "fake" / "adapter.toml").read_text(encoding="utf-8")
         (TOML.split("[[", maxsplit=1)[0], ": no [[backends]]; one with name and device is needed"),
         ('training = "yes"\n' + TOML, ": training = 'yes'; one of autograd, joint, none"),
         (TOML + "[env]\nDEBUG = 1\n", ": env: DEBUG is an integer, not a string"),
+        (TOML + '[limits]\nmemory = "all"\n', ": limits: all: a size over 0 is expected, such as 8GiB or 512MiB"),
+        (TOML + '[limits]\ndisk = "8GiB"\n', ": limits: disk is no limit; one of memory, file, files, processes"),
         (TOML + '[timeouts]\nload = "long"\n', ": timeouts: load is a string, not a number"),
         (
             TOML + "[timeouts]\nlunch = 3\n",

@@ -15,8 +15,6 @@ import pytest
 from pytest_inferena.collect.model import Model
 from pytest_inferena.processes.parts import Folder, Part
 from pytest_inferena.processes.workload import Workload
-from pytest_inferena.store import cache as caches
-from pytest_inferena.store import kernels as kernel_store
 from pytest_inferena.store.disk import CacheError, is_full
 from pytest_inferena.store.origins import Origins, content_of
 
@@ -282,16 +280,3 @@ def test_estimate_grows_with_the_model(model: Model) -> None:
 def test_full_disk_is_known_by_its_number(error: Exception, *, full: bool) -> None:
     """That of the system's error, or that in the text of safetensors' own."""
     assert full == is_full(error)
-
-
-def test_clear_removes_what_can_be_made_again(folder: Folder) -> None:
-    """And says how much it was."""
-    kernels = kernel_store.Kernels("fake", ["1.2"]).take()
-    assert kernels is not None
-    (kernels / "kernel").write_text("compiled")
-    before = caches.size()
-
-    assert before > 0
-    assert before == caches.clear()
-    assert not folder.path.exists()
-    assert not kernels.exists()

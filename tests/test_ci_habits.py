@@ -2,14 +2,53 @@
 
 from __future__ import annotations
 
+import re
 import xml.etree.ElementTree as ET
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from tests.projects import MODEL
 
+from pytest_inferena.cell import METRICS
+
 if TYPE_CHECKING:
     from tests.projects import Project
+
+PAGE = (Path(__file__).parents[1] / "docs" / "ci.md").read_text(encoding="utf-8")
+
+
+def cases_of(project: Project, *options: str) -> list[ET.Element]:
+    """The test cases of JUnit's file: one that passes, one that breaks and one that is skipped."""
+    project.fault("measure", "raise", entry="training")
+    project.append("fake/adapter.toml", '\n[[absent]]\nmetric = "latency"\nreason = "it has no small step"\n')
+    project.run("--junitxml=junit.xml", *options)
+    root = ET.parse(project.path / "junit.xml").getroot()  # noqa: S314 - pytest has written it
+    assert ["testsuites", "testsuite"] == [root.tag, root[0].tag]
+    return [*root[0]]
+
+
+def test_what_gitlab_reads(project: Project) -> None:
+    """It shows the elements' text, not their attributes; the file comes by the option that the page names."""
+    [option] = re.findall(r"-o (junit_family=\w+)", PAGE)
+    cases = cases_of(project, "-o", option)
+    said = {child.tag: child.text or "" for case in cases for child in case if child.tag != "properties"}
+
+    assert {case.get("file") for case in cases} == {f"test_{metric}.py" for metric in METRICS}
+    assert len(cases) == len({(case.get("classname"), case.get("name")) for case in cases})
+    assert {"failure", "skipped"} == {*said}
+    assert "mlp-fake-numeric-training ERROR" in said["failure"]
+    assert "it has no small step" in said["skipped"]
+
+
+def test_what_jenkins_xunit_allows(project: Project) -> None:
+    """With the page's lines in conftest.py, a test case has only what the plugin's schema, junit-10.xsd, has."""
+    [lines] = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    project.append("conftest.py", lines)
+    cases = cases_of(project)
+
+    assert {"failure", "skipped"} == {child.tag for case in cases for child in case}
+    assert {"name", "classname", "time"} == {name for case in cases for name in case.attrib}
 
 
 def test_junit_has_the_figures_as_properties(project: Project) -> None:

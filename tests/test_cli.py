@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import sys
 import tomllib
@@ -18,7 +19,7 @@ from pytest_inferena import results
 from pytest_inferena.commands import cli
 from pytest_inferena.commands.doctor import state
 from pytest_inferena.engines import distributions, install
-from pytest_inferena.engines.framework import Framework
+from pytest_inferena.engines.framework import Backend, Framework
 from pytest_inferena.report import coverage, render
 
 if TYPE_CHECKING:
@@ -116,6 +117,16 @@ def test_setup_installs_what_is_required(ran: list[list[str]]) -> None:
     assert 1 == len(ran)
 
 
+def test_setup_without_an_installer(ran: list[list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    """An environment that uv has made has no pip: what brings it is said before anything is done."""
+    monkeypatch.setattr(distributions, "_pip", lambda python: [str(python), "-m", "pip"])
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+
+    with pytest.raises(distributions.SetupError, match=r"has no pip: '.*python.* -m ensurepip', then this again"):
+        install.setup(Framework.read(FAKE), isolated=False)
+    assert [] == ran
+
+
 def test_setup_leaves_out_what_is_not_needed(ran: list[list[str]]) -> None:
     """A distribution whose own requirements would do harm is installed without them, after the others."""
     engine = replace(Framework.read(FAKE), requires=("numpy", "greedy"), alone=("greedy",))
@@ -145,6 +156,27 @@ def test_setup_in_an_environment_of_its_own(ran: list[list[str]], tmp_path: Path
     assert python.exists()
     assert ["numpy", "numpy", "safetensors"] == ran[0][-3:]
     assert "--constraint" not in ran[0]
+
+
+def test_setup_for_a_backend(ran: list[list[str]]) -> None:
+    """What the backend needs of its own is installed too."""
+    backend = Backend("gpu", "cuda", requires=("plugin>=1",))
+    install.setup(replace(Framework.read(FAKE), backends=(backend,)), backend="gpu")
+
+    assert ["numpy", "plugin>=1"] == ran[0][-2:]
+
+
+def test_setup_for_a_backend_breaks_nothing(ran: list[list[str]]) -> None:
+    """A distribution that would overwrite an installed one goes into an environment of its own, or nowhere."""
+    backend = Backend("gpu", "cuda", requires=("numpy-gpu",), replaces=("numpy",))
+    engine = replace(Framework.read(FAKE), backends=(backend,))
+    with pytest.raises(distributions.SetupError, match=r"numpy-gpu and numpy, .*: inferena setup fake --isolated"):
+        install.setup(engine, backend="gpu")
+    with pytest.raises(distributions.SetupError, match="has no backend tpu; there are gpu"):
+        install.setup(engine, backend="tpu")
+    install.setup(engine, backend="gpu", isolated=True)
+
+    assert [["numpy-gpu", "numpy", "safetensors"]] == [line[-3:] for line in ran]
 
 
 def test_setup_that_fails(capfd: pytest.CaptureFixture[str]) -> None:

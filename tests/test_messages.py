@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pytest_inferena.prepare.__main__ import main
+from pytest_inferena.prepare.imported import Imported
 
 HERE = Path(__file__).parent / "messages"
 MISTAKES = sorted(file.stem for file in HERE.glob("*.py"))
@@ -17,7 +18,7 @@ def said(source: Path, folder: Path) -> str:
     """What becomes of a model: a line for the model, or for each entry that it does not have."""
     request = {"part": "base", "folder": str(folder), "source": str(source), "size": "tiny", "left": []}
     (folder / "request.json").write_text(json.dumps({**request, "name": source.stem, "weights": "seeded"}))
-    main(str(folder / "request.json"))
+    main(Imported(), str(folder / "request.json"))
     if (file := folder / "error.json").exists():
         error = json.loads(file.read_text())
         return f"{error['outcome']}: {error['message']}\n"

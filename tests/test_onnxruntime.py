@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 from tests.conformance import ROOT
 
+from pytest_inferena.machine.devices import has_gpu, software
 from pytest_inferena.worker import Entry, Program, Setup, Unsupported
 from pytest_inferena.worker.format import Node, Ref, TensorSpec
 from pytest_inferena.worker.loading import load_adapter
 from pytest_inferena.worker.server import Server
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 ort = pytest.importorskip("onnxruntime", reason="the extra 'onnxruntime' is not installed")
 onnx = pytest.importorskip("onnx", reason="the extra 'onnxruntime' is not installed")
 FILE = ROOT / "adapters" / "onnxruntime" / "adapter.py"
+SWIFTSHADER = Path("/usr/lib/chromium/vk_swiftshader_icd.json")
 
 
 def _program(folder: Path, *operators: str, entries: tuple[str, ...] = ("inference",)) -> Program:
@@ -134,3 +134,49 @@ def test_without_exchange_files(tmp_path: Path) -> None:
     """The adapter says what is missing."""
     with pytest.raises(ValueError, match="none were prepared"):
         _adapter(_program(tmp_path), None)
+
+
+def _providers() -> Any:
+    return load_adapter("onnxruntime", FILE).providers
+
+
+def test_nodes_on_the_cpu_are_counted() -> None:
+    """The session itself says who runs a node."""
+    providers = _providers()
+    session = providers.session(
+        _model("Relu", onnx.TensorProto.FLOAT), ort.SessionOptions(), providers.PROVIDERS["cpu"]
+    )
+
+    assert 1 == providers.on_cpu(session)
+
+
+@pytest.mark.parametrize("backend", ["cuda", "tensorrt", "coreml", "directml"])
+def test_a_provider_that_this_build_lacks(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is named with what brings it, and nothing runs on the CPU in its place."""
+    monkeypatch.setattr(ort, "get_available_providers", lambda: ["CPUExecutionProvider"])
+    with pytest.raises(Unsupported, match=rf"has no .*Provider: inferena setup onnxruntime --backend {backend}"):
+        _providers().find(backend)
+
+
+@pytest.mark.skipif(not SWIFTSHADER.exists(), reason="a driver of Vulkan for CPUs that WebGPU takes: install chromium")
+@pytest.mark.parametrize("name", ["inference", "joint"])
+def test_webgpu_runs_without_a_gpu(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Inputs and results are bound on the device, all nodes run there, and it is called a software device."""
+    pytest.importorskip("onnxruntime_ep_webgpu", reason="inferena setup onnxruntime --backend webgpu")
+    monkeypatch.setenv("ORT_WEBGPU_EP_ALLOW_SOFTWARE_ADAPTER", "1")
+    for variable in ("VK_DRIVER_FILES", "VK_ICD_FILENAMES"):
+        monkeypatch.setenv(variable, str(SWIFTSHADER))
+    program = _program(tmp_path, "relu", "erf", entries=("inference", "joint"))
+    adapter = load_adapter("onnxruntime", FILE).Adapter(
+        Setup("webgpu", "webgpu", 1, program.folder, _exchange(program))
+    )
+    adapter.load(program, {"w": np.array([10, 20], np.float32)})
+    step = adapter.compile(program.entry(name))
+    step()
+    step.synchronize()
+
+    np.testing.assert_allclose(step.outputs()["output"], [10, 20.995322], rtol=1e-6)
+    assert 0 == step.fallback
+    assert "WebGPU_Buf" in {one.name for one in step.session.get_input_memory_infos()}
+    assert adapter.describe().startswith("ONNX Runtime, WebGpuExecutionProvider, ")
+    assert software(adapter.describe()) == (not has_gpu())

@@ -192,7 +192,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_modules_of_all_kinds(site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One of a distribution by its version, whatever it is called; all others by content, extensions too."""
-    watching = Imported(None)
+    watching = Imported()
     before = watching.origins().sources.keys()
     files = ("site/known/deep.so", "site/stray.py", "editable/part.py", "own.so")
     for number, file in enumerate(files):
@@ -215,7 +215,7 @@ def test_content_is_taken_when_a_module_is_first_seen(tmp_path: Path, monkeypatc
     module = ModuleType("layers_of_a_test")
     module.__file__ = str(file)
     monkeypatch.setitem(sys.modules, module.__name__, module)
-    watching, first = Imported(None), content_of(file)
+    watching, first = Imported(), content_of(file)
     file.write_text("WIDTH = 16")
 
     assert first == watching.origins().sources[str(file)] != content_of(file)

@@ -52,7 +52,7 @@ def test_a_result_and_its_record(project: Project) -> None:
     assert "pytest test_own.py::test_marked --inferena-threads=1" == records["inference"]["command"]
     result.stdout.fnmatch_lines(["Tiny MLP", "Fake Engine *"])
     assert {f"mlp {metric}" for metric in records} == {row["group"].partition(" (")[0] for row in rows}
-    assert {tuple(row["stats"]["data"]) for row in rows} == {tuple(record["samples"]) for record in records.values()}
+    assert {tuple(row["stats"]["data"]) for row in rows} == {tuple(record["samples"][0]) for record in records.values()}
 
 
 def test_no_worker_is_started_twice(project: Project) -> None:

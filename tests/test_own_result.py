@@ -45,8 +45,8 @@ def test_slower_by_what_surely_differs(factor: float, by: float, least: float, m
 
 def test_results_that_were_measured_apart() -> None:
     """Their intervals have to be apart by more than the share that does not count."""
-    one = Result(make_record(median=2.0, interval=[1.9, 2.1], samples=[1.9, 2.1]))
-    other = Result(make_record(median=1.0, interval=[0.9, 1.1], samples=[0.9, 1.1]))
+    one = Result(make_record(median=2.0, interval=[1.9, 2.1], samples=[[1.9, 2.1]]))
+    other = Result(make_record(median=1.0, interval=[0.9, 1.1], samples=[[0.9, 1.1]]))
 
     assert one.slower_than(other)
     assert one.slower_than(other, by=0.7)

@@ -13,6 +13,8 @@ from email.policy import default
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.version import Version
 
 from pytest_inferena.commands import cli
 
@@ -109,6 +111,24 @@ def test_completion_without_what_writes_it(monkeypatch: pytest.MonkeyPatch, caps
 
     assert cli.main(["completion", "bash"]) == 1
     assert "pip install 'pytest-inferena[completion]'" in capsys.readouterr().err
+
+
+def test_every_lower_bound_is_tried() -> None:
+    """By `make lowest`, or because CI runs with just this version."""
+    extras = PROJECT["optional-dependencies"]
+    lowest = re.findall(r"--extra (\w+)", (ROOT / "Makefile").read_text(encoding="utf-8"))
+    lowest += re.findall(r"\w+", extras["core"][0].partition("[")[2])
+    tried = {Requirement(text).name for extra in lowest for text in extras[extra]}
+    rest = [
+        one for texts in extras.values() for one in map(Requirement, texts) if one.name not in tried and not one.extras
+    ]
+    bounds = {one.name: bound.version for one in rest for bound in one.specifier if bound.operator == ">="}
+    pins = re.findall(r"(?m)^([\w-]+)==(\S+)", (ROOT / "constraints.txt").read_text(encoding="utf-8"))
+
+    assert {"jax", "onnxruntime", "openvino", "gguf"} <= tried
+    assert {name: Version(version) for name, version in bounds.items()} == {
+        name: Version(version) for name, version in pins if name in bounds
+    }
 
 
 def test_every_extra_is_explained() -> None:

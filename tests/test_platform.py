@@ -5,15 +5,25 @@ import re
 import shutil
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from pytest_inferena import machine
+from pytest_inferena.machine import devices
 from pytest_inferena.results import Platform, plain, typed
 
 GPU = "Model: \t\t NVIDIA H100 80GB HBM3\nIRQ:   \t\t 42\n"
 VERSION = "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  570.124.06  Release Build\nGCC version: 12\n"
+
+
+@pytest.fixture(autouse=True)
+def asked_again() -> Iterator[None]:
+    """GPUs are looked for once in a process; each test here looks for itself."""
+    devices.nvidia.cache_clear()
+    yield
+    devices.nvidia.cache_clear()
 
 
 def test_this_machine_fits_the_schema() -> None:
@@ -52,7 +62,7 @@ def test_gpus_are_read_from_proc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         (tmp_path / "gpus" / name).mkdir(parents=True)
         (tmp_path / "gpus" / name / "information").write_text(GPU)
     (tmp_path / "version").write_text(VERSION)
-    monkeypatch.setattr(machine, "_NVIDIA", tmp_path)
+    monkeypatch.setattr(devices, "_NVIDIA", tmp_path)
     monkeypatch.setattr(shutil, "which", lambda _: pytest.fail("asked for a program"))
     found = machine.describe()
 
@@ -62,9 +72,9 @@ def test_gpus_are_read_from_proc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_gpus_are_asked_of_the_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where /proc says nothing, the driver's program on PATH does."""
     program = tmp_path / "nvidia-smi"
-    program.write_text("#!/bin/sh\necho 'NVIDIA RTX 5080, 575.1'\n")
+    program.write_text("#!/bin/sh\necho 'NVIDIA RTX 5080, 16303, 575.1, 12.0'\n")
     program.chmod(0o755)
-    monkeypatch.setattr(machine, "_NVIDIA", tmp_path / "missing")
+    monkeypatch.setattr(devices, "_NVIDIA", tmp_path / "missing")
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     found = machine.describe()
 
@@ -76,7 +86,7 @@ def test_broken_program_means_no_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyP
     program = tmp_path / "nvidia-smi"
     program.write_text("#!/bin/sh\necho 'NVIDIA-SMI has failed, no driver'\nexit 9\n")
     program.chmod(0o755)
-    monkeypatch.setattr(machine, "_NVIDIA", tmp_path / "missing")
+    monkeypatch.setattr(devices, "_NVIDIA", tmp_path / "missing")
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
 
     assert ("cpu",) == machine.describe().devices
@@ -103,9 +113,9 @@ def test_instruction_sets_are_those_that_the_system_lists(
     cpuinfo: str, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On x86 and on Arm; where it lists none, the processor's kind stands for them."""
-    monkeypatch.setattr(machine, "_text", lambda _: cpuinfo)
+    monkeypatch.setattr(machine, "text", lambda _: cpuinfo)
     listed = machine.instruction_sets()
-    monkeypatch.setattr(machine, "_text", lambda _: "")
+    monkeypatch.setattr(machine, "text", lambda _: "")
 
     assert listed == expected
     assert machine.instruction_sets().startswith(os.uname().machine)
@@ -134,6 +144,6 @@ def test_no_git_is_no_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_cpu_has_a_name_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where /proc/cpuinfo names no model, as on many ARM machines, the architecture stands in."""
-    monkeypatch.setattr(machine, "_text", lambda _: "")
+    monkeypatch.setattr(machine, "text", lambda _: "")
 
     assert re.fullmatch(r"[a-z0-9.-]+-\d+c", machine.describe().id)

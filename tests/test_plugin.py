@@ -51,7 +51,7 @@ def test_journal_has_every_cell(project: Project) -> None:
     head, *lines = project.journals()[0].read_text().splitlines()
     records = [json.loads(line) for line in lines]
 
-    assert 1 == json.loads(head)["schema"]
+    assert 2 == json.loads(head)["schema"]
     assert list(METRICS) == [record["metric"] for record in records]
     assert {"pass"} == {record["outcome"] for record in records}
     assert {"numpy"} == {name for record in records for name in record["versions"]}

@@ -17,7 +17,8 @@ import pytest
 from pytest_inferena.collect.model import Model
 from pytest_inferena.collect.target import Target
 from pytest_inferena.engines.framework import Backend, Framework
-from pytest_inferena.processes import preparer as prepare
+from pytest_inferena.processes import preparer as preparer_module
+from pytest_inferena.processes import preparing
 from pytest_inferena.processes.client import WorkerFailed
 from pytest_inferena.processes.parts import Folder
 from pytest_inferena.processes.preparer import Prepared, Preparer
@@ -28,7 +29,16 @@ SOURCE = Path(__file__).parent / "project" / "mlp.py"
 FAKE = f"""#!{sys.executable}
 import hashlib, json, os, signal, sys, time
 from pathlib import Path
-here, request = Path(__file__).parent, json.loads(Path(sys.argv[-1]).read_text())
+here, request = Path(__file__).parent, {{}}
+def take(file):
+    request.update(json.loads(Path(file).read_text()))
+if sys.argv[3:]:
+    take(sys.argv[3])
+else:
+    from pytest_inferena.prepare.forks import serve
+    serve(take)
+    if not request:
+        sys.exit()
 folder, part = Path(request["folder"]), request["part"]
 with (here / "runs").open("a") as runs:
     runs.write(part + "\\n")
@@ -56,9 +66,10 @@ import sys
 from types import SimpleNamespace
 from typing import Any
 from tests.test_prepare import ask
-from pytest_inferena.processes import preparer as prepare
-prepare.sys = SimpleNamespace(executable=sys.argv[1], path=sys.path)
-print(ask(prepare.Preparer(1, 60)).hashes["weights"])
+from pytest_inferena.processes import preparing
+from pytest_inferena.processes.preparer import Preparer
+preparing.sys = SimpleNamespace(executable=sys.argv[1])
+print(ask(Preparer(1, 60)).hashes["weights"])
 """
 REAL = """
 import resource, sys
@@ -77,13 +88,14 @@ except WorkerFailed as failure:
 """
 
 
-@pytest.fixture
-def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of a preparer that does as told by `fault`, with a cache of its own."""
+@pytest.fixture(params=sorted({False, preparing.FORKS}), ids=lambda forks: "forks" if forks else "each")
+def fake(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of a preparer that does as told by `fault`, with a cache of its own; of each kind there is."""
     monkeypatch.setenv("INFERENA_CACHE", str(tmp_path / "cache"))
     (tmp_path / "python").write_text(FAKE)
     (tmp_path / "python").chmod(0o755)
-    monkeypatch.setattr(prepare, "sys", SimpleNamespace(executable=str(tmp_path / "python"), path=sys.path))
+    monkeypatch.setattr(preparing, "sys", SimpleNamespace(executable=str(tmp_path / "python")))
+    monkeypatch.setattr(preparer_module, "FORKS", request.param)
     return tmp_path
 
 
@@ -151,6 +163,7 @@ def test_damaged_file_is_made_again_and_said_once(fake: Path) -> None:
 
 FAULTS: dict[str, tuple[str, str, str]] = {
     "full": ("os._exit(28)", "error", "has no room: .* MiB left, Tiny MLP takes 16 MiB; 'inferena cache clear'"),
+    "large": ("os._exit(27)", "error", "Tiny MLP makes a file of over 16 GiB, the most for its number of parameters"),
     "exit": ("sys.exit(3)", "crash", r"^prepare: the preparer exited with status 3: the log of base$"),
     "silent": ("sys.exit(0)", "crash", r"^prepare: the preparer exited with status 0: the log of base$"),
     "killed": (

@@ -54,14 +54,14 @@ def made(folder: Path) -> tuple[Path, dict[str, Any]]:
     base = folder / "base"
     base.mkdir(exist_ok=True)
     request = {"source": str(source), "size": "tiny", "weights": "seeded", "name": "net", "left": ()}
-    return base, preparer.base(base, request, Imported(None))
+    return base, preparer.base(base, request, Imported())
 
 
 def made_joint(base: Path, facts: dict[str, Any]) -> None:
     """The joint entry."""
     folder = base / "joint"
     folder.mkdir()
-    preparer.joint_entry(folder, {"program": str(base), "golden": facts["golden"]["training"]}, Imported(None))
+    preparer.joint_entry(folder, {"program": str(base), "golden": facts["golden"]["training"]}, Imported())
 
 
 def test_right_capture_is_proven(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def test_errors_are_written_short(value: float, expected: str) -> None:
     [
         ("inference", {}, "232 ±0.9 %"),
         ("compile", {}, "0.232 ±0.9 %"),
-        ("compile", {"interval": None, "samples": [0.232]}, "0.232"),
+        ("compile", {"interval": None, "samples": [[0.232]]}, "0.232"),
         ("latency", timed(0.001, 0.0002), "1.00 ±20 %"),
         ("training", timed(0.0, 0.0), "0"),
         ("training", {"median": None, "interval": None}, ""),
@@ -76,7 +76,7 @@ A, B, C = timed(0.100, 0.002), timed(0.103, 0.002), timed(0.106, 0.002)
         (A, timed(0.05, 0.001, flags=["implausible"]), timed(0.2, 0.001), ["Zeta"]),
         (A, timed(0.05, 0.001, flags=["noisy", "few"]), timed(0.2, 0.001), ["Alpha"]),
         (A, {**timed(0.05, 0.001), "outcome": "close"}, timed(0.2, 0.001), ["Alpha"]),
-        (A, {"median": 0.05, "interval": None, "samples": [0.05]}, timed(0.2, 0.001), ["Zeta"]),
+        (A, {"median": 0.05, "interval": None, "samples": [[0.05]]}, timed(0.2, 0.001), ["Zeta"]),
     ],
 )
 def test_best_lies_apart_or_is_shared(

@@ -39,7 +39,7 @@ def test_first_line_is_the_header(path: Path) -> None:
     """The layout of a journal is the documented one: a header, then one record a line."""
     lines = [json.loads(line) for line in path.read_text().splitlines()]
 
-    assert [{"schema": 1, "run": plain(RUN)}, plain(make_record("inference")), plain(make_record("latency"))] == lines
+    assert [{"schema": 2, "run": plain(RUN)}, plain(make_record("inference")), plain(make_record("latency"))] == lines
 
 
 def test_every_record_is_synced(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,7 +148,7 @@ def test_unwritable_place_names_the_file(tmp_path: Path) -> None:
     ("changes", "message"),
     [
         ({"median": float("nan")}, "median: is nan, which JSON has no number for; write null"),
-        ({"samples": [1.0, float("inf")]}, r"samples\.1: is inf"),
+        ({"samples": [[1.0, float("inf")]]}, r"samples\.0\.1: is inf"),
         ({"extra": {"peak": [float("-inf")]}}, r"extra\.peak\.0: is -inf"),
         ({"extra": {"path": Path()}}, "not JSON serializable"),
         ({"outcome": "passed"}, "outcome: expected one of 'pass', "),
@@ -199,8 +199,8 @@ def test_wrong_field_is_one_clear_error(path: Path, field: str, value: object, m
         ("[]", "neither a journal nor a results document"),
         ("[" * 100_000, "neither a journal nor a results document"),
         (
-            '{"schema": 2, "run": 0, "records": []}',
-            "has schema 2, but this pytest-inferena reads up to 1; upd",
+            '{"schema": 3, "run": 0, "records": []}',
+            "has schema 3, but this pytest-inferena reads up to 2; upd",
         ),
         ('{"schema": true, "run": {}}', "schema is True, not a number from 1"),
         ('{"run": {}}', "schema is None, not a number from 1"),

@@ -50,7 +50,7 @@ def test_schema_says_the_same_to_a_full_validator() -> None:
     validator = jsonschema.Draft202012Validator
     validator.check_schema(SCHEMA)
     header = {**SCHEMA["$defs"]["header"], "$defs": SCHEMA["$defs"]}
-    validator(header).validate({"schema": 1, "run": plain(make_run())})
+    validator(header).validate({"schema": 2, "run": plain(make_run())})
     validator(SCHEMA).validate(json.loads(render(sample_results(), "json")))
     wrong = replace(sample_results(), records=(structs.replace(make_record(), reason=7),))
 
@@ -113,13 +113,24 @@ def test_an_older_schema_is_brought_up_to_date(tmp_path: Path, monkeypatch: pyte
     steps = ({"record": {"reason": "two"}}, {"record": {"ran": "three"}})
     migrations = [lambda part, raw, step=step: {**raw, **step.get(part, {})} for step in steps]
     for module in (reading, journal):
-        monkeypatch.setattr(module, "SCHEMA", 3)
-    monkeypatch.setattr(reading, "MIGRATIONS", tuple(migrations))
+        monkeypatch.setattr(module, "SCHEMA", 4)
+    monkeypatch.setattr(reading, "MIGRATIONS", (*reading.MIGRATIONS, *migrations))
     (record,) = read(path).records
 
     assert ("two", "three") == (record.reason, record.ran)
-    with pytest.raises(ResultsError, match="no journal of schema 3, so no record can be added; name another file"):
+    with pytest.raises(ResultsError, match="no journal of schema 4, so no record can be added; name another file"):
         Journal(path, make_run())
+
+
+def test_samples_of_schema_1_are_those_of_one_process(tmp_path: Path) -> None:
+    """A file from before samples were kept by process is read with all its figures."""
+    record = make_record()
+    first, second = plain(record), {**plain(make_record("compile")), "median": None, "interval": None, "samples": []}
+    old = {"schema": 1, "run": plain(make_run()), "records": [{**first, "samples": [*record.durations]}, second]}
+    path = tmp_path / "old.json"
+    path.write_text(json.dumps(old))
+
+    assert [first, second] == [plain(found) for found in read(path).records]
 
 
 def test_no_record_is_added_to_a_document(tmp_path: Path) -> None:
@@ -128,7 +139,7 @@ def test_no_record_is_added_to_a_document(tmp_path: Path) -> None:
     path.write_text(render(sample_results(), "json"))
     before = path.read_bytes()
 
-    with pytest.raises(ResultsError, match="no journal of schema 1"):
+    with pytest.raises(ResultsError, match="no journal of schema 2"):
         Journal(path, make_run())
     assert before == path.read_bytes()
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from tests.timing import MS, US, S, run, vectors
 
-from pytest_inferena.session.bench import _flags
+from pytest_inferena.session.figures import flags
 from pytest_inferena.worker.timing import Loop, measure
 
 if TYPE_CHECKING:
@@ -146,5 +146,7 @@ def test_waiting_is_no_processor_time() -> None:
     [(False, 2.19, []), (False, 2.21, ["threads"]), (True, 0.4, ["few"]), (True, 3.0, ["few", "threads"])],
 )
 def test_more_processors_than_the_budget_are_flagged(few: bool, busy: float, expected: list[str]) -> None:
-    """A cell that kept over 10 % more CPUs busy than it may has the flag `threads`."""
-    assert expected == _flags({"few": few, "cpu_per_wall": busy}, 2)
+    """A cell of which a process kept over 10 % more CPUs busy than it may has the flag `threads`."""
+    calm = {"few": False, "cpu_per_wall": 1.0}
+
+    assert expected == [*flags([calm, {"few": few, "cpu_per_wall": busy}], 2)]

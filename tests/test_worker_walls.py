@@ -25,7 +25,7 @@ ALLOWED = {
     "worker/aten.py": BASELINE,
     "verdict/gate.py": {"pytorch"},  # messages that show the baseline's figures
     "engines/description.py": {"torch"},  # adapter.toml's field needs_torch
-    "processes/preparer.py": {"torch"},  # the variable TORCH_HOME, which a model may need
+    "processes/preparing.py": {"torch"},  # the variable TORCH_HOME, which a model may need
 }
 """Which names may stand in the code of which file or folder."""
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from pytest_inferena.engines.limits import Limits
 from pytest_inferena.processes.client import Launch, Worker, WorkerFailed
 
 HEAD = """\
@@ -29,14 +30,17 @@ class Workers:
         self.path = path
         self.started: list[Worker] = []
 
-    def start(self, body: str, *, threads: int = 1, env: dict[str, str] | None = None, early: str = "") -> Worker:
+    def start(self, body: str, *, threads: int = 1, env: dict[str, str] | None = None, early: str = "",
+              limits: Limits | None = None) -> Worker:  # fmt: skip
         """A worker that runs `early` at once, and `body` for every request, which is there as `line`."""
         number = len(self.started)
         script = self.path / f"worker{number}.py"
         loop = textwrap.indent(textwrap.dedent(body).strip() or "pass", "    ")
         script.write_text(f"{HEAD}{early}\nfor line in requests:\n{loop}")
         command = (sys.executable, "-S", str(script))
-        self.started.append(Worker(Launch(command, threads, env or {}, self.path / f"folder{number}")))
+        self.started.append(
+            Worker(Launch(command, threads, env or {}, self.path / f"folder{number}", limits or Limits()))
+        )
         return self.started[-1]
 
     def kill(self) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from jax import lax
 
 from pytest_inferena import Adapter as Base
-from pytest_inferena import evaluate
+from pytest_inferena import Unsupported, evaluate
 
 from . import windows
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from jax import Array
 
-    from pytest_inferena import Entry, Operators, Program
+    from pytest_inferena import Entry, Operators, Program, Setup
 
 jax.config.update("jax_enable_x64", val=False)
 
@@ -102,6 +102,17 @@ class Adapter(Base):
     operators: ClassVar[Operators] = {name: CONDITIONS.get(name, {}) for name in OPERATORS}
     parameters: dict[str, Array]
     trainable: frozenset[str]
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        if setup.device == "cpu":
+            return
+        jax.config.update("jax_default_matmul_precision", "highest")  # a GPU's default may be TF32, a TPU's bfloat16
+        try:
+            jax.devices()
+        except (RuntimeError, AssertionError) as error:  # the second where a plugin is missing
+            said = str(error).splitlines() or ["no plugin of it knows such a device"]
+            raise Unsupported(f"JAX {jax.__version__} finds no device for {setup.device}: {said[0]}") from error
 
     def load(self, program: Program, weights: Mapping[str, np.ndarray[Any, Any]]) -> None:
         """Put the parameters on the device."""

@@ -14,14 +14,17 @@ import onnxruntime as ort
 
 from pytest_inferena import Exchange, Lazily, Unsupported
 
+from . import providers
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from pytest_inferena import Entry, Operators, Program
+    from pytest_inferena import Entry, Operators, Program, Setup
 
-PROVIDERS = {"cpu": "CPUExecutionProvider"}
 WEIGHTS_FOLDER = "session.model_external_initializers_file_folder_path"
+BUILT_IN = {"Cpu": "cpu", "Cuda": "cuda", "DML": "dml"}
+"""Memory that the runtime allocates by a device's name; that of plugins it allocates as they say."""
 LACKS = re.compile(
     r"implementation for (\w+)\(|No Op registered for (\w+)|error: (\S+)\(-?\d+\) is not a registered function"
 )
@@ -42,6 +45,10 @@ class Adapter(Exchange):
     operators = Lazily(table)
     sessions: tuple[ort.InferenceSession, ...] = ()
 
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        self.provider, self.device = providers.find(setup.backend)
+
     @classmethod
     def prepare(cls, program: Program, folder: Path) -> None:
         """Write ENTRY.onnx, or ENTRY.unsupported with the reason why there is none."""
@@ -61,17 +68,17 @@ class Adapter(Exchange):
         arrays = {**entry.arrays("inputs")}
         for name in {value.name for value in session.get_inputs()} - set(arrays):
             arrays[name] = self.weights[name]
-        return Step(session, entry, arrays)
+        fallback = 0 if self.setup.device == "cpu" else providers.on_cpu(session)
+        return Step(session, entry, arrays, fallback)
 
     def describe(self) -> str:
         """The providers that the last session really uses."""
-        providers = self.sessions[-1].get_providers() if self.sessions else ["no session yet"]
-        return f"ONNX Runtime, {', '.join(providers)}, {self.setup.threads} threads"
+        used = self.sessions[-1].get_providers() if self.sessions else ["no session yet"]
+        return f"ONNX Runtime, {', '.join([*used, *filter(None, [self.device])])}, {self.setup.threads} threads"
 
     def _session(self, model: bytes) -> ort.InferenceSession:
-        provider = PROVIDERS[self.setup.backend]
         try:
-            return ort.InferenceSession(model, self._options(), providers=[provider])
+            return providers.session(model, self._options(), self.provider)
         except Exception as error:  # the runtime's exceptions have no base of their own
             if (lacking := LACKS.search(str(error))) is None:
                 raise
@@ -79,7 +86,7 @@ class Adapter(Exchange):
             where = f", node {node[1]}" if node else ""
             name = next(filter(None, lacking.groups()))
             raise Unsupported(
-                f"unsupported operator ONNX {name}{where}: {provider} has none for it; {error}"
+                f"unsupported operator ONNX {name}{where}: {self.provider.name} has none for it; {error}"
             ) from error
 
     def _options(self) -> ort.SessionOptions:
@@ -93,16 +100,19 @@ class Adapter(Exchange):
 class Step:
     """A session whose inputs and results are tensors of the runtime, bound once."""
 
-    def __init__(self, session: ort.InferenceSession, entry: Entry, arrays: Mapping[str, np.ndarray[Any, Any]]) -> None:
-        self.session, self.binding = session, session.io_binding()
-        self.held = {name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in arrays.items()}
-        for value in session.get_inputs():
+    def __init__(
+        self, session: ort.InferenceSession, entry: Entry, arrays: Mapping[str, np.ndarray[Any, Any]], fallback: int
+    ) -> None:
+        self.session, self.binding, self.fallback = session, session.io_binding(), fallback
+        self.held: dict[str, ort.OrtValue] = {}
+        for value, memory in zip(session.get_inputs(), session.get_input_memory_infos(), strict=True):
+            self.held[value.name] = _placed(arrays[value.name], memory)
             self.binding.bind_ortvalue_input(value.name, self.held[value.name])
         self.results: dict[str, ort.OrtValue] = {}
-        for name, tensor in entry.outputs.items():
-            spec = entry.specs[tensor]
-            self.results[name] = ort.OrtValue.ortvalue_from_shape_and_type(spec.shape, np.dtype(spec.dtype).type)
-            self.binding.bind_ortvalue_output(name, self.results[name])
+        for value, memory in zip(session.get_outputs(), session.get_output_memory_infos(), strict=True):
+            spec = entry.specs[entry.outputs[value.name]]
+            self.results[value.name] = _room(spec.shape, spec.dtype, memory)
+            self.binding.bind_ortvalue_output(value.name, self.results[value.name])
 
     def __call__(self) -> None:
         """Run the session."""
@@ -115,3 +125,19 @@ class Step:
     def outputs(self) -> dict[str, np.ndarray[Any, Any]]:
         """Results by name."""
         return {name: value.numpy() for name, value in self.results.items()}
+
+
+def _placed(array: np.ndarray[Any, Any], memory: Any) -> ort.OrtValue:
+    """An array where the session wants it."""
+    if memory.name == "Cpu":
+        return ort.OrtValue.ortvalue_from_numpy(array)
+    value = _room(array.shape, str(array.dtype), memory)
+    value.update_inplace(array)
+    return value
+
+
+def _room(shape: Sequence[int], dtype: str, memory: Any) -> ort.OrtValue:
+    kind = np.dtype(dtype).type
+    if memory.name in BUILT_IN:
+        return ort.OrtValue.ortvalue_from_shape_and_type(shape, kind, BUILT_IN[memory.name])
+    return ort.OrtValue.ortvalue_from_shape_and_type(shape, kind, memory_info=memory)

@@ -1,4 +1,7 @@
-"""PyTorch: the Program as a torch module, compiled just in time (`inductor`), ahead (`aot`) or not (`eager`)."""
+"""PyTorch: the Program as a torch module, compiled just in time (`inductor`), ahead (`aot`) or not (`eager`).
+
+On other devices than the CPU a backend is called by the device: `cuda` is inductor there, `cuda_eager` is eager.
+"""
 
 from __future__ import annotations
 
@@ -11,18 +14,32 @@ from pytest_inferena import Unsupported
 from pytest_inferena.worker import aten
 from pytest_inferena.worker.custom import register
 
+from . import devices
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     import numpy as np
 
-    from pytest_inferena import Entry, Program
+    from pytest_inferena import Entry, Program, Setup
+
+
+INDUCTOR: Mapping[str, Mapping[str, str]] = {
+    **{name: {} for name in ("inductor", "cuda", "rocm", "xpu")},
+    "cuda_tuned": {"mode": "max-autotune"},  # kernels chosen by timing them, and CUDA graphs
+}
+"""Backends that torch.compile serves, with its options."""
 
 
 class Adapter(Base):
     """Parameters are leaves with gradients, as in any training script; inputs stay on the device."""
 
     parameters: dict[str, torch.nn.Parameter]
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        self.device = devices.device_of(setup.device)
+        self.wait: Callable[[], None] = torch.get_device_module(self.device).synchronize
 
     def load(self, program: Program, weights: Mapping[str, np.ndarray[Any, Any]]) -> None:
         """Make parameters of the arrays."""
@@ -32,24 +49,25 @@ class Adapter(Base):
             name: torch.nn.Parameter(self.tensor(weights[name]), requires_grad=name in program.trainable)
             for name in program.parameters
         }
+        self.wait()
 
     def tensor(self, array: np.ndarray[Any, Any]) -> torch.Tensor:
         """An array on the device."""
-        return torch.from_numpy(array).to(self.setup.device)
+        return torch.from_numpy(array).to(self.device)
 
     def compile(self, entry: Entry) -> Inference | Training:
         """Hand the entry to torch.compile or to AOTInductor, or take it as it is."""
         arrays = entry.arrays("inputs")
         inputs = [self.tensor(arrays[spec.name]) for spec in entry.inputs]
-        module: Callable[..., Any] = aten.to_module(entry, self.parameters).to(self.setup.device)
-        if self.setup.backend == "inductor":
-            module = torch.compile(module, fullgraph=True, dynamic=False)
+        module: Callable[..., Any] = aten.to_module(entry, self.parameters).to(self.device)
+        if (options := INDUCTOR.get(self.setup.backend)) is not None:
+            module = torch.compile(module, fullgraph=True, dynamic=False, **options)
         elif self.setup.backend == "aot":
             module = self._ahead(module, inputs, entry.name)
         if entry.name != "training":
-            return Inference(module, inputs, list(entry.outputs))
+            return Inference(module, inputs, list(entry.outputs), self.wait)
         trained = {name: self.parameters[name] for name in entry.parameters if self.parameters[name].requires_grad}
-        return Training(module, inputs, trained)
+        return Training(module, inputs, trained, self.wait)
 
     def _ahead(self, module: torch.nn.Module, inputs: list[torch.Tensor], name: str) -> Callable[..., Any]:
         """Export, compile to a library that holds the weights, and load it again, as a deployment would."""
@@ -65,16 +83,16 @@ class Adapter(Base):
 
     def describe(self) -> str:
         """The backend, and what PyTorch says of the processor or the device."""
-        capability = torch.backends.cpu.get_cpu_capability()
-        where = f"CPU {capability}" if self.setup.device == "cpu" else torch.cuda.get_device_name()
-        return f"{self.setup.backend} on {where}, {torch.get_num_threads()} threads"
+        return f"{self.setup.backend} on {devices.name_of(self.device)}, {torch.get_num_threads()} threads"
 
 
 class Inference:
     """A forward pass without gradients."""
 
-    def __init__(self, module: Callable[..., Any], inputs: list[torch.Tensor], names: list[str]) -> None:
-        self.module, self.inputs, self.names = module, inputs, names
+    def __init__(
+        self, module: Callable[..., Any], inputs: list[torch.Tensor], names: list[str], wait: Callable[[], None]
+    ) -> None:
+        self.module, self.inputs, self.names, self.wait = module, inputs, names, wait
         self.results: tuple[torch.Tensor, ...] = ()
 
     def __call__(self) -> None:
@@ -84,8 +102,7 @@ class Inference:
 
     def synchronize(self) -> None:
         """Wait for the device; the CPU is done when the call returns."""
-        if self.inputs[0].is_cuda:
-            torch.cuda.synchronize()
+        self.wait()
 
     def outputs(self) -> dict[str, np.ndarray[Any, Any]]:
         """Outputs by name."""
@@ -96,9 +113,13 @@ class Training(Inference):
     """Loss, forward and backward; the gradients are new tensors in every step, as after zero_grad()."""
 
     def __init__(
-        self, module: Callable[..., Any], inputs: list[torch.Tensor], trained: dict[str, torch.nn.Parameter]
+        self,
+        module: Callable[..., Any],
+        inputs: list[torch.Tensor],
+        trained: dict[str, torch.nn.Parameter],
+        wait: Callable[[], None],
     ) -> None:
-        super().__init__(module, inputs, ["loss", *(f"grad:{name}" for name in trained)])
+        super().__init__(module, inputs, ["loss", *(f"grad:{name}" for name in trained)], wait)
         self.trained = list(trained.values())
 
     def __call__(self) -> None:

@@ -44,15 +44,16 @@ def read_plain(path: Path, limit: int) -> bytes:
     return content
 
 
-def hold(file: int, *, wait: bool = False) -> bool:
-    """Lock an open file for this process, until `release`, or the process's death.
+def hold(file: int, *, wait: bool = False, shared: bool = False) -> bool:
+    """Lock an open file for this process, until `release`, or the process's death; `shared` with others that do so too.
 
     Returns:
         False if another process has it, and was not waited for. Where the file system has no locks it is True.
     """
     if sys.platform != "win32":
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+            fcntl.flock(file, kind | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             return False
         except OSError:

@@ -52,6 +52,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "torchvision:NAME, NET.pt2, MY_NET.py or MY_PACKAGE.MODULE:CALLABLE; may be given several times")  # fmt: skip
     parser.addini("inferena_models", "models as --inferena-model names them, one a line", "linelist")
     add("--inferena-threads", type=int, metavar="N", help="thread budget of every engine (default: all CPUs)")
+    add("--inferena-processes", type=int, metavar="N",
+        help="processes of the engine that measure a cell, one after the other (default: 1)")  # fmt: skip
+    add("--inferena-software", action="store_true", help="also backends for GPUs where llvmpipe or alike stands in")
     add("--inferena-large", action="store_true", help="also the models marked large")
     add("--inferena-tuned", action="store_true", help="also the engines that search for fast kernels")
     add(
@@ -67,6 +70,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="PHASE=SECONDS",
         help="deadline of prepare, hello, load, compile, measure or outputs",
     )
+    add("--inferena-memory", metavar="SIZE",
+        help="memory that a worker, or the preparer, may take with all that it starts, such as 8GiB")  # fmt: skip
     add("--inferena-env", action="append", metavar="NAME",
         help="a variable of the environment that models and engines get too, such as HF_TOKEN")  # fmt: skip
     add("--inferena-python", action="append", metavar="FRAMEWORK=PATH",

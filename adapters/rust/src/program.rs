@@ -102,6 +102,9 @@ impl Entry {
         let arrays = |kind| Tensors::open(&program.folder.join(format!("{name}.{kind}.safetensors")))?.all();
         let (inputs, constants) = (arrays("inputs")?, arrays("constants")?);
         let mut entry = Self { inputs, constants, trainable: program.trainable.clone(), ..read(&file)? };
+        if entry.nodes.iter().any(|node| node.out.is_empty()) {
+            return failed(format!("{}: a node without a result", file.display()));
+        }
         let given = entry.inputs.iter().chain(&entry.constants).map(|(name, array)| (name, &array.shape));
         let specs = program.parameters.iter().chain(entry.nodes.iter().flat_map(|node| &node.out));
         let shapes = specs.map(|spec| (&spec.name, &spec.shape)).chain(given);

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import shlex
 from dataclasses import asdict, replace
@@ -51,6 +52,12 @@ def changed(loop: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]
         said["warmup"] = said["warmup"].lower() not in {"off", "no", "false"}
     found = replace(Loop(**loop), **said)
     return asdict(replace(found, max_rounds=max(found.min_rounds, found.max_rounds)))
+
+
+def shared(loop: Mapping[str, Any], among: int) -> dict[str, Any]:
+    """A loop's share, where several measurements make one figure: of its rounds and of its seconds."""
+    rounds = {name: math.ceil(loop[name] / among) for name in ("min_rounds", "max_rounds", "few")}
+    return {**loop, **rounds, **{name: loop[name] / among for name in ("max_time", "give_up")}}
 
 
 def unused_of(names: Iterable[str]) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from pytest_inferena.collect.model import Model
 from pytest_inferena.collect.source import Source, not_absolute
 from pytest_inferena.collect.target import ASKED_FOR, Target
 from pytest_inferena.engines.framework import Framework, RegistryError
+from pytest_inferena.machine.devices import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -53,6 +54,8 @@ class Registry:
                 described.setdefault(backend.name, f"cells of the backend {backend.name}")
                 described.setdefault(backend.device, f"cells on the device {backend.device}")
             described.setdefault(framework.language, f"frameworks called from {framework.language}")
+        for device in KINDS:
+            described.setdefault(device, f"cells on the device {device}")
         return described
 
     def places(self) -> dict[str, list[str]]:

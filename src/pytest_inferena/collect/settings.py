@@ -13,6 +13,7 @@ from pytest_inferena.cell import Cell
 from pytest_inferena.collect.again import Call
 from pytest_inferena.collect.loop import loop_of
 from pytest_inferena.engines.description import LONGEST
+from pytest_inferena.engines.limits import Limits
 from pytest_inferena.machine import thread_budget
 from pytest_inferena.report import ReportError, ReportTarget, parse_report_option
 from pytest_inferena.system import joined
@@ -31,6 +32,7 @@ DEADLINES = {
     "outputs": 60.0,
 }
 TINY_COMPILE = 180.0
+MOST_PROCESSES = 100
 WEIGHTS = ("own", "seeded", "package", "hub")
 """What --inferena-weights can say, beside a path."""
 
@@ -54,6 +56,10 @@ class Settings:
     """What runs a test of its again."""
     passed: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Variables of the environment that workers and the preparer get beside those on the allow-list."""
+    limits: Mapping[str, str] = field(default_factory=dict)
+    """Limits of workers and the preparer that stand above those of adapter.toml: `memory`."""
+    processes: int = 1
+    """How many processes of an engine measure a cell, one after the other; 1 where nothing is measured."""
     unused: tuple[str, ...] = ()
     """A sentence for each option of pytest-benchmark that was given and does not count."""
     command: str = field(default="pytest", compare=False)
@@ -107,6 +113,7 @@ class Settings:
             size=config.getoption("inferena_size") or "full",
             weights=weights,
             threads=_threads(config.getoption("inferena_threads")),
+            processes=_processes(config.getoption("inferena_processes"), loop),
             dry_run=bool(config.getoption("inferena_dry_run")),
             resume=bool(config.getoption("inferena_resume")),
             results=Path(results) if results else None,
@@ -114,6 +121,7 @@ class Settings:
             timeouts={key: _seconds(key, value) for key, value in pairs("timeout", config).items()},
             loop=loop,
             passed={name: os.environ[name] for name in config.getoption("inferena_env") or () if name in os.environ},
+            limits=_limits(config.getoption("inferena_memory")),
             unused=unused,
             command=joined(["pytest", *config.invocation_params.args]),
             call=Call.of(config, weights),
@@ -126,6 +134,21 @@ def _threads(given: int | None) -> int:
         return available
     if not 1 <= given <= available:
         raise pytest.UsageError(f"--inferena-threads={given}: this process may use 1 to {available}")
+    return given
+
+
+def _processes(given: int | None, loop: Mapping[str, Any]) -> int:
+    if given is not None and not 1 <= given <= MOST_PROCESSES:
+        raise pytest.UsageError(f"--inferena-processes={given}: a cell takes 1 to {MOST_PROCESSES}")
+    return given if given and loop["max_rounds"] > 1 else 1
+
+
+def _limits(memory: str | None) -> dict[str, str]:
+    given = {} if memory is None else {"memory": memory}
+    try:
+        Limits.of(0, given)
+    except ValueError as error:
+        raise pytest.UsageError(f"--inferena-memory={error}") from None
     return given
 
 

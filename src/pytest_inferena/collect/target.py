@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 ASKED_FOR = {
     "large": "models that need a big machine; deselected unless asked for",
+    "software": "backends for GPUs on a software device, such as llvmpipe; deselected unless asked for",
     "tuned": "engines that search for fast kernels, for minutes or hours; deselected unless asked for",
 }
 """Markers of cells that run only where `-m` or an option of the same name asks for them."""
@@ -42,8 +43,12 @@ class Target:
         names = [
             self.model.name, self.framework.name, self.backend.name, self.backend.device, self.framework.language
         ]  # fmt: skip
-        asked = [name for name, is_set in (("large", self.model.large), ("tuned", self.backend.tuned)) if is_set]
-        return list(dict.fromkeys([*names, *asked]))
+        asked = {
+            "large": self.model.large,
+            "software": self.framework.in_software(self.backend),
+            "tuned": self.backend.tuned,
+        }
+        return list(dict.fromkeys([*names, *(name for name, is_set in asked.items() if is_set)]))
 
     def entry(self, metric: str) -> str:
         """The entry of the Program that a metric runs here: training is `joint` where the engine has no autograd."""

@@ -90,7 +90,7 @@ def _records(row: Mapping[str, Any], model: str, device: str) -> Iterator[Record
             "model": model, "framework": _name(row["framework"], ""),
             "backend": _name(row["backend"] or "published"), "device": device, "metric": metric, "threads": 1,
             "outcome": outcome, "reason": reason, "median": seconds,
-            "samples": [] if seconds is None else [seconds], "ran": str(row["backend"] or ""),
+            "samples": [] if seconds is None else [[seconds]], "ran": str(row["backend"] or ""),
             "versions": {str(row["framework"]): str(row["version"])} if row["version"] else {},
             "revision": row["revision"],
         })  # fmt: skip

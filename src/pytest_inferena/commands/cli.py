@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 from pytest_inferena.collect.arguments import BENCHMARKS
 from pytest_inferena.collect.offer import given
 from pytest_inferena.collect.registry import Registry, collect
-from pytest_inferena.commands import explain
+from pytest_inferena.commands import caching, explain
 from pytest_inferena.engines import crates
 from pytest_inferena.engines.distributions import SetupError
 from pytest_inferena.engines.framework import RegistryError
 from pytest_inferena.engines.install import setup
 from pytest_inferena.report.encodings import ERRORS
 from pytest_inferena.results import ResultsError, read, read_all
-from pytest_inferena.store import cache
+from pytest_inferena.store.disk import CacheError
 
 if TYPE_CHECKING:
     from pytest_inferena.engines.framework import Framework
@@ -34,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stdout.reconfigure(errors=ERRORS)
     try:
         return int(options.run(options) or 0)
-    except (RegistryError, SetupError, crates.CargoError, ResultsError, OSError) as error:
+    except (RegistryError, SetupError, crates.CargoError, ResultsError, CacheError, OSError) as error:
         print(f"inferena: {error}", file=sys.stderr)
         return 1
 
@@ -48,12 +48,7 @@ def parser() -> argparse.ArgumentParser:
     doctor.add_argument("engine", nargs="*", help="these alone; each that is installed is started once")
     doctor.add_argument("--json", action="store_true", help="as JSON")
     doctor.set_defaults(run=_doctor)
-    setup = commands.add_parser("setup", help="install an engine, or build it")
-    setup.add_argument("engine", nargs="*", help="its name, as in -m")
-    setup.add_argument("--all", action="store_true", help="every engine that is registered")
-    setup.add_argument("--isolated", action="store_true", help="into an environment of its own")
-    setup.add_argument("--feature", default="", help="of cargo, for an engine in Rust: cuda, metal, …")
-    setup.set_defaults(run=_setup)
+    _describe_setup(commands.add_parser("setup", help="install an engine, or build it"))
     wheel = commands.add_parser(
         "wheel", help="wheels with the executables of engines in Rust, for machines without cargo"
     )
@@ -92,13 +87,20 @@ def parser() -> argparse.ArgumentParser:
     compared.add_argument("--all", action="store_true", help="also what did not change")
     compared.add_argument("--json", action="store_true", help="as JSON, all cells")
     compared.set_defaults(run=_compare)
-    store = commands.add_parser("cache", help="what was prepared, and kernels that were kept")
-    store.add_argument("what", choices=("size", "clear"))
-    store.set_defaults(run=_cache)
+    caching.describe(commands).set_defaults(run=caching.run)
     completed = commands.add_parser("completion", help="a script that completes this command's words in a shell")
     completed.add_argument("shell", choices=("bash", "zsh", "tcsh"))
     completed.set_defaults(run=_completion)
     return made
+
+
+def _describe_setup(setup: argparse.ArgumentParser) -> None:
+    setup.add_argument("engine", nargs="*", help="its name, as in -m")
+    setup.add_argument("--all", action="store_true", help="every engine that is registered")
+    setup.add_argument("--isolated", action="store_true", help="into an environment of its own")
+    setup.add_argument("--feature", default="", help="of cargo, for an engine in Rust: cuda, metal, …")
+    setup.add_argument("--backend", default="", help="with what this backend needs of its own: cuda, webgpu, …")
+    setup.set_defaults(run=_setup)
 
 
 def registry() -> Registry:
@@ -132,7 +134,9 @@ def _doctor(options: argparse.Namespace) -> None:
         return
     machine, store = report["platform"], report["cache"]
     print(f"{machine['cpu']}, {report['threads']} threads, {machine['memory_mib']} MiB, {machine['os']}")
-    print(f"devices: {', '.join(machine['devices'])}")
+    print("devices")
+    for device in report["devices"] or ["none beside the CPU"]:
+        print(f"  {device}")
     print(f"cache: {store['folder']}, {store['mib']} MiB, {store['free_mib']} MiB free")
     print("\nframeworks")
     for engine in report["frameworks"]:
@@ -165,7 +169,7 @@ def _setup(options: argparse.Namespace) -> None:
     failures = []
     for engine in engines.values():
         try:
-            python = setup(engine, isolated=options.isolated, feature=options.feature)
+            python = setup(engine, isolated=options.isolated, feature=options.feature, backend=options.backend)
         except SetupError as error:
             failures.append(str(error))
             continue
@@ -242,13 +246,6 @@ def _compare(options: argparse.Namespace) -> bool:
     changes = compare(read(options.old), read(options.new), options.threshold / 100)
     print(json.dumps(to_json(changes), indent=2) if options.json else render(changes, everything=options.all).rstrip())
     return any(change.kind in REGRESSIONS for change in changes)
-
-
-def _cache(options: argparse.Namespace) -> None:
-    if options.what == "clear":
-        print(f"{cache.clear() >> 20} MiB freed")
-    else:
-        print(f"{cache.size() >> 20} MiB in {cache.root()}")
 
 
 def _completion(options: argparse.Namespace) -> None:

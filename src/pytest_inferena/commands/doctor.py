@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_inferena import machine
+from pytest_inferena.cell import Outcome
 from pytest_inferena.collect.settings import DEADLINES
+from pytest_inferena.machine import devices
 from pytest_inferena.processes.client import WorkerFailed
 from pytest_inferena.results import plain
 from pytest_inferena.session.bench import greet, start
@@ -25,10 +27,11 @@ def examine(registry: Registry) -> dict[str, Any]:
     folder.mkdir(parents=True, exist_ok=True)
     return {
         "platform": plain(machine.describe()),
+        "devices": [str(device) for device in devices.listed()],
         "threads": machine.thread_budget(),
         "cache": {
             "folder": str(folder),
-            "mib": cache.size() >> 20,
+            "mib": cache.size_of(folder) >> 20,
             "free_mib": shutil.disk_usage(folder).free >> 20,
         },
         "frameworks": [
@@ -62,6 +65,8 @@ def state(engine: Framework, backend: Backend) -> dict[str, str]:
         try:
             reply = greet(worker, backend, machine.thread_budget(), engine.timeouts.get("hello", DEADLINES["hello"]))
         except WorkerFailed as failure:
+            if failure.outcome is Outcome.UNSUPPORTED:  # it works, and says what is not there
+                return {"missing": str(failure), "ran": ""}
             return {"missing": f"installed, but broken: {failure}; {engine.remedy}", "ran": ""}
         finally:
             worker.close()

@@ -13,10 +13,11 @@ from packaging.requirements import InvalidRequirement, Requirement
 
 from pytest_inferena.cell import METRICS
 from pytest_inferena.engines.fields import FieldError, build
+from pytest_inferena.engines.limits import Limits
 from pytest_inferena.files import read_plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from packaging.specifiers import SpecifierSet
@@ -54,6 +55,10 @@ class Backend:
     """Programs that are needed to build the feature, each with what brings it."""
     script: Mapping[str, str] = field(default_factory=dict, hash=False)
     """Beside the framework's."""
+    requires: tuple[str, ...] = ()
+    """Distributions that it needs beside the framework's."""
+    replaces: tuple[str, ...] = ()
+    """Distributions of the framework's that those of `requires` stand for, because they own the same module."""
 
     @property
     def variant(self) -> str:
@@ -115,6 +120,8 @@ class Description:
     env: Mapping[str, str] = field(default_factory=dict)
     """Environment of the worker; `{scratch}`, `{kernels}` and `{threads}` are filled in."""
     timeouts: Mapping[str, float] = field(default_factory=dict)
+    limits: Mapping[str, str] = field(default_factory=dict)
+    """What its worker may take: fields of `Limits`, and sizes such as `8GiB`."""
     script: Mapping[str, str] = field(default_factory=dict)
     """`inference`, `training`: lines of Python that run one operator with the engine alone; docs/explain.md."""
     absent: tuple[Absent, ...] = ()
@@ -151,8 +158,18 @@ class Description:
     @cached_property
     def requirements(self) -> Mapping[str, SpecifierSet]:
         """The distributions that this platform needs, each with the versions that were tested."""
-        parsed = [Requirement(text) for text in self.requires]
-        return {one.name: one.specifier for one in parsed if one.marker is None or one.marker.evaluate()}
+        return _needed(self.requires)
+
+    def needs(self, backend: Backend) -> Mapping[str, SpecifierSet]:
+        """The distributions that a backend needs, its own among them."""
+        shared = {name: tested for name, tested in self.requirements.items() if name not in backend.replaces}
+        return {**shared, **_needed(backend.requires)}
+
+    @property
+    def known(self) -> list[str]:
+        """Names of all distributions that some backend of it needs."""
+        own = (name for backend in self.backends for name in _needed(backend.requires))
+        return list(dict.fromkeys([*self.requirements, *own]))
 
     def environment(self, backend: Backend, scratch: Path, threads: int, kernels: Path | None = None) -> dict[str, str]:
         """The variables for its worker's environment: adapter.toml's `env` and the backend's, filled in.
@@ -205,7 +222,11 @@ class Description:
             if not 0 < seconds <= LONGEST:
                 raise RegistryError(f"{file}: timeouts: {phase} = {seconds}; over 0 and at most {LONGEST} seconds")
         try:
-            _ = self.requirements
+            Limits.of(0, self.limits)
+        except ValueError as error:
+            raise RegistryError(f"{file}: limits: {error}") from error
+        try:
+            _ = self.known
         except InvalidRequirement as error:
             raise RegistryError(f"{file}: requires: {str(error).splitlines()[0]}") from error
 
@@ -214,6 +235,12 @@ class Description:
         for name in (self.name, self.language, *parts):
             if not NAME.fullmatch(name):
                 raise RegistryError(f"{file}: name {name!r}: only a-z, 0-9, _ and . (it is a marker and part of ids)")
+
+
+def _needed(requires: Iterable[str]) -> dict[str, SpecifierSet]:
+    """What of requirements this platform needs."""
+    parsed = [Requirement(text) for text in requires]
+    return {one.name: one.specifier for one in parsed if one.marker is None or one.marker.evaluate()}
 
 
 def _filled(value: str, filled: Mapping[str, str]) -> str:

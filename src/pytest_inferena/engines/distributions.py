@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib.metadata
+import importlib.util
 import json
 import os
 import shutil
@@ -60,7 +61,7 @@ def versions_elsewhere(engine: Description) -> dict[str, str]:
     Raises:
         RegistryError: it does not answer.
     """
-    command = [engine.python, "-c", _ASK, *engine.requirements]
+    command = [engine.python, "-c", _ASK, *engine.known]
     try:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
         found: dict[str, str] = json.loads(answer)
@@ -79,12 +80,17 @@ def install(engine: Description, *, isolated: bool) -> Path:
         SetupError: a step failed.
     """
     python = _environment(engine) if isolated else Path(sys.executable)
+    installer = _pip(python)
+    if importlib.util.find_spec("pip") is None and (engine.build or installer[0] == sys.executable):
+        raise SetupError(
+            f"{engine.title}: this environment has no pip: '{sys.executable} -m ensurepip', then this again"
+        )
     wanted = [*engine.requires, *(WORKER if isolated else ())]
     built = [str(_wheel(engine, text)) for text in wanted if Requirement(text).name in engine.build]
     alone = [text for text in wanted if Requirement(text).name in engine.alone]
     plain = [text for text in wanted if Requirement(text).name not in {*engine.build, *engine.alone}]
     tested = ["--constraint", str(CONSTRAINTS)] if CONSTRAINTS.exists() and not isolated else []
-    command = [*_pip(python), "install", *_target(python), *tested]
+    command = [*installer, "install", *_target(python), *tested]
     run([*command, *built, *plain], engine)
     if alone:
         run([*command, "--no-deps", *alone], engine)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pytest_inferena.engines.description import Backend, Description, KnownIssue, RegistryError
 from pytest_inferena.engines.kinds import Kind, kind_of
+from pytest_inferena.machine import devices
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,21 +53,33 @@ class Framework(Description):
         size = self.kind.size(backend)
         return None if size is None else size / MIB
 
-    def installed(self) -> tuple[dict[str, str], str]:
-        """Versions of the distributions there are, and the reason why it cannot run ("" if it can)."""
+    def installed(self, backend: Backend | None = None) -> tuple[dict[str, str], str]:
+        """Versions of the distributions there are, and the reason why it, or a backend, cannot run ("" if it can)."""
         versions = dict(self.versions)
-        if missing := [name for name in self.requirements if name not in versions]:
-            return versions, f"{' and '.join(missing)} not installed: {self.remedy}"
-        for name, tested in self.requirements.items():
+        needs = self.needs(backend) if backend else self.requirements
+        own = f" --backend {backend.name}" if backend and backend.requires else ""
+        if missing := [name for name in needs if name not in versions]:
+            rivals = [name for name in (backend.replaces if backend else ()) if name in versions]
+            apart = f", which cannot be beside {' and '.join(rivals)}" if rivals else ""
+            alone = " --isolated" if rivals and "--isolated" not in self.remedy else ""
+            return versions, f"{' and '.join(missing)} not installed{apart}: {self.remedy}{alone}{own}"
+        for name, tested in needs.items():
             if not tested.contains(versions[name], prereleases=True):
-                reason = f"{name} {versions[name]} is installed, {tested} was tested: {self.remedy}"
+                reason = f"{name} {versions[name]} is installed, {tested} was tested: {self.remedy}{own}"
                 return versions, reason
         return versions, ""
+
+    def in_software(self, backend: Backend) -> bool:
+        """Whether a backend is for GPUs, runs on the CPU for lack of one, and the engine has a backend for CPUs."""
+        stands_in = backend.device in devices.THROUGH_DRIVERS and not devices.has_gpu()
+        return stands_in and any(other.device == "cpu" for other in self.backends)
 
     def missing(self, backend: Backend) -> str:
         """Why a backend cannot run here, with the remedy; "" if it can."""
         if backend.platforms and sys.platform not in backend.platforms:
             return f"{backend.name} is for {' and '.join(backend.platforms)} only"
+        if reason := devices.absent(backend.device):
+            return reason
         absent = [tool for tool in backend.tools if shutil.which(tool) is None]
         tools = f"{' and '.join(absent)} not found on PATH: install it" if absent else ""
-        return self.installed()[1] or self.kind.missing(backend) or tools
+        return self.installed(backend)[1] or self.kind.missing(backend) or tools

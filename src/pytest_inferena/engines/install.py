@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from packaging.requirements import Requirement
 
 from pytest_inferena.engines.distributions import SetupError, run
 from pytest_inferena.system import is_root
@@ -15,13 +18,14 @@ if TYPE_CHECKING:
     from pytest_inferena.engines.framework import Framework
 
 
-def setup(engine: Framework, *, isolated: bool = False, feature: str = "") -> Path:
+def setup(engine: Framework, *, isolated: bool = False, feature: str = "", backend: str = "") -> Path:
     """Install an engine; progress goes to stdout.
 
     Args:
         engine: what to install; one that is there already is left alone.
         isolated: whether it gets an environment of its own, because its requirements clash with others'.
         feature: the feature of cargo that an engine in Rust is built with.
+        backend: one of the engine's, with what it needs of its own.
 
     Returns:
         the interpreter that has it now, for --inferena-python; for an engine in Rust its executable.
@@ -29,9 +33,31 @@ def setup(engine: Framework, *, isolated: bool = False, feature: str = "") -> Pa
     Raises:
         SetupError: a step failed.
     """
+    if backend:
+        engine, own = _for_backend(engine, backend, isolated=isolated)
+        feature = feature or own
     engine.kind.require(feature)
     _system(engine)
     return engine.kind.install(feature, isolated=isolated)
+
+
+def _for_backend(engine: Framework, name: str, *, isolated: bool) -> tuple[Framework, str]:
+    """The engine with what a backend requires, and the backend's feature.
+
+    Raises:
+        SetupError: there is no such backend, or its distributions would break what is installed here.
+    """
+    backend = next((one for one in engine.backends if one.name == name), None)
+    if backend is None:
+        known = ", ".join(one.name for one in engine.backends)
+        raise SetupError(f"{engine.title} has no backend {name}; there are {known}")
+    requires = (*(one for one in engine.requires if Requirement(one).name not in backend.replaces), *backend.requires)
+    if not isolated and (rivals := [one for one in backend.replaces if one in engine.versions]):
+        raise SetupError(
+            f"{engine.title}: {' and '.join(backend.requires)} and {' and '.join(rivals)}, which is installed, own the "
+            f"same module: inferena setup {engine.name} --isolated --backend {name}"
+        )
+    return replace(engine, requires=requires), backend.feature
 
 
 def _system(engine: Framework) -> None:

@@ -50,7 +50,7 @@ class Kind(ABC):
 
     def versions(self) -> Mapping[str, str]:
         """Versions of what the engine is made of, by name."""
-        return distributions.versions(self.says.requirements)
+        return distributions.versions(self.says.known)
 
     def missing(self, backend: Backend) -> str:
         """Why a backend cannot run although its distributions are installed, with the remedy; "" if it can."""
@@ -101,8 +101,7 @@ class PythonWorker(Kind):
 
     def command(self, backend: Backend) -> tuple[str, ...]:
         """The interpreter with the worker, the adapter, and the distributions whose versions it reports."""
-        del backend
-        return (self.says.python, str(WORKER), self.says.name, str(self.says.adapter), *self.says.requirements)
+        return (self.says.python, str(WORKER), self.says.name, str(self.says.adapter), *self.says.needs(backend))
 
     def versions(self) -> Mapping[str, str]:
         """Versions of the required distributions that its interpreter has."""

@@ -2,16 +2,19 @@
 
     python -m pytest_inferena.prepare REQUEST.json
 
-The request names the model's source, the size, the weights, the part to make, the folder to fill, and the `sys.path` of
-who asks: a model's file can import what tests can. The answer is `facts.json` in that folder, or one line in
-`error.json`. Exit status 28 says that the disk is full.
+Without the argument it takes requests from a pipe, as `pytest_inferena.prepare.forks` says. A request names the model's
+source, the size, the weights, the part to make, the folder to fill, and the `sys.path` of who asks: a model's file can
+import what tests can. The answer is `facts.json` in that folder, or one line in `error.json`. Exit status 28 says that
+the disk is full, 27 that a file is over its limit.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import gc
+import importlib
 import importlib.metadata
 import json
 import sys
@@ -28,6 +31,7 @@ from pytest_inferena.prepare.attempts import Attempts, failure
 from pytest_inferena.prepare.complete import found_out
 from pytest_inferena.prepare.dtypes import refuse_others
 from pytest_inferena.prepare.entries import custom_operators, entries, write_entry
+from pytest_inferena.prepare.forks import serve
 from pytest_inferena.prepare.imported import Imported
 from pytest_inferena.prepare.pieces import Pieces
 from pytest_inferena.prepare.proof import Proof
@@ -39,7 +43,7 @@ from pytest_inferena.prepare.weights import WeightsUnavailable, resolve_weights
 from pytest_inferena.program.graph import NotExportable
 from pytest_inferena.program.joint import joint
 from pytest_inferena.program.names import parameters_of
-from pytest_inferena.store.disk import FULL, is_full
+from pytest_inferena.store.disk import FULL, TOO_LARGE, is_full, is_too_large
 from pytest_inferena.verdict.tensors import GoldenFile
 from pytest_inferena.worker.custom import register
 from pytest_inferena.worker.format import Program, TensorSpec
@@ -50,12 +54,13 @@ if TYPE_CHECKING:
     from pytest_inferena.prepare.case import Case
 
 
-def main(request_file: str) -> int:
+def main(made_by: Imported, request_file: str) -> int:
     """Answer one request. The exit status is 0 also when the answer is an error."""
     request = json.loads(Path(request_file).read_text())
+    limited = _limit(request["largest"])
     sys.path += [place for place in request.get("path", ()) if place and place not in sys.path]
     folder = Path(request["folder"])
-    made_by = Imported(Path(request["adapter"]).parent if "adapter" in request else None)
+    made_by.adapter = Path(request["adapter"]).parent if "adapter" in request else None
     try:
         facts = PARTS[request["part"]](folder, request, made_by)
         facts |= made_by.origins(distributions(request)).to_json()
@@ -64,7 +69,7 @@ def main(request_file: str) -> int:
         _fail(folder, "unsupported", str(error))
     except Exception as error:  # noqa: BLE001 - a model's code may raise anything; all of it is reported
         if is_full(error):
-            return FULL
+            return TOO_LARGE if limited and is_too_large(error) else FULL
         traceback.print_exc()
         outcome, message = failure(error)
         without = request["part"] == "joint" and isinstance(error, NotExportable)  # the model runs all the same
@@ -185,5 +190,22 @@ def _case(request: Mapping[str, Any]) -> tuple[Case, str]:
     return case, label
 
 
+def _limit(largest: int | None) -> bool:
+    """Limit the bytes of a file that this process writes, to a model's own limit; False where that is lower already."""
+    if sys.platform != "linux" or largest is None:
+        return False
+    import resource
+
+    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    if most != resource.RLIM_INFINITY and most < largest:
+        return False
+    resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
+    return True
+
+
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1]))
+    if sys.argv[1:]:
+        raise SystemExit(main(Imported(), sys.argv[1]))
+    with contextlib.suppress(ImportError):  # no name for others to rely on
+        importlib.import_module("torch.export._trace")  # half of all that there is to import, at the first export
+    raise SystemExit(serve(functools.partial(main, Imported())))

@@ -23,8 +23,9 @@ class Imported:
     model, or of an editable installation counts by its content.
     """
 
-    def __init__(self, adapter: Path | None) -> None:
-        self.adapter = adapter
+    def __init__(self) -> None:
+        self.adapter: Path | None = None
+        """The folder of the adapter that is at work, known before anything of it is imported."""
         self._seen: set[str] = set()
         self._sources: dict[str, str] = {}
         self._distributions: set[str] = set()

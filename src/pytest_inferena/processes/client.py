@@ -8,13 +8,15 @@ import re
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_inferena import system
 from pytest_inferena.cell import Outcome
+from pytest_inferena.engines.limits import Limits
 from pytest_inferena.processes import marks
+from pytest_inferena.processes.watch import Watch
 from pytest_inferena.worker import protocol
 
 if sys.platform == "win32":
@@ -70,6 +72,7 @@ class Launch:
     """From adapter.toml, with the placeholders filled in."""
     folder: Path
     """The worker's own folder: it runs there, and has its scratch and what it writes there."""
+    limits: Limits = field(default_factory=Limits)
 
 
 class Worker:
@@ -79,7 +82,7 @@ class Worker:
         launch.folder.mkdir(parents=True, exist_ok=True)
         self.folder = launch.folder
         self._oom_kills, self._mark = oom_kills(), marks.marks().new()
-        self._ended = False
+        self._ended, self._watch = False, Watch(launch.limits, self._mark)
         self._channel = channel = Pipes()
         process = None
         try:
@@ -89,6 +92,7 @@ class Worker:
                     stderr=channel.child_output, env=self._environment(launch), cwd=launch.folder, **own,
                 )  # fmt: skip
             self._group = system.Group(process)
+            self._watch.started(process)
         except OSError as error:
             raise WorkerFailed("error", f"cannot start {launch.command[0]}: {error.strerror}") from error
         finally:
@@ -111,8 +115,9 @@ class Worker:
         except protocol.ProtocolError as error:
             raise WorkerFailed("error", f"{request}: {error}") from error
         try:
-            self._channel.send(line, until)
-            reply = protocol.parse(self._channel.receive(until))
+            with self._watch.watching():
+                self._channel.send(line, until)
+                reply = protocol.parse(self._channel.receive(until))
             protocol.check(request, reply)
             protocol.check_durations(request, reply, time.monotonic() - began)
         except protocol.ProtocolError as error:
@@ -131,7 +136,8 @@ class Worker:
             self.kill()
             raise
         if not reply["ok"]:
-            raise WorkerFailed(reply["kind"], reply["message"][: protocol.TEXT])
+            message = reply["message"] + self._watch.limits.hint(reply["message"])
+            raise WorkerFailed(reply["kind"], message[: protocol.TEXT])
         return reply
 
     def tail(self) -> str:
@@ -161,9 +167,8 @@ class Worker:
 
     def _environment(self, launch: Launch) -> dict[str, str]:
         """The allow-list, the thread budget, the adapter's own, the mark, and where the pipes are."""
-        ends = {"INFERENA_READ_FD": self._channel.child_read, "INFERENA_WRITE_FD": self._channel.child_write}
-        pipes = {name: str(system.handover(end)) for name, end in ends.items()}
-        own = {**launch.env, marks.VARIABLE: self._mark, **pipes}
+        ends = pipes(self._channel.child_read, self._channel.child_write)
+        own = {**launch.env, marks.VARIABLE: self._mark, **ends}
         return inherited() | dict.fromkeys(THREADS, str(launch.threads)) | own
 
     def _died(self, request: str) -> WorkerFailed:
@@ -175,12 +180,20 @@ class Worker:
             self.kill()
             return WorkerFailed("error", f"{request}: broke the protocol: closed its pipe and went on")
         self.kill()
+        if self._watch.broken is not None:
+            outcome, words = self._watch.broken
+            return WorkerFailed(outcome, f"{request}: {words}")
         kind, words = system.ending(status)
         if kind == "oom" or (kind == "killed" and oom_kills() > self._oom_kills):
             return WorkerFailed("oom", f"{request}: the kernel ended the worker: out of memory")
         if kind == "aborted" and (said := _NO_MEMORY.search(self.tail())):
             return WorkerFailed("oom", f"{request}: {said[0]}")
         return WorkerFailed("crash", f"{request}: {words}")
+
+
+def pipes(read: int, write: int) -> dict[str, str]:
+    """The variables that say where a child finds its ends of the pipes."""
+    return {"INFERENA_READ_FD": str(system.handover(read)), "INFERENA_WRITE_FD": str(system.handover(write))}
 
 
 def inherited(others: Iterable[str] = ()) -> dict[str, str]:

@@ -66,26 +66,33 @@ def marks() -> Marks:
     return _marks
 
 
-def end(mark: str) -> None:
-    """Kill the processes whose mark begins like this. Only Linux shows the environment of others."""
+def end(mark: str, but: int | None = None) -> None:
+    """Kill the processes whose mark begins like this, but one. Only Linux shows the environment of others."""
     if sys.platform == "win32":
         return
     for _ in range(ROUNDS):
-        if not (found := _carriers(mark)):
+        if not (found := {*carriers(mark, living())} - {but}):
             return
         for process in found:
             with contextlib.suppress(OSError):
                 os.kill(process, signal.SIGKILL)
 
 
-def _carriers(mark: str) -> list[int]:
-    """The living processes with a mark. The dead that nobody has waited for have no environment any more."""
+def living() -> set[int]:
+    """All processes of the machine; none where the system does not list them in /proc."""
+    with contextlib.suppress(OSError):
+        return {int(path.name) for path in Path("/proc").iterdir() if path.name.isdecimal()}
+    return set()
+
+
+def carriers(mark: str, among: set[int]) -> list[int]:
+    """The processes with a mark. The dead that nobody has waited for have no environment any more."""
     entry = b"\0" + f"{VARIABLE}={mark}".encode()
     found = []
-    for folder in Path("/proc").glob("[1-9]*"):
+    for process in among:
         with contextlib.suppress(OSError):  # another user's, or gone
-            if entry in b"\0" + _environment(folder):
-                found.append(int(folder.name))
+            if entry in b"\0" + _environment(Path(f"/proc/{process}")):
+                found.append(process)
     return found
 
 

@@ -20,7 +20,9 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
-from pytest_inferena.files import read_plain
+from pytest_inferena.engines.limits import written
+from pytest_inferena.files import read_plain, release
+from pytest_inferena.store import pruning
 from pytest_inferena.store.cache import root
 from pytest_inferena.store.disk import CacheError
 from pytest_inferena.store.hashes import sha256, sha256_of
@@ -77,11 +79,12 @@ class Folder:
         """What the user should be told: which files were damaged."""
         self.left: list[Path] = []
         self._whole: dict[str, Part] = {}
+        self._used: dict[Path, int] = {}
 
     def lock(self) -> FileLock:
         """Held while a part is made, by whichever process comes first."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        return FileLock(self.path.with_suffix(".lock"))
+        return FileLock(self.path.with_name(f"{self.path.name}.lock"))
 
     def part(self, name: str, adapter: Path | None = None, *, whole: bool = True) -> Part | None:
         """The part that was made from what is there today, or None.
@@ -100,10 +103,21 @@ class Folder:
             if part is not None and not broken:
                 if whole:
                     self._whole[name] = part
+                    self._use(part.program)
                 return part
         note = f"{damaged[0]} was damaged, so {name} was prepared again" if whole and damaged else ""
         self.notes += [note] if note and note not in self.notes else []
         return None
+
+    def _use(self, program: Path) -> None:
+        """Keep a Program from being pruned while this is open."""
+        if program not in self._used and (file := pruning.use(program)) is not None:
+            self._used[program] = file
+
+    def close(self) -> None:
+        """Let others remove what was used."""
+        while self._used:
+            release(self._used.popitem()[1])
 
     def _manifests(self, name: str, *, whole: bool) -> list[Path]:
         if name == BASE:
@@ -193,6 +207,11 @@ class Folder:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         if shutil.disk_usage(self.path.parent).free < self.workload.estimate():
             raise self.no_space()
+
+    def too_large(self, limit: int) -> CacheError:
+        """The error for a file that is over a limit in bytes."""
+        title = self.workload.model.title
+        return CacheError(f"{title} makes a file of over {written(limit)}, the most for its number of parameters")
 
     def no_space(self) -> CacheError:
         """The error for a full disk."""

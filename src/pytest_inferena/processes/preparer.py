@@ -1,23 +1,22 @@
-"""The parent's side of preparing: it looks into the cache, or else starts the preparer and sleeps until it is done."""
+"""The parent's side of preparing: it looks into the cache, or else asks the preparer and sleeps until it is done."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
-import subprocess
 import sys
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from pytest_inferena import system
+from pytest_inferena.engines.limits import Limits
 from pytest_inferena.files import read_plain
-from pytest_inferena.processes import marks
-from pytest_inferena.processes.client import THREADS, WorkerFailed, affinity, inherited, oom_kills
+from pytest_inferena.processes.client import WorkerFailed, oom_kills
 from pytest_inferena.processes.parts import BASE, PIECES, Folder, Part
-from pytest_inferena.store.disk import FULL, CacheError, is_full
+from pytest_inferena.processes.preparing import FORKS, Server, Start, once
+from pytest_inferena.store.disk import FULL, TOO_LARGE, CacheError, is_full
 from pytest_inferena.store.hashes import digest, sha256
 from pytest_inferena.store.origins import Origins
 from pytest_inferena.worker.capabilities import has
@@ -26,21 +25,15 @@ from pytest_inferena.worker.strict import parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     from pytest_inferena.collect.target import Target
     from pytest_inferena.engines.framework import Framework
     from pytest_inferena.processes.workload import Workload
     from pytest_inferena.worker.capabilities import Operators
 
-PARENT = Path(__file__).parents[2]
 ANSWER = 64 << 20
 """Bytes that the preparer's answer has at most."""
-PREPARING = (
-    "HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "HF_ENDPOINT", "TRANSFORMERS_OFFLINE", "TORCH_HOME", "INFERENA_CACHE",
-    "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
-    "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE",
-)  # fmt: skip
-"""What the preparer gets beside the variables of a worker: where checkpoints are, and the way to them. No token."""
 
 
 @dataclass(frozen=True)
@@ -94,10 +87,14 @@ class Prepared:
 class Preparer:
     """Prepares every workload at most once a session. It remembers failures too."""
 
-    def __init__(self, threads: int, deadline: float, passed: Mapping[str, str] = MappingProxyType({})) -> None:
-        self.threads, self.deadline, self.passed = threads, deadline, passed
+    def __init__(
+        self, threads: int, deadline: float,
+        passed: Mapping[str, str] = MappingProxyType({}), limits: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:  # fmt: skip
+        self.threads, self.deadline, self.passed, self.limits = threads, deadline, passed, limits
         self._folders: dict[Workload, Folder] = {}
         self._failed: dict[tuple[str, str], WorkerFailed] = {}
+        self._server: Server | None = None
 
     def prepare(self, workload: Workload, target: Target) -> Prepared:
         """All parts that a target needs.
@@ -157,6 +154,12 @@ class Preparer:
         place = part.folder if expanded else None
         return replace(prepared, parts=parts, expanded_folder=place, expanded=expanded)
 
+    def close(self) -> None:
+        """End the preparer's process, and let other processes remove from the cache what this one has used."""
+        self._end()
+        for folder in self._folders.values():
+            folder.close()
+
     def take_notes(self) -> list[str]:
         """News for the user: damaged files that were made again. Each is told once."""
         notes = [note for folder in self._folders.values() for note in folder.notes]
@@ -198,27 +201,17 @@ class Preparer:
 
     def _run(self, folder: Folder, made: Path, request: dict[str, Any]) -> dict[str, Any]:
         file, log, killed = made / "request.json", made / "log", oom_kills()
-        file.write_text(json.dumps(request))
-        mark = marks.marks().new()
-        own = {**self.passed, "PYTHONPATH": _path(), marks.VARIABLE: mark}
-        environment = inherited(PREPARING) | dict.fromkeys(THREADS, str(self.threads)) | own
-        command = [sys.executable, "-m", "pytest_inferena.prepare", str(file)]
-        with log.open("wb") as output, affinity(self.threads), system.inherited() as alone:
-            process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment, **alone
-            )
-        group = system.Group(process)
+        limits = Limits.of(folder.workload.parameters, self.limits)
+        file.write_text(json.dumps({**request, "largest": limits.file}))
         try:
-            status = process.wait(self.deadline)
-        except subprocess.TimeoutExpired:
+            status = self._status(file, limits)
+        except TimeoutError:
             remedy = "--inferena-timeout=prepare=SECONDS gives it longer"
             raise WorkerFailed("timeout", f"prepare: not done in {self.deadline:g} s; {remedy}") from None
-        finally:
-            group.kill()
-            process.wait()
-            marks.end(mark)
         if status == FULL:
             raise folder.no_space()
+        if status == TOO_LARGE and limits.file is not None:
+            raise folder.too_large(limits.file)
         if (error := made / "error.json").exists():
             document = parse(read_plain(error, ANSWER))
             raise WorkerFailed(document["outcome"], f"prepare: {document['message']}")
@@ -228,6 +221,22 @@ class Preparer:
         for file in (*map(made.joinpath, ("request.json", "log", "facts.json")), *made.glob(PIECES)):
             file.unlink()
         return facts
+
+    def _status(self, file: Path, limits: Limits) -> int:
+        """Have a request answered. Returns the exit status of the process that did it."""
+        start = Start.now(self.threads, self.passed)
+        if not FORKS:
+            return once(start, file, self.deadline, limits)
+        if self._server is None or not self._server.serves(start):
+            self._end()
+            self._server = Server(start)
+        return self._server.run(file, self.deadline, limits)
+
+    def _end(self) -> None:
+        """End the preparer's process, if there is one; the next request starts another."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
 
 
 def _died(status: int, *, oom: bool, tail: str) -> WorkerFailed:
@@ -264,11 +273,6 @@ def still_made_of(workload: Workload, target: Target, hashes: Mapping[str, str |
     if base is None or hashes_of(base, engine) != hashes:
         return False
     return not engine.exchange or bool(folder.part(exchange_of(engine), engine.adapter.parent, whole=False))
-
-
-def _path() -> str:
-    """PYTHONPATH of the preparer: this package's place, then what was there before."""
-    return os.pathsep.join(filter(None, [str(PARENT), os.environ.get("PYTHONPATH")]))
 
 
 def hashes_of(base: Part, framework: Framework) -> dict[str, str]:

@@ -32,6 +32,11 @@ class Workload:
             parts += [(path.name, sha256_of(path)) for path in sorted(files_of(Path(self.weights)))]
         return f"{self.model.name}-{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]}"
 
+    @property
+    def parameters(self) -> int:
+        """How many it has, as far as that is known before it is prepared: tiny models have few."""
+        return self.model.parameters if self.size == "full" else 0
+
     def estimate(self) -> int:
         """Bytes that it will take: weights and gradients in float32, and some outputs. Tiny models take little."""
         weigh = max(9 * self.model.parameters, 9 * self.model.source.weigh() // 4)

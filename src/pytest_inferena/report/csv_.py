@@ -61,7 +61,7 @@ def _row(run: Run, record: Record) -> list[Any]:
         low,
         high,
         record.unit,
-        len(record.samples),
+        len(record.durations),
         *figures,
         record.ran,
         "; ".join(f"{name} {version}" for name, version in record.versions.items()),

@@ -148,7 +148,7 @@ def _cell(which: int, record: Record, history: Sequence[Any], date: str) -> dict
     low, high = (bound * scale for bound in interval) if interval else (None, None)
     facts = {
         "Outcome": record.outcome,
-        "Samples": f"{len(record.samples)}",
+        "Samples": f"{len(record.durations)}",
         "Ran": record.ran,
         "Versions": ", ".join(f"{name} {version}" for name, version in record.versions.items()),
         "Footprint": shown_size(footprint(record)),

@@ -8,7 +8,7 @@ from pytest_inferena.cell import Outcome
 from pytest_inferena.results import Record
 
 _SCALES = {"compile": ("s", 1.0), "inference": ("ms", 1e3), "latency": ("ms", 1e3), "training": ("ms", 1e3)}
-_DOUBTS = ("few", "threads", "noisy", "implausible", "xpass")
+_DOUBTS = ("software", "fallback", "few", "threads", "noisy", "implausible", "xpass")
 
 MISSING = "·"
 ABSENT = "—"
@@ -115,7 +115,7 @@ def competes(record: Record) -> bool:
         record.outcome.right
         and record.median is not None
         and record.interval is not None
-        and len(record.samples) > 1
+        and len(record.durations) > 1
         and "implausible" not in record.flags
     )
 
@@ -137,8 +137,12 @@ def note_text(record: Record) -> str:
 
 
 def _doubt(record: Record, flag: str) -> str:
+    if flag == "software":
+        return f"software: {clean(record.ran)} is no GPU"
+    if flag == "fallback":
+        return f"fallback: the CPU ran {record.extra.get('fallback', 'some')} of its operators"
     if flag == "few":
-        return f"few: only {len(record.samples)} samples"
+        return f"few: only {len(record.durations)} samples"
     if flag == "threads":
         return f"threads: {record.extra.get('cpu_per_wall', 0):.2f} CPUs were busy, the budget is {record.threads}"
     if flag == "xpass":

@@ -11,7 +11,14 @@ from typing import Any
 from pytest_inferena.results.record import Record, Run
 from pytest_inferena.results.typed import Fault, typed
 
-MIGRATIONS: tuple[Callable[[str, dict[str, Any]], dict[str, Any]], ...] = ()
+
+def _by_process(part: str, raw: dict[str, Any]) -> dict[str, Any]:
+    """Schema 2 has samples by process; before it there was one process a cell."""
+    samples = raw.get("samples") if part == "record" else None
+    return {**raw, "samples": [samples]} if samples else raw
+
+
+MIGRATIONS: tuple[Callable[[str, dict[str, Any]], dict[str, Any]], ...] = (_by_process,)
 """The first makes a "run" or "record" of schema 1, as JSON values, one of schema 2; the second of 3; and so on."""
 LARGEST = 1 << 30
 """Bytes that a result file has at most."""

@@ -115,17 +115,20 @@ class Record(Cell, frozen=True, kw_only=True):
     flags: tuple[str, ...] = ()
     """Remarks that never change the outcome: few (under 10 samples where more were asked for), threads (more CPU
     seconds per second than 1.1 times the thread budget), noisy, implausible, resumed, xpass (right, though a known
-    issue was declared, so its test fails)."""
+    issue was declared, so its test fails), software (its device is a driver for CPUs), fallback (some operators ran
+    on the CPU, though another device was asked for)."""
     reason: str = ""
     """Why the outcome is not pass, in a sentence; empty for pass."""
     median: Number | None = None
-    """Median of the samples; null where nothing was timed. Unit: seconds."""
+    """Median of the samples, of several processes the median of theirs; null where nothing was timed. Unit: seconds."""
     interval: tuple[Number, Number] | None = None
-    """95 % interval of the median, low and high; null where fewer than two samples. Unit: seconds."""
+    """95 % interval of the median, low and high; null where fewer than two samples. Where several processes were
+    measured, it is that of their bootstrap. Unit: seconds."""
     unit: Literal["s"] = "s"
     """Unit of median, interval and samples."""
-    samples: tuple[Number, ...] = ()
-    """Every raw duration, of one whole step each, in the order of measuring. Unit: seconds."""
+    samples: tuple[tuple[Number, ...], ...] = ()
+    """Every raw duration, of one whole step each, in the order of measuring: a list for each process of the engine.
+    Unit: seconds."""
     verdict: VerdictFigures | None = None
     """What the gate found; null where nothing was judged."""
     attempts: tuple[Outcome, ...] = ()
@@ -141,11 +144,11 @@ class Record(Cell, frozen=True, kw_only=True):
     """SHA-256 of program, weights, inputs and adapter; hexadecimal, null where there was none."""
     extra: dict[str, Any] = {}
     """Further figures: entry that ran, compile_s of it (seconds), cpu_per_wall (CPU seconds per second), warmups
-    (steps), steps_per_sample (steps), loop (what the timing loop was asked for), footprint_mib (MiB), expanded (how
-    many of each operator that the engine lacks), uncovered (the parameters that no verdict covers), uneven (layer → RMS
-    of its activations, where that is far from 1), workload (name of what was prepared), found_out (what was found out
-    about the model, or chosen for it, because nobody said it: module, parameters, inputs, loss, unit, items),
-    benchmark (what pytest-benchmark gets beside the figures: group, extra_info)."""
+    (steps), steps_per_sample (steps), loop (what the timing loop was asked for, of each process), footprint_mib (MiB),
+    expanded (how many of each operator that the engine lacks), uncovered (the parameters that no verdict covers),
+    uneven (layer → RMS of its activations, where that is far from 1), workload (name of what was prepared), found_out
+    (what was found out about the model, or chosen for it, because nobody said it: module, parameters, inputs, loss,
+    unit, items), benchmark (what pytest-benchmark gets beside the figures: group, extra_info)."""
     started: str = ""
     """When the cell began. ISO 8601, UTC."""
     wall: Number = 0
@@ -155,6 +158,11 @@ class Record(Cell, frozen=True, kw_only=True):
     log: str = ""
     """Tail of the worker's log, at most 4 KiB."""
     others: Others = {}
+
+    @property
+    def durations(self) -> tuple[float, ...]:
+        """The samples of all processes. Unit: seconds."""
+        return tuple(sample for process in self.samples for sample in process)
 
     @classmethod
     def of(cls, cell: Cell, outcome: Outcome, **fields: Any) -> Self:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import shutil
-import statistics
 import tempfile
 import time
 from dataclasses import dataclass
@@ -16,20 +15,22 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from pytest_inferena.cell import Outcome
+from pytest_inferena.collect.loop import shared
+from pytest_inferena.engines.limits import Limits
 from pytest_inferena.processes.client import Launch, Worker, WorkerFailed
 from pytest_inferena.processes.marks import marks
 from pytest_inferena.processes.preparer import Preparer
 from pytest_inferena.processes.workload import Workload
 from pytest_inferena.results import Record
+from pytest_inferena.session.figures import Process, device_flags, figures, flags, loop_facts
 from pytest_inferena.session.judging import judged
 from pytest_inferena.store.kernels import Kernels
 from pytest_inferena.store.scratch import Scratch
 from pytest_inferena.store.turns import turn
 from pytest_inferena.worker.protocol import VERSION
-from pytest_inferena.worker.stats import median_interval
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     from pytest_inferena.cell import Cell
     from pytest_inferena.collect.settings import Settings
@@ -51,14 +52,16 @@ class Harness:
         self._scratch = Scratch()
         self.scratch = self._scratch.folder
         marks().watch(self.scratch)
-        self.preparer = Preparer(self.settings.threads, self.settings.deadline("prepare", {}), self.settings.passed)
+        given = self.settings
+        self.preparer = Preparer(given.threads, given.deadline("prepare", {}), given.passed, given.limits)
 
     def workload(self, target: Target) -> Workload:
         """What a target runs."""
         return Workload(target.model, self.settings.size, self.settings.weights_of(target))
 
     def close(self) -> None:
-        """Remove what only this session needed."""
+        """End and remove what only this session needed."""
+        self.preparer.close()
         self._scratch.close()
 
 
@@ -93,6 +96,8 @@ class Bench:
         self.compiled: dict[str, dict[str, Any]] = {}
         self.expanded: Mapping[str, Mapping[str, int]] = {}
         self.clock, self.log = Clock(), ""
+        self.shared: Path | None = None
+        """Where the processes of a cell find kernels that the first compiled; None: they compile themselves."""
         self.tensors: Path | None = None
         """Where what was judged is kept; None: nowhere."""
 
@@ -131,13 +136,16 @@ class Bench:
         self.log = self.worker.tail() if self.worker else ""
         self.close()
 
-    def close(self) -> None:
-        """End the worker; the next cell starts a fresh one."""
+    def close(self, *, keep: bool = False) -> None:
+        """End the worker; the next cell or process starts a fresh one, and may keep the kernels of this one."""
         whole = self.worker is not None and self.worker.close()
         if self.worker is not None:
             shutil.rmtree(self.worker.folder, ignore_errors=True)
         if self.kept is not None:
             self.kept.give_back(whole=whole)
+        if self.shared is not None and not (keep and whole):
+            shutil.rmtree(self.shared, ignore_errors=True)
+            self.shared = None
         self.worker, self.kept, self.compiled = None, None, {}
 
     def _provenance(self) -> dict[str, Any]:
@@ -156,33 +164,45 @@ class Bench:
         self.prepared = self.harness.preparer.prepare(self.harness.workload(self.target), self.target)
         if failure := self.prepared.absent.get(entry):
             raise WorkerFailed(failure.outcome, str(failure))
-        compiled, golden = (
-            self._compiled(entry, fresh=cell.metric == "compile"),
-            self.prepared.golden.get(cell.entry, {}),
-        )
+        found = self._processes(entry, cell, loop)
+        verdict = max((one.verdict for one in found), key=lambda verdict: [*Outcome].index(verdict.outcome))
+        golden = self.prepared.golden.get(cell.entry, {})
         extra: dict[str, Any] = {
-            "compile_s": compiled["ns"] * NS,
+            "compile_s": found[0].compiled,
             "entry": entry,
             "workload": self.harness.workload(self.target).key(),
             "expanded": dict(self.expanded.get(entry, {})),
             **{name: told for name in ("uncovered", "uneven") if (told := golden.get(name))},
             "footprint_mib": self.target.framework.footprint(self.target.backend),
-        } | ({"found_out": dict(found)} if (found := self.prepared.found_out) else {})
-        flags: list[str] = []
-        if cell.metric == "compile":
-            samples = [compiled["ns"] * NS]
-        else:
-            reply = self._ask("measure", entry=entry, loop=loop)
-            samples = [ns * NS for ns in reply["ns"]]
-            extra |= {key: reply[key] for key in ("cpu_per_wall", "warmups", "steps_per_sample")}
-            extra["loop"] = dict(loop)
-            flags += _flags(reply, cell.threads)
-        verdict = self._judged(entry, cell)
+            **({"found_out": dict(chosen)} if (chosen := self.prepared.found_out) else {}),
+            **loop_facts([one.reply for one in found if one.reply]),
+        }
+        compiled = self.compiled[entry]
+        if compiled.get("fallback"):
+            extra["fallback"] = compiled["fallback"]
+        told = (*device_flags(cell, compiled), *flags([one.reply for one in found if one.reply], cell.threads))
         return Record.of(
-            cell, verdict.outcome, flags=tuple(flags), extra=extra, verdict=verdict.figures(),
-            reason="" if verdict.outcome is Outcome.PASS else verdict.message,
-            **({} if self.settings.judges_only else figures(samples)),
+            cell, verdict.outcome, flags=told, extra=extra,
+            verdict=verdict.figures(), reason="" if verdict.outcome is Outcome.PASS else verdict.message,
+            **({} if self.settings.judges_only else figures([one.samples for one in found])),
         )  # fmt: skip
+
+    def _processes(self, entry: str, cell: Cell, loop: Mapping[str, Any]) -> list[Process]:
+        """What each process gives. The first may have measured another cell; a wrong one is the last."""
+        found: list[Process] = []
+        while len(found) < self.settings.processes and all(one.verdict.outcome.right for one in found):
+            if found:
+                self.close(keep=cell.metric != "compile")
+            found.append(self._process(entry, cell, shared(loop, self.settings.processes)))
+        return found
+
+    def _process(self, entry: str, cell: Cell, loop: Mapping[str, Any]) -> Process:
+        """Compile in this worker, or a fresh one, and measure unless that was to be measured; then judge."""
+        compiled = self._compiled(entry, fresh=cell.metric == "compile")["ns"] * NS
+        if cell.metric == "compile":
+            return Process(compiled, [compiled], self._judged(entry, cell))
+        reply = self._ask("measure", entry=entry, loop=loop)
+        return Process(compiled, [ns * NS for ns in reply["ns"]], self._judged(entry, cell), {**reply, "loop": loop})
 
     def _compiled(self, entry: str, *, fresh: bool) -> dict[str, Any]:
         """The reply to compiling an entry. A compile cell always gets that of a fresh worker's first entry."""
@@ -200,15 +220,17 @@ class Bench:
         assert self.prepared is not None  # noqa: S101 - `_measure` has prepared
         target = self.target
         folder = Path(tempfile.mkdtemp(prefix=f"{target.id}-", dir=self.harness.scratch))
-        engine = target.framework
+        engine, workload = target.framework, self.harness.workload(target)
         if self.settings.judges_only:
             self.kept = Kernels(engine.name, engine.versions.values())
-        kept = self.kept.take() if self.kept else None
-        self.worker = start(engine, target.backend, self.settings.threads, folder, kept, self.settings.passed)
+        elif self.settings.processes > 1:
+            self.shared = self.shared or Path(tempfile.mkdtemp(prefix="kernels-", dir=self.harness.scratch))
+        kept = self.kept.take() if self.kept else self.shared
+        limits = Limits.of(workload.parameters, engine.limits, self.settings.limits)
+        self.worker = start(engine, target.backend, self.settings.threads, folder, kept, self.settings.passed, limits)
         deadline = self.settings.deadline("hello", target.framework.timeouts)
         self.hello = greet(self.worker, target.backend, self.settings.threads, deadline, self.prepared.exchange)
         if (operators := self.hello.get("operators")) is not None:
-            workload = self.harness.workload(target)
             self.prepared = self.harness.preparer.expand(workload, self.prepared, engine.entries, operators)
         self.expanded = self.prepared.expanded
         entries = [entry for entry in target.entries() if entry not in self.prepared.absent]
@@ -234,7 +256,7 @@ class Bench:
 
 def start(  # noqa: PLR0913, PLR0917 - all that makes an environment
     framework: Framework, backend: Backend, threads: int, folder: Path,
-    kept: Path | None = None, passed: Mapping[str, str] = MappingProxyType({}),
+    kept: Path | None = None, passed: Mapping[str, str] = MappingProxyType({}), limits: Limits | None = None,
 ) -> Worker:  # fmt: skip
     """Start a framework's worker in a folder of its own. Its kernels may go to another folder.
 
@@ -245,6 +267,7 @@ def start(  # noqa: PLR0913, PLR0917 - all that makes an environment
         folder: a new one.
         kept: where its kernels stay; None: nowhere.
         passed: variables of the environment that the user lets through.
+        limits: what it may take; None: what is usual on this machine.
 
     Raises:
         WorkerFailed: its program cannot be started.
@@ -252,7 +275,7 @@ def start(  # noqa: PLR0913, PLR0917 - all that makes an environment
     scratch = folder / "scratch"
     scratch.mkdir(parents=True)
     env = {**passed, **framework.environment(backend, scratch, threads, kept)}
-    return Worker(Launch(framework.command(backend), threads, env, folder))
+    return Worker(Launch(framework.command(backend), threads, env, folder, limits or Limits.of(None, framework.limits)))
 
 
 def greet(
@@ -267,15 +290,3 @@ def greet(
         "hello", deadline, protocol=VERSION, backend=backend.name, device=backend.device, threads=threads,
         scratch=str(worker.folder / "scratch"), exchange=str(exchange) if exchange else None,
     )  # fmt: skip
-
-
-def _flags(reply: Mapping[str, Any], threads: int) -> list[str]:
-    """Reasons to doubt a figure: too few samples, or over 10 % more CPUs at work than the budget allows."""
-    found = {"few": reply["few"], "threads": reply["cpu_per_wall"] > 1.1 * threads}
-    return [flag for flag, is_set in found.items() if is_set]
-
-
-def figures(samples: Sequence[float]) -> dict[str, Any]:
-    """The median, its interval (a single sample has none) and the samples, in seconds."""
-    interval = tuple(median_interval(samples)) if len(samples) > 1 else None
-    return {"median": statistics.median(samples), "samples": tuple(samples), "interval": interval}

@@ -281,13 +281,13 @@ class Session:
                 raise pytest.UsageError(f"--inferena-resume: {error}") from error
 
     def _still(self, record: results.Record, target: Target) -> bool:
-        """Whether model, weights, adapter and versions of a record are today's. It needs figures if we measure."""
+        """Whether model, weights, adapter and versions are today's, and as many processes measured as are to."""
         from pytest_inferena.processes.preparer import still_made_of
 
         workload = Workload(target.model, self.settings.size, self.settings.weights_of(target))
         versions, _ = target.framework.installed()
         return bool(
-            (record.samples or self.settings.judges_only)
+            (len(record.samples) >= self.settings.processes or self.settings.judges_only)
             and record.versions == versions
             and still_made_of(workload, target, record.hashes)
         )

@@ -77,20 +77,21 @@ def result(nodeid: str, record: Record) -> Any:
     from pytest_benchmark.stats import Metadata
 
     fields, said, other = plain(record), record.extra["benchmark"], unusual(record)
+    processes = [len(samples) for samples in record.samples]
     fixture = SimpleNamespace(
         name=f"{nodeid.rpartition('::')[2]}{other}",
         fullname=f"{nodeid}{other}",
         group=said["group"] or f"{record.model} {record.metric}{other}",
         param=nodeid.partition("[")[2].removesuffix("]"),
         params={name: fields[name] for name in (*KEY, "weights")},
-        extra_info={name: fields[name] for name in EXTRA} | said["extra_info"],
+        extra_info={**{name: fields[name] for name in EXTRA}, "processes": processes, **said["extra_info"]},
         cprofile_stats=None,
         has_error=False,
     )
     loop, steps = record.extra.get("loop", {}), record.extra.get("steps_per_sample", 1)
     options = {"timer": "the worker's monotonic clock", "disable_gc": False, "warmup": False, **loop}
     made = Metadata(fixture, iterations=steps, options=options)
-    for sample in record.samples:
+    for sample in record.durations:
         made.stats.update(sample)  # a step's duration, as pytest-benchmark keeps a batch divided by its iterations
     return made
 

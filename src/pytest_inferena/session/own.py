@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import replace
-from math import ceil
+from itertools import chain, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
@@ -12,13 +12,14 @@ import pytest
 from msgspec import structs
 
 from pytest_inferena.cell import Outcome
-from pytest_inferena.collect.loop import changed, unused_of
+from pytest_inferena.collect.loop import changed, shared, unused_of
 from pytest_inferena.collect.misuse import ChoiceError
 from pytest_inferena.processes.marks import marks
 from pytest_inferena.results import Record, plain
-from pytest_inferena.session.bench import Bench, Harness, figures
+from pytest_inferena.session.bench import Bench, Harness
 from pytest_inferena.session.celltest import broken
 from pytest_inferena.session.choice import Choice, choose, wanted
+from pytest_inferena.session.figures import figures
 from pytest_inferena.session.result import Result, Tensors
 from pytest_inferena.session.story import cut_off
 from pytest_inferena.session.travel import TOLD
@@ -181,15 +182,15 @@ class Inferena:
         if self._settings.judges_only:
             return self._settings
         loop = changed(self._settings.loop, self._asked)
-        if rounds > 1:
-            loop |= {name: ceil(loop[name] / rounds) for name in ("min_rounds", "max_rounds", "few")}
-            loop |= {name: loop[name] / rounds for name in ("max_time", "give_up")}
+        if rounds > 1:  # in which engines take turns, and a process for each turn would take minutes
+            return replace(self._settings, loop=shared(loop, rounds), processes=1)
         return replace(self._settings, loop=loop)
 
     def _result(self, choice: Choice, records: Sequence[Record], file: Path) -> Result:
         """All rounds as one; the worst verdict counts."""
         worst = max(records, key=lambda record: [*Outcome].index(record.outcome))
-        samples = [sample for record in records for sample in record.samples]
+        turns = zip_longest(*(record.samples for record in records), fillvalue=())
+        samples = [[*chain.from_iterable(process)] for process in turns]
         notes = [note for record in records for note in record.extra.get("notes", ())] + [*unused_of(self._asked)]
         said: dict[str, Any] = {"group": self._asked.get("group"), "extra_info": {}}
         record = structs.replace(

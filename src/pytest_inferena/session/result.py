@@ -113,8 +113,8 @@ class Result:
 
     @property
     def samples(self) -> tuple[float, ...]:
-        """Every duration of one whole step, in seconds, in the order of measuring."""
-        return self.record.samples
+        """Every duration of one whole step, in seconds, in the order of measuring, of all processes."""
+        return self.record.durations
 
     @property
     def nrmse(self) -> float:

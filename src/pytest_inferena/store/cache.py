@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 from pathlib import Path
 
 from pytest_inferena.store.disk import CacheError
@@ -34,18 +33,10 @@ def require() -> None:
         raise CacheError(f"the cache {root()} cannot be written; {remedy}")
 
 
-def size() -> int:
-    """Bytes that the cache takes."""
+def size_of(folder: Path) -> int:
+    """Bytes that the files in a folder have."""
     total = 0
-    for path in root().rglob("*"):
+    for path in folder.rglob("*"):
         with contextlib.suppress(OSError):  # another process may have removed it
-            total += path.stat().st_size if path.is_file() else 0
+            total += path.lstat().st_size if path.is_file() else 0
     return total
-
-
-def clear() -> int:
-    """Remove everything that can be made again, and return the bytes that it took."""
-    taken = size()
-    for made in ("programs", "kernels"):
-        shutil.rmtree(root() / made, ignore_errors=True)
-    return taken - size()

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-FULL = 28
-"""The preparer's exit status where the disk is full: there may be no room for a message."""
+FULL, TOO_LARGE = 28, 27
+"""The preparer's exit status where the disk is full, or a file over its limit: there may be no room for a message."""
 
 
 class CacheError(Exception):
@@ -20,9 +20,17 @@ class CacheError(Exception):
 
 def is_full(error: BaseException) -> bool:
     """Whether the disk has no room; safetensors' own error has the system's number in its text."""
-    codes = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+    return _number(error) in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+def is_too_large(error: BaseException) -> bool:
+    """Whether a file may not grow any more, however much room there is."""
+    return _number(error) == errno.EFBIG
+
+
+def _number(error: BaseException) -> int | None:
     named = re.search(r"os error (\d+)", str(error))
-    return getattr(error, "errno", None) in codes or (named is not None and int(named[1]) in codes)
+    return int(named[1]) if named else getattr(error, "errno", None)
 
 
 def link(source: Path, folder: Path) -> None:

@@ -6,8 +6,26 @@
 import sys
 
 if sys.platform == "win32":
-    from pytest_inferena.system.windows import Group, ending, handover, inherited, is_root, joined, memory_mib
+    from pytest_inferena.system.windows import (
+        Group,
+        ending,
+        handover,
+        inherited,
+        is_root,
+        joined,
+        memory_limit,
+        memory_mib,
+    )
 else:
-    from pytest_inferena.system.posix import Group, ending, handover, inherited, is_root, joined, memory_mib
+    from pytest_inferena.system.posix import (
+        Group,
+        ending,
+        handover,
+        inherited,
+        is_root,
+        joined,
+        memory_limit,
+        memory_mib,
+    )
 
-__all__ = ["Group", "ending", "handover", "inherited", "is_root", "joined", "memory_mib"]
+__all__ = ["Group", "ending", "handover", "inherited", "is_root", "joined", "memory_limit", "memory_mib"]

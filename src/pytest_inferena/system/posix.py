@@ -7,6 +7,7 @@ import os
 import shlex
 import signal
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -50,8 +51,12 @@ def ending(status: int) -> tuple[str, str]:
 
 
 def _signal(number: int) -> str:
-    if number == signal.SIGILL:
-        return "SIGILL: it was built for instructions that this processor lacks"
+    told = {
+        signal.SIGILL: "SIGILL: it was built for instructions that this processor lacks",
+        signal.SIGXFSZ: "SIGXFSZ: it wrote a larger file than 'file' of [limits] in adapter.toml allows",
+    }
+    if number in told:
+        return told[signal.Signals(number)]
     try:
         return signal.Signals(number).name
     except ValueError:  # most real-time signals have no name
@@ -74,3 +79,24 @@ def memory_mib() -> int | None:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2**20
     except (OSError, ValueError):
         return None
+
+
+def memory_limit() -> int | None:
+    """Bytes that all processes here may take together: the machine's memory, or less where a container has less."""
+    total = memory_mib()
+    return None if total is None else min(total << 20, *_of_cgroups())
+
+
+def _of_cgroups() -> list[int]:
+    """The limits of the control groups that this process is in, of either version; at least one."""
+    found = [1 << 62]
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/cgroup").read_text().splitlines():
+            _, kinds, path = line.split(":", 2)
+            if kinds in {"", "memory"}:
+                top, name = Path("/sys/fs/cgroup", kinds), "memory.limit_in_bytes" if kinds else "memory.max"
+                group = top / path.lstrip("/")
+                for folder in (group, *group.parents):  # outside of a container, those above are hidden
+                    with contextlib.suppress(OSError, ValueError):  # there is none, or it is `max`
+                        found.append(int((folder / name).read_text()))
+    return found

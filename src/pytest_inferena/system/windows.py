@@ -122,3 +122,9 @@ def memory_mib() -> int | None:
     """The machine's memory; None where the system does not say."""
     found = Memory(length=ctypes.sizeof(Memory))
     return int(found.sizes[0]) // 2**20 if kernel().GlobalMemoryStatusEx(ctypes.byref(found)) else None
+
+
+def memory_limit() -> int | None:
+    """Bytes that all processes may take together."""
+    total = memory_mib()
+    return None if total is None else total << 20

@@ -32,7 +32,10 @@ class Setup:
 
 
 class Step(Protocol):
-    """One compiled entry. The harness owns rounds, warm-up and clocks."""
+    """One compiled entry. The harness owns rounds, warm-up and clocks.
+
+    It may have a number `fallback`: how many operators run on the CPU, though another device was asked for.
+    """
 
     def __call__(self) -> None:
         """Run once, from inputs on the device to results there. It may return before the run is done."""

@@ -34,7 +34,10 @@ REPLIES: Mapping[str, Mapping[str, str]] = {
     "quit": {},
 }
 """Fields of a good answer beside `ok`: field → kind of value."""
-OPTIONAL: Mapping[str, Mapping[str, str]] = {"hello": {"operators": "object of conditions", "revision": "string"}}
+OPTIONAL: Mapping[str, Mapping[str, str]] = {
+    "hello": {"operators": "object of conditions", "revision": "string"},
+    "compile": {"fallback": "whole"},
+}
 """Fields that a good answer may have."""
 
 

@@ -164,7 +164,7 @@ class Server:
         step.synchronize()
         duration = max(time.monotonic_ns() - start, 1)
         self.steps[entry] = step
-        return {"ns": duration, "ran": engine.describe()}
+        return {"ns": duration, "ran": engine.describe(), "fallback": getattr(step, "fallback", 0)}
 
     def measure(self, entry: str, loop: dict[str, Any]) -> dict[str, Any]:
         """Warm up and time steps of an entry that was compiled."""

@@ -7,10 +7,8 @@ file is no part of an adapter's hash.
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -21,6 +19,9 @@ import numpy as np
 from pytest_inferena import Adapter as Base
 from pytest_inferena import Unsupported, evaluate
 
+from .chaos import ACTIONS as CHAOS
+from .chaos import child, fault, grow, overwrite, pipe
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -29,18 +30,6 @@ if TYPE_CHECKING:
     Arrays = dict[str, np.ndarray[Any, Any]]
 
 HERE = Path(__file__).parent
-
-
-def fault(entry: str | None = None) -> dict[str, Any]:
-    """What is to go wrong, in an entry or whichever runs."""
-    file = HERE / "fault.json"
-    found: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
-    return {} if entry and found.get("entry") not in {None, entry} else found
-
-
-def pipe(line: bytes) -> None:
-    """Write to the protocol's pipe, where only answers belong."""
-    os.write(int(os.environ["INFERENA_WRITE_FD"]), line)
 
 
 def raises(error: Exception, said: str = "") -> None:
@@ -61,30 +50,12 @@ def hang() -> None:
     time.sleep(600)
 
 
-def overwrite(folder: Path, name: str) -> None:
-    """Put zeros in the place of all numbers of a file that was prepared."""
-    file = folder / name
-    content, mode = file.read_bytes(), file.stat().st_mode
-    begin = 8 + int.from_bytes(content[:8], "little")
-    file.chmod(0o644)
-    with file.open("r+b") as there:
-        there.seek(begin)
-        there.write(bytes(len(content) - begin))
-    file.chmod(mode)
-
-
-def child() -> None:
-    """Start a process that leaves the session, and crash."""
-    command = [sys.executable, "-c", "import time; time.sleep(600)"]
-    (HERE / "child").write_text(str(subprocess.Popen(command, start_new_session=True).pid))
-    os._exit(3)
-
-
-ACTIONS: dict[str, Callable[[], Any]] = {
+ACTIONS: dict[str, Callable[[], Any]] = CHAOS | {
     "signal": lambda: os.kill(os.getpid(), signal.SIGSEGV),
     "exit": lambda: os._exit(3),
     "hang": hang,
     "child": child,
+    "grow": grow,
     "print": lambda: print('{"ok": false}\n' * 100, flush=True),
     "pipe": lambda: pipe(b"Segmentation fault? No, just talking.\n"),
     "long": lambda: pipe(b"x" * (2 << 20) + b"\n"),
@@ -143,7 +114,7 @@ class Adapter(Base):
         """There is nothing to compile; but an operator may be missing."""
         misbehave("compile", entry.name)
         if (name := fault(entry.name).get("zeroed")) and entry.folder:
-            overwrite(entry.folder, name)
+            overwrite(entry.folder / name)
         return Step(entry, self.parameters)
 
 
