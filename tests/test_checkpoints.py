@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import io
 import json
 import shlex
 import subprocess
 import sys
+import zipfile
 from typing import TYPE_CHECKING, Any
 
 import huggingface_hub
@@ -209,7 +211,7 @@ def test_an_archive(tmp_path: Path, *, lossy: bool) -> None:
     torch.export.save(torch.export.export(net, (torch.ones(2, 3),)), tmp_path / "net.pt2")
     case, model = case_of("net.pt2", tmp_path)
 
-    assert ("net", "own", lossy) == (model.title, model.usual_weights, case.loss is not None)
+    assert ("net.pt2", "own", lossy) == (model.title, model.usual_weights, case.loss is not None)
     assert torch.equal(net.linear.weight, dict(case.module.named_parameters())["linear.weight"])
     made = entries(case, Attempts())
     assert ["inference", "latency", *(["training"] if lossy else [])] == sorted(made)
@@ -237,3 +239,41 @@ def test_an_archive_that_is_cut_off(tmp_path: Path) -> None:
 
     with pytest.raises(ValueError, match=r"net.pt2 is no archive that torch .* can open .*; it may be cut off"):
         case_of("net.pt2", tmp_path)
+
+
+class Trap:
+    """What a full unpickler calls print for."""
+
+    def __reduce__(self) -> Any:
+        return print, ("trapped",)
+
+
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [
+        ("data/sample_inputs/model.pt", r"no archive that torch .* can open \(Weights only load failed"),
+        ("data/weights/weight_0", r"no archive that torch .* can open \(Weights only load failed"),
+        ("data/constants/opaque_obj_0", r"holds data/constants/opaque_obj_0, which runs when it is read"),
+        ("data/AOTInductor/model/lib.so", r"holds data/AOTInductor/model/lib.so, which runs when it is read"),
+    ],
+)
+def test_no_code_in_an_archive_runs(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], record: str, message: str
+) -> None:
+    """Pickles are read for tensors alone; what needs more is refused."""
+    file, trapped, pickled = tmp_path / "net.pt2", io.BytesIO(), record.endswith("weight_0")
+    torch.export.save(torch.export.export(Net(lossy=False), (torch.ones(2, 3),)), file)
+    torch.save(Trap(), trapped)
+    with zipfile.ZipFile(file) as archive:
+        records = {one.filename.partition("/")[2]: archive.read(one) for one in archive.infolist()}
+    records[record] = trapped.getvalue()
+    config = "data/weights/model_weights_config.json"
+    if pickled:
+        records[config] = records[config].replace(b'"use_pickle": false', b'"use_pickle": true')
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, content in records.items():
+            archive.writestr(f"net/{name}", content)
+
+    with pytest.raises(ValueError, match=message):
+        case_of("net.pt2", tmp_path)
+    assert "trapped" not in capfd.readouterr().out
