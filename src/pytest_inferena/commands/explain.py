@@ -65,7 +65,9 @@ def describe(commands: Any) -> argparse.ArgumentParser:
     made.add_argument("--size", choices=("full", "tiny"), default="full", help="as --inferena-size (default: full)")
     made.add_argument("--weights", default="", metavar="SOURCE", help="as --inferena-weights")
     made.add_argument("--threads", type=int, default=thread_budget(), metavar="N", help="as --inferena-threads")
-    made.add_argument("--model", metavar="SOURCE", help="as --inferena-model, where no conftest.py registers it")
+    made.add_argument(
+        "--model", action="append", metavar="SOURCE", help="as --inferena-model, where no conftest.py registers it"
+    )
     made.add_argument("-o", "--output", type=Path, metavar="FOLDER", help="where to write what shows it alone")
     return made
 
@@ -82,7 +84,7 @@ def run(registry: Registry, options: argparse.Namespace) -> int:
         request = json.loads(piece.read_text(encoding="utf-8")) | {"piece": str(Path(given).absolute()), "name": given}
     else:
         if options.model:
-            models = read([source_of("--model", options.model, Path.cwd())], []).models
+            models = read([source_of("--model", text, Path.cwd()) for text in options.model], []).models
             registry = Registry(models, with_shipped(registry, {}).frameworks)
         target, metric = find(registry, given)
         name = f"{target.id}-{metric}"

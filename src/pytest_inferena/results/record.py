@@ -6,6 +6,7 @@ attrs with cattrs takes 80 and does neither by itself.
 
 from __future__ import annotations
 
+import shlex
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from msgspec import Meta, Struct
@@ -158,6 +159,19 @@ class Record(Cell, frozen=True, kw_only=True):
     log: str = ""
     """Tail of the worker's log, at most 4 KiB."""
     others: Others = {}
+
+    @property
+    def explain(self) -> str:
+        """The cell's, with what was named for this run alone: models, and seeded weights instead of a model's own."""
+        try:
+            words = shlex.split(self.command)
+        except ValueError:  # somebody else wrote it
+            words = []
+        told = [
+            word.replace("--inferena-model=", "--model=", 1) for word in words if word.startswith("--inferena-model=")
+        ]
+        told += ["--weights=seeded"] if "--inferena-weights=seeded" in words else []
+        return " ".join([super().explain, *map(shlex.quote, told)])
 
     @property
     def durations(self) -> tuple[float, ...]:
