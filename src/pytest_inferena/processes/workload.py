@@ -33,11 +33,16 @@ class Workload:
         return f"{self.model.name}-{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]}"
 
     @property
-    def parameters(self) -> int:
-        """How many it has, as far as that is known before it is prepared: tiny models have few."""
-        return self.model.parameters if self.size == "full" else 0
+    def parameters(self) -> int | None:
+        """How many it has, as far as that is known before it is prepared: tiny models have few. None: nobody knows."""
+        return 0 if self._is_tiny else self.model.parameters or None
 
     def estimate(self) -> int:
         """Bytes that it will take: weights and gradients in float32, and some outputs. Tiny models take little."""
         weigh = max(9 * self.model.parameters, 9 * self.model.source.weigh() // 4)
-        return weigh + (64 << 20) if self.size == "full" else 16 << 20
+        return 16 << 20 if self._is_tiny else weigh + (64 << 20)
+
+    @property
+    def _is_tiny(self) -> bool:
+        """Whether it is small whatever the model is. Most sources have one size."""
+        return self.size == "tiny" and self.model.source.kind in {"file", "python"}
