@@ -1,7 +1,7 @@
 """An archive of torch.export, `net.pt2`.
 
-No pickle in it runs: tensors are read as `torch.load(weights_only=True)` reads them. What only a full unpickler reads is
-refused, as are compiled libraries. PyTorch still evaluates text of it: expressions of dynamic shapes.
+No pickle in it runs: tensors are read as `torch.load(weights_only=True)` reads them. What only a full unpickler reads
+is refused, as are compiled libraries. PyTorch still evaluates text of it: expressions of dynamic shapes.
 """
 
 from __future__ import annotations

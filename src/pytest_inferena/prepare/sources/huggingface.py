@@ -43,7 +43,7 @@ def load(source: Source, size: str) -> Case:
     config = _config(folder)
     if source.kind == "hf":
         names = config.get("architectures") or []
-        kind = getattr(library, names[0], None) if names else library.AutoModel
+        kind = getattr(library, str(names[0]), None) if names else library.AutoModel
     else:
         names = [config.get("_class_name")]
         kind = getattr(library, str(names[0]), None)
@@ -93,7 +93,11 @@ def _made(library: Any, kind: Any, folder: Path) -> nn.Module:
         raise ValueError(f"{pickles[0]} is a pickle, which runs what is written in it; convert it: {command}")
     of_transformers = library.__name__ == "transformers"
     try:
-        config = library.AutoConfig.from_pretrained(folder) if of_transformers else kind.load_config(folder)
+        config = (
+            library.AutoConfig.from_pretrained(folder, trust_remote_code=False)
+            if of_transformers
+            else kind.load_config(folder)
+        )
         if not has_weights:
             return kind.from_config(config) if not of_transformers or kind is library.AutoModel else kind(config)
         own = {"dtype": torch.float32, "ignore_mismatched_sizes": True} if of_transformers else {}
