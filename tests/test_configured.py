@@ -21,7 +21,7 @@ WAV2VEC2 = {
     **SMALL, "conv_dim": [16, 16], "conv_stride": [40, 8], "conv_kernel": [40, 8], "num_feat_extract_layers": 2,
     "num_conv_pos_embeddings": 4, "num_conv_pos_embedding_groups": 2,
 }  # fmt: skip
-SHAPES = {
+SHAPES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "GPT2LMHeadModel": (
         {"vocab_size": 60, "n_positions": 20, "n_embd": 16, "n_layer": 1, "n_head": 2, "bos_token_id": 0,
          "eos_token_id": 0},
