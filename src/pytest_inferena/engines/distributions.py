@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import importlib.metadata
 import importlib.machinery
+import importlib.metadata
 import json
 import os
 import shutil
