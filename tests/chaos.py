@@ -90,7 +90,7 @@ class Chaos:
 
     def __init__(self, folder: Path) -> None:
         self.timeouts: dict[str, float] = {}
-        loop = {"min_rounds": 1, "max_rounds": 1, "few": 1, "warmup": False}
+        loop = {"min_rounds": 1, "max_rounds": 1, "few": 1, "warmup": False, "max_time": 1.0, "give_up": 60.0}
         call = Call(folder, (), (), frozenset(), "seeded")
         settings = Settings("full", "seeded", 1, False, False, None, (), self.timeouts, loop, call)
         self.harness, self.loop = Harness(settings), loop
@@ -115,7 +115,7 @@ class Chaos:
         """A cell with a fault, and the next one of the same engine without it."""
         target, files = self.targets[fault.language], open_files()
         place, golden = target.framework.folder, self._golden(target)
-        right, mode = golden.read_bytes(), golden.stat().st_mode
+        right, mode, before = golden.read_bytes(), golden.stat().st_mode, self._there()
         note = place / "fault.json"
         note.write_text(json.dumps({"phase": fault.phase, "action": fault.action, "golden": str(golden)}))
         self.timeouts.clear()
@@ -127,7 +127,7 @@ class Chaos:
         seconds = time.monotonic() - began
         if record.outcome.right:  # its worker would go on
             bench.close()
-        left = [*self._left(), *(["open files"] if open_files() > files else [])]
+        left = [*(self._there() - before), *(["open files"] if open_files() > files else [])]
         note.unlink()
         if golden.read_bytes() != right:
             golden.chmod(0o644)
@@ -136,7 +136,7 @@ class Chaos:
         self.timeouts.clear()
         following = bench.run(self.harness.settings.cell(target, "inference"), self.loop)
         bench.close()
-        return Ended(record.outcome, record.reason, seconds, left + self._left(), following.outcome)
+        return Ended(record.outcome, record.reason, seconds, [*left, *(self._there() - before)], following.outcome)
 
     def usual(self, language: str) -> float:
         """Seconds that a cell without a fault takes: the longest of three."""
@@ -153,15 +153,15 @@ class Chaos:
         workload = self.harness.workload(target)
         return self.harness.preparer.prepare(workload, target).golden_file("latency")
 
-    def _left(self) -> list[str]:
-        """Processes, folders and locks that a cell that is over has left."""
-        found = [f"process {number}" for number in marks.carriers(f"{marks.marks().name}.", marks.living())]
-        found += [str(path) for path in self.harness.scratch.iterdir() if path.name != "owner"]
+    def _there(self) -> set[str]:
+        """Processes, folders and locks of this session."""
+        found = {f"process {number}" for number in marks.carriers(f"{marks.marks().name}.", marks.living())}
+        found |= {str(path) for path in self.harness.scratch.iterdir()}
         for lock in Path(os.environ["INFERENA_CACHE"]).rglob("*.lock"):
             try:
                 FileLock(lock).acquire(blocking=False).lock.release()
             except TimeoutError:
-                found.append(str(lock))
+                found.add(str(lock))
         return found
 
 

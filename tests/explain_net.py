@@ -16,6 +16,7 @@ TITLE = "Net to explain"
 UNIT = "row"
 ITEMS = 4
 PARAMETERS = 516
+SEEDED = True
 
 
 class Net(nn.Module):

@@ -7,7 +7,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from pytest_inferena.prepare.case import Case, load_case
+from pytest_inferena.prepare.case import Case
+from pytest_inferena.prepare.sources import load_case
 
 MODELS = Path(__file__).parents[1] / "benchmarks" / "models"
 

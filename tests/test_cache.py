@@ -43,7 +43,9 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Model:
 def folder(model: Model, tmp_path: Path) -> Folder:
     """A folder with the part `base` of two files, made from the model's file, and `joint` made from that."""
     made = Folder(Workload(model, "tiny", "seeded"))
-    _publish(made, "base", {"program.json": "{}", "weights.safetensors": "1234", "golden-x": "5"}, model.source)
+    _publish(
+        made, "base", {"program.json": "{}", "weights.safetensors": "1234", "golden-x": "5"}, Path(model.source.place)
+    )
     _publish(made, "joint", {"joint.json": "[]"}, tmp_path / "mlp.py")
     return made
 
@@ -73,7 +75,7 @@ def test_key_is_the_same_again_and_names_the_model(model: Model) -> None:
     """It is part of a folder's name."""
     workload = Workload(model, "tiny", "seeded")
 
-    assert workload.key() == Workload(Model.from_file(model.source), "tiny", "seeded").key()
+    assert workload.key() == Workload(Model.of(model.source), "tiny", "seeded").key()
     assert workload.key().startswith("mlp-")
 
 
@@ -148,7 +150,7 @@ def test_folder_in_the_place_of_a_file_is_removed(folder: Folder, model: Model, 
     (file / "inside").mkdir(parents=True)
     seen = _again(folder)
     found = seen.part("base")
-    _publish(seen, "base", {"program.json": "{}", "weights.safetensors": "1234"}, model.source)
+    _publish(seen, "base", {"program.json": "{}", "weights.safetensors": "1234"}, Path(model.source.place))
 
     assert (None, [f"{file} was damaged, so base was prepared again"]) == (found, seen.notes)
     assert None is not _again(folder).part("base")
@@ -167,20 +169,20 @@ def test_broken_manifest_is_noticed(folder: Folder, text: str) -> None:
 def test_changed_source_is_no_damage(folder: Folder, model: Model) -> None:
     """A source that a part was made from makes it old; there is nothing to tell."""
     manifest = json.loads((_program(folder) / "base.manifest.json").read_text())
-    model.source.write_text("# changed")
+    Path(model.source.place).write_text("# changed")
     seen = _again(folder)
 
-    assert [str(model.source)] == list(manifest["sources"])
+    assert [model.source.place] == list(manifest["sources"])
     assert (None, []) == (seen.part("base"), seen.notes)
 
 
 def test_another_state_of_the_sources_disturbs_nobody(folder: Folder, model: Model) -> None:
     """Its Program lies beside the old one, which whoever runs it still has, and which counts again once it is so."""
-    old, text = _program(folder), model.source.read_text()
-    model.source.write_text("# changed")
-    _publish(_again(folder), "base", {"program.json": "{ }", "weights.safetensors": "9"}, model.source)
+    old, text = _program(folder), Path(model.source.place).read_text()
+    Path(model.source.place).write_text("# changed")
+    _publish(_again(folder), "base", {"program.json": "{ }", "weights.safetensors": "9"}, Path(model.source.place))
     new = _program(_again(folder))
-    model.source.write_text(text)
+    Path(model.source.place).write_text(text)
 
     assert ("1234", "9") == ((old / "weights.safetensors").read_text(), (new / "weights.safetensors").read_text())
     assert old == _program(_again(folder))
@@ -188,9 +190,16 @@ def test_another_state_of_the_sources_disturbs_nobody(folder: Folder, model: Mod
 
 def test_part_made_from_another_program_is_old(folder: Folder, model: Model) -> None:
     """A joint graph belongs to the Program it was derived from; golden data are no part of that."""
-    _publish(folder, "base", {"program.json": "{}", "weights.safetensors": "1234", "golden-x": "6"}, model.source)
+    _publish(
+        folder, "base", {"program.json": "{}", "weights.safetensors": "1234", "golden-x": "6"}, Path(model.source.place)
+    )
     same = _again(folder).part("joint")
-    _publish(folder, "base", {"program.json": "{ }", "weights.safetensors": "1234", "golden-x": "6"}, model.source)
+    _publish(
+        folder,
+        "base",
+        {"program.json": "{ }", "weights.safetensors": "1234", "golden-x": "6"},
+        Path(model.source.place),
+    )
     seen = _again(folder)
 
     assert same is not None
@@ -212,13 +221,13 @@ def test_what_a_killed_process_left_is_removed(folder: Folder) -> None:
 
 def test_engine_s_damaged_files_go(folder: Folder, model: Model) -> None:
     """A folder of exchange files is replaced as a whole."""
-    _publish(folder, "exchange-x", {"exchange-x/a.onnx": "1", "exchange-x/b.onnx": "2"}, model.source)
+    _publish(folder, "exchange-x", {"exchange-x/a.onnx": "1", "exchange-x/b.onnx": "2"}, Path(model.source.place))
     before = _again(folder).part("exchange-x")
     assert before is not None
     (before.folder / "a.onnx").unlink()
     seen = _again(folder)
     gone = seen.part("exchange-x")
-    _publish(seen, "exchange-x", {"exchange-x/b.onnx": "2"}, model.source)
+    _publish(seen, "exchange-x", {"exchange-x/b.onnx": "2"}, Path(model.source.place))
 
     assert (None, [f"{before.folder / 'a.onnx'} was damaged, so exchange-x was prepared again"]) == (gone, seen.notes)
     assert ["b.onnx"] == [file.name for file in before.folder.iterdir()]

@@ -13,7 +13,7 @@ from tests.checkpoints import small_llama
 from tests.conformance import ROOT
 from tests.programs import captured
 
-from pytest_inferena.prepare.case import load_case
+from pytest_inferena.prepare.sources import load_case
 from pytest_inferena.program.checkpoint import llama, recognise, whisper
 from pytest_inferena.worker import Entry, Node, Ref, Unsupported
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib.metadata
 import json
+import subprocess
 import sys
 import tomllib
 from dataclasses import replace
@@ -120,11 +121,20 @@ def test_setup_installs_what_is_required(ran: list[list[str]]) -> None:
 def test_setup_without_an_installer(ran: list[list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
     """An environment that uv has made has no pip: what brings it is said before anything is done."""
     monkeypatch.setattr(distributions, "_pip", lambda python: [str(python), "-m", "pip"])
-    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(distributions, "has_pip", lambda: False)
 
     with pytest.raises(distributions.SetupError, match=r"has no pip: '.*python.* -m ensurepip', then this again"):
         install.setup(Framework.read(FAKE), isolated=False)
     assert [] == ran
+
+
+def test_setup_leaves_setuptools_importable() -> None:
+    """Inductor imports it later, in the same process."""
+    code = "from pytest_inferena.engines import distributions as d; print(d.has_pip()); import setuptools"
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    expected = importlib.metadata.Distribution.discover(name="pip")
+
+    assert (f"{any(expected)}", 0) == (process.stdout.strip(), process.returncode), process.stderr
 
 
 def test_setup_leaves_out_what_is_not_needed(ran: list[list[str]]) -> None:

@@ -64,7 +64,7 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Framework:
         (tmp_path / "bin" / name).chmod(0o755)
     (folder / "adapter.toml").write_text(
         'name = "small"\ntitle = "Small"\nlanguage = "rust"\ncargo = "inferena-small"\n'
-        '[[backends]]\nname = "cpu"\ndevice = "cpu"\n[[backends]]\nname = "cuda"\ndevice = "cuda"\nfeature = "cuda"\n'
+        '[[backends]]\nname = "cpu"\ndevice = "cpu"\n[[backends]]\nname = "cuda"\ndevice = "own"\nfeature = "cuda"\n'
     )
     monkeypatch.setenv("INFERENA_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_inferena.collect import source
 from pytest_inferena.collect.registry import read
 from pytest_inferena.commands.explain import find
 from pytest_inferena.engines.framework import Framework, RegistryError
@@ -224,7 +225,7 @@ def test_search(wrong: int) -> None:
 
 def test_cell_by_its_name() -> None:
     """As pytest prints it, or by words that no other cell has; an error names the cells that it may be."""
-    known = read([NET], [ROOT / "adapters" / "jax", ROOT / "adapters" / "pytorch"])
+    known = read([source.Source.parse(str(NET), None)], [ROOT / "adapters" / "jax", ROOT / "adapters" / "pytorch"])
 
     def named(given: str) -> str:
         target, metric = find(known, given)

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_inferena.collect.model import Model
+from pytest_inferena.collect.source import Source
 from pytest_inferena.commands import cli
 from pytest_inferena.commands.arena import read_arena
 from pytest_inferena.report import html, render
 from pytest_inferena.results import ResultsError, read_all
 
-OURS = Model("resnet50", "Our ResNet", Path("resnet50.py"), "image", 4, 1000, arena="ResNet-50")
+if TYPE_CHECKING:
+    from pathlib import Path
+
+OURS = Model("resnet50", "Our ResNet", Source("file", "resnet50.py", "resnet50"), "image", 4, 1000, arena="ResNet-50")
 
 
 def row(**changes: Any) -> dict[str, Any]:

@@ -9,12 +9,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.projects import MODEL
+from tests.test_prepare import target
 from tests.workers import alive, failure
 
 from pytest_inferena import system
 from pytest_inferena.engines import limits
 from pytest_inferena.engines.limits import GIB, Limits, size_of
 from pytest_inferena.processes import marks
+from pytest_inferena.processes.client import WorkerFailed
+from pytest_inferena.processes.preparer import Preparer
+from pytest_inferena.processes.workload import Workload
 from pytest_inferena.system import posix
 
 if TYPE_CHECKING:
@@ -187,3 +191,19 @@ def test_watching_ends(start: Callable[..., Worker]) -> None:
     worker.ask("load", 30)
 
     assert [] == [thread for thread in threading.enumerate() if thread.name == "inferena-limits"]
+
+
+def test_a_file_of_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file over a model's limit is no full disk: without the limit the model is prepared."""
+    monkeypatch.setenv("INFERENA_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")  # Python leaves a module's cut short, and nobody can import it
+    engine = target()
+    workload = Workload(engine.model, "tiny", "seeded")
+    preparer = Preparer(1, 120, limits={"file": "1KiB"})
+    try:
+        with pytest.raises(WorkerFailed, match="Tiny MLP makes a file of over 1 KiB, the most for its number of"):
+            preparer.prepare(workload, engine)
+        preparer = Preparer(1, 120)
+        assert preparer.prepare(workload, engine).program.exists()
+    finally:
+        preparer.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,8 +17,11 @@ MISTAKES = sorted(file.stem for file in HERE.glob("*.py"))
 
 def said(source: Path, folder: Path) -> str:
     """What becomes of a model: a line for the model, or for each entry that it does not have."""
-    request = {"part": "base", "folder": str(folder), "source": str(source), "size": "tiny", "left": []}
-    (folder / "request.json").write_text(json.dumps({**request, "name": source.stem, "weights": "seeded"}))
+    request: dict[str, Any] = {
+        "part": "base", "folder": str(folder), "source": str(source), "size": "tiny", "left": [], "largest": None,
+        "name": source.stem, "weights": "seeded",
+    }  # fmt: skip
+    (folder / "request.json").write_text(json.dumps(request))
     main(Imported(), str(folder / "request.json"))
     if (file := folder / "error.json").exists():
         error = json.loads(file.read_text())

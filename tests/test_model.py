@@ -12,9 +12,11 @@ from pytest_inferena import machine as platform
 from pytest_inferena.cell import METRICS
 from pytest_inferena.collect.model import Model
 from pytest_inferena.collect.registry import Registry
+from pytest_inferena.collect.source import Source
 from pytest_inferena.prepare.attempts import Attempts
-from pytest_inferena.prepare.case import Case, load_case
+from pytest_inferena.prepare.case import Case
 from pytest_inferena.prepare.entries import entries
+from pytest_inferena.prepare.sources import load_case
 
 MODELS = Path(__file__).parents[1] / "benchmarks" / "models"
 GOOD = 'TITLE = "A"\nUNIT = "token"\nITEMS = 128\nPARAMETERS = 1_000\n'
@@ -30,7 +32,7 @@ def test_constants_are_read_without_running_the_file(tmp_path: Path) -> None:
     """A file that cannot even be imported can be collected."""
     path = _write(tmp_path, "import nothing_of_the_kind\n" + GOOD)
 
-    expected = Model("mine", "A", path, "token", 128, 1000)
+    expected = Model("mine", "A", Source.parse(str(path), None), "token", 128, 1000)
 
     assert expected == Model.from_file(path)
 
@@ -69,7 +71,6 @@ def test_large_and_annotations_are_understood(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('UNIT = "token"', "", r"mine\.py has no constant UNIT; add `UNIT = …`, a literal str"),
         ("128", '"128"', r"mine\.py: ITEMS is '128'; write a literal int"),
         ("128", "True", r"ITEMS is True; write a literal int"),
         ("128", "4 * 32", r"ITEMS is an expression; write a literal int"),

@@ -9,8 +9,8 @@ import pytest
 import torch
 from tests.panels import PANEL
 
-from pytest_inferena.prepare.case import Case, load_case
 from pytest_inferena.prepare.reference import run, write_golden
+from pytest_inferena.prepare.sources import load_case
 from pytest_inferena.prepare.weights import resolve_weights
 from pytest_inferena.verdict.gate import judge
 from pytest_inferena.verdict.tensors import GoldenFile
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.mutants import Mutant
+
+    from pytest_inferena.prepare.case import Case
 
 MODELS = Path(__file__).parents[1] / "benchmarks" / "models"
 

@@ -51,7 +51,7 @@ def test_an_engine_that_overwrites(project: Project, name: str, result: str) -> 
 
 def test_a_changed_limit(project: Project, own_cache: Path) -> None:
     """One digit of a manifest widens no limit: what it describes is prepared again, and a note says so."""
-    [manifest] = own_cache.glob("programs/mlp-*/*/base.manifest.json")
+    [manifest] = own_cache.glob(f"programs/{project.records()['latency']['extra']['workload']}/*/base.manifest.json")
     document = json.loads(manifest.read_text())
     tensors = document["golden"]["latency"]["tensors"]
     right = tensors["output"]

@@ -13,8 +13,8 @@ from tests.programs import entry_of, gradients, inference, training
 from tests.zoo import MODELS
 
 from pytest_inferena.prepare.attempts import Attempts
-from pytest_inferena.prepare.case import load_case
 from pytest_inferena.prepare.entries import entries
+from pytest_inferena.prepare.sources import load_case
 from pytest_inferena.worker.format import ENTRIES, VERSION, Entry
 
 if TYPE_CHECKING:

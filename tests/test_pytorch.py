@@ -98,13 +98,14 @@ def test_rocm_is_called_cuda_by_torch_alone(made: Any, monkeypatch: pytest.Monke
 
 
 def test_float32_is_no_tf32(made: Any) -> None:
-    """CuDNN's convolutions would use TF32 unless they are told."""
+    """CuDNN's convolutions would use TF32 unless they are told, by the older switch too."""
     places = torch.backends.cudnn.conv, torch.backends.cudnn.rnn, torch.backends.cuda.matmul
     for place in places:
         place.fp32_precision = "tf32"
     made.devices.device_of("cpu")
 
     assert ["ieee"] * 3 == [place.fp32_precision for place in places]
+    assert not torch.backends.cudnn.allow_tf32
 
 
 def _cuda(monkeypatch: pytest.MonkeyPatch, cuda: str | None, hip: str | None, *, there: bool) -> None:

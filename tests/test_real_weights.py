@@ -21,8 +21,8 @@ from tests.test_cells import expected
 
 from pytest_inferena.engines.framework import Framework
 from pytest_inferena.machine import thread_budget
-from pytest_inferena.prepare.case import load_case
 from pytest_inferena.prepare.expanded import write_expanded
+from pytest_inferena.prepare.sources import load_case
 from pytest_inferena.prepare.weights import resolve_weights
 from pytest_inferena.session.bench import greet, start
 from pytest_inferena.worker import Setup

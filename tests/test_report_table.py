@@ -162,6 +162,15 @@ def test_wrong_training_strikes_its_loss() -> None:
     assert (f"{said}; where: inferena explain unet-alpha-main-training",) == table.notes
 
 
+def test_models_that_only_the_run_named_are_in_the_hint() -> None:
+    """With them `inferena explain` finds the cell. A command that is no command names none."""
+    command = "pytest x.py --inferena-model='a=hf:my bert' --inferena-model=nets:make --inferena-weights=seeded"
+    cell = "inferena explain unet-alpha-main-inference"
+
+    assert f"{cell} '--model=a=hf:my bert' --model=nets:make --weights=seeded" == make_record(command=command).explain
+    assert cell == make_record(command="'--inferena-model=").explain
+
+
 def test_doubts_about_a_figure_are_noted() -> None:
     """Few samples, noise and implausible speed stand beside the figure, resumed does not."""
     flags = ["noisy", "implausible", "few", "resumed"]

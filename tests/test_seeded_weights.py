@@ -9,7 +9,7 @@ import torch
 from tests.nets import MODELS, small_case, smollm2
 from torch import nn
 
-from pytest_inferena.prepare.case import load_case
+from pytest_inferena.prepare.sources import load_case
 from pytest_inferena.prepare.weights import resolve_weights, seed_weights
 
 if TYPE_CHECKING:

@@ -15,6 +15,8 @@ import pytest
 from pytest_inferena.cell import METRICS
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.projects import Project
 
 FULL = '''\
@@ -199,8 +201,11 @@ def test_engines_that_search_have_to_be_asked_for(project: Project) -> None:
     assert ("tuned", "close") == tuple(project.records()["latency"][key] for key in ("variant", "outcome"))
 
 
-def test_kernels_are_kept_where_nothing_is_measured(project: Project) -> None:
+def test_kernels_are_kept_where_nothing_is_measured(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A worker whose cells are only judged finds what the last one compiled, unless that died; a measured one never."""
+    monkeypatch.setenv("INFERENA_CACHE", str(tmp_path / "cache"))  # other tests' engine has the same name
     project.append("fake/adapter.toml", '\n[env]\nKERNELS = "{kernels}"\n')
     project.append(
         "fake/adapter.py",

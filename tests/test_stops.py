@@ -41,7 +41,7 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def stopped(project: Project, number: int, *options: str) -> tuple[int, list[int]]:
     """A run that is stopped in its last cell: its exit status, and its worker's processes."""
-    note = "\n(HERE / 'pid').write_text(str(os.getpid()))\n"
+    note = "\nimport subprocess\n(HERE / 'pid').write_text(str(os.getpid()))\n"
     busy = "import time\nend = time.monotonic() + 600\nwhile time.monotonic() < end:\n    time.sleep(0.1)"
     child = f"subprocess.Popen([sys.executable, '-c', {busy!r}], start_new_session=True).pid"
     project.append("fake/adapter.py", f"{note}(HERE / 'child').write_text(str({child}))\n")

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import save_file
 from tests.nets import MODELS, small_case, smollm2
 
-from pytest_inferena.prepare.case import load_case
+from pytest_inferena.prepare.sources import load_case
 from pytest_inferena.prepare.weights import WeightsUnavailable, load_strictly, resolve_weights, seed_weights
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ REVISION = "0123456789abcdef0123456789abcdef01234567"
 FROM_HUB = """
 import dataclasses, json, sys
 from pathlib import Path
-from pytest_inferena.prepare.case import load_case
+from pytest_inferena.prepare.sources import load_case
 from pytest_inferena.prepare.weights import resolve_weights
 case = dataclasses.replace(load_case(Path(sys.argv[1]), "tiny"), hub=sys.argv[2])
 try:

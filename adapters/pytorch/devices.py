@@ -34,7 +34,11 @@ def name_of(device: torch.device) -> str:
 
 
 def _exact() -> None:
-    """Products and convolutions in float32: cuDNN's convolutions are in TF32 unless they are told."""
+    """Products and convolutions in float32: cuDNN's convolutions are in TF32 unless they are told.
+
+    cuDNN has an older switch too, which has to say the same: torch.export reads all of them.
+    """
+    torch.backends.cudnn.allow_tf32 = False
     torch.backends.cuda.matmul.fp32_precision = "ieee"
     torch.backends.cudnn.conv.fp32_precision = "ieee"
     torch.backends.cudnn.rnn.fp32_precision = "ieee"

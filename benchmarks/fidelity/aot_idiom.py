@@ -10,7 +10,7 @@ import torch
 from benchmarks.fidelity.common import arguments, compiled, prepared, side_by_side, stepping
 from safetensors.torch import load_file
 
-from pytest_inferena.prepare.case import load_case
+from pytest_inferena.prepare.sources import load_case
 
 if TYPE_CHECKING:
     from collections.abc import Callable

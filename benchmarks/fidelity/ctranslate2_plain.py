@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerFast
 
 from pytest_inferena import Program
 from pytest_inferena.machine import thread_budget
-from pytest_inferena.prepare.case import load_case
+from pytest_inferena.prepare.sources import load_case
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -16,7 +16,7 @@ from benchmarks.fidelity.common import arguments, compiled, prepared, side_by_si
 from safetensors.torch import load_file
 
 from pytest_inferena.machine import thread_budget
-from pytest_inferena.prepare.case import load_case
+from pytest_inferena.prepare.sources import load_case
 
 if TYPE_CHECKING:
     from collections.abc import Callable

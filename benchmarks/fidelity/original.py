@@ -21,7 +21,7 @@ from pathlib import Path
 from safetensors.torch import save_file
 
 from pytest_inferena.commands.cli import registry
-from pytest_inferena.prepare.case import load_case
+from pytest_inferena.prepare.sources import load_case
 from pytest_inferena.prepare.weights import resolve_weights
 
 ENGINES = ("pytorch", "onnxruntime", "jax")

@@ -21,6 +21,7 @@ TITLE = "ResNet-50"
 UNIT = "image"
 ITEMS = 4
 PARAMETERS = 25_557_032
+SEEDED = True
 ARENA = "ResNet-50"
 
 # Of the two largest values in a window of the max pool one gets the gradient. If they are nearly equal, rounding errors

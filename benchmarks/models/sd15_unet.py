@@ -20,6 +20,7 @@ TITLE = "Stable Diffusion 1.5 U-Net"
 UNIT = "latent"
 ITEMS = 1
 PARAMETERS = 859_520_964
+SEEDED = True
 LARGE = True
 NEEDS_GIB = {"inference": 12, "latency": 12, "training": 64}
 

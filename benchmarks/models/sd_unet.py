@@ -19,6 +19,7 @@ TITLE = "Stable Diffusion U-Net (small)"
 UNIT = "latent"
 ITEMS = 2
 PARAMETERS = 5_294_080
+SEEDED = True
 ARENA = "StableDiffusion"
 
 

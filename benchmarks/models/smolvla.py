@@ -20,6 +20,7 @@ TITLE = "SmolVLA (action expert)"
 UNIT = "action"
 ITEMS = 50
 PARAMETERS = 101_607_120
+SEEDED = True
 ARENA = "SmolVLA"
 
 

@@ -21,6 +21,7 @@ TITLE = "Whisper-tiny"
 UNIT = "audio second"
 ITEMS = 30
 PARAMETERS = 37_760_640
+SEEDED = True
 ARENA = "Whisper-tiny"
 
 END = 50257

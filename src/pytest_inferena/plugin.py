@@ -43,9 +43,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     add(
         "--inferena-weights",
-        metavar="seeded|package|hub|PATH",
-        help="seeded normal weights (default), a checkpoint from an installed package, from the model hub, or a path",
+        metavar="own|seeded|package|hub|PATH",
+        help="those that the model comes with (default), seeded normal numbers (default where it comes with none), a "
+        "checkpoint from an installed package, from the model hub, or a path",
     )
+    add("--inferena-model", action="append", metavar="[NAME=]SOURCE",
+        help="a model beside those that are registered: hf:FOLDER_OR_ID, diffusers:FOLDER, timm:NAME, "
+        "torchvision:NAME, NET.pt2, MY_NET.py or MY_PACKAGE.MODULE:CALLABLE; may be given several times")  # fmt: skip
+    parser.addini("inferena_models", "models as --inferena-model names them, one a line", "linelist")
     add("--inferena-threads", type=int, metavar="N", help="thread budget of every engine (default: all CPUs)")
     add("--inferena-processes", type=int, metavar="N",
         help="processes of the engine that measure a cell, one after the other (default: 1)")  # fmt: skip
@@ -126,7 +131,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Generator[None]:
     """Where there are cells, or one is asked for, open a session around what others do with the tests."""
     collected = config.stash.get(COLLECTED, False)
-    named = config.option.markexpr and config.hook.pytest_inferena_models.get_hookimpls()
+    models = config.hook.pytest_inferena_models.get_hookimpls() or config.option.inferena_model
+    named = config.option.markexpr and models
     if not (collected or named or config.option.inferena_dry_run):
         return (yield)
     from pytest_inferena.session import opening

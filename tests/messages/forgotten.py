@@ -1,6 +1,5 @@
-"""A case without a loss."""
+"""A case without inputs."""
 
-import torch
 from torch import nn
 
 from pytest_inferena import Case
@@ -12,7 +11,7 @@ PARAMETERS = 20
 
 
 class Net(nn.Module):
-    """A case without a loss."""
+    """A case without inputs."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -22,9 +21,6 @@ class Net(nn.Module):
         return self.linear(x)
 
 
-X = torch.linspace(-1, 1, 8).reshape(2, 4)
-
-
 def case(size="full"):
     """Its case."""
-    return Case(module=Net(), inputs={"x": X}, latency={"x": X[:1]}, targets={})
+    return Case(module=Net())

@@ -16,6 +16,7 @@ TITLE = "Tiny MLP"
 UNIT = "row"
 ITEMS = 4
 PARAMETERS = 484
+SEEDED = True
 
 
 class MLP(nn.Module):

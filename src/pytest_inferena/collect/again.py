@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 CARRIED = {
     "-c": "inifilename", "--rootdir": "rootdir", "--confcutdir": "confcutdir", "--import-mode": "importmode",
     "-o": "override_ini", "-p": "plugins", "--inferena-env": "inferena_env",
-    "--inferena-memory": "inferena_memory", "--inferena-processes": "inferena_processes",
-    "--inferena-python": "inferena_python",
+    "--inferena-memory": "inferena_memory", "--inferena-model": "inferena_model",
+    "--inferena-processes": "inferena_processes", "--inferena-python": "inferena_python",
     "--inferena-timeout": "inferena_timeout",
 }  # fmt: skip
 """Options without which a test is not found, or does not run as it did; each with its place in pytest's options."""
@@ -65,7 +65,7 @@ class Call:
             nodeid: the test's.
         """
         said = {"size": cell.size, "weights": self.weights, "threads": str(cell.threads)}
-        usual = {"size": DEFAULTS["size"], "weights": DEFAULTS["weights"], "threads": str(thread_budget())}
+        usual = {"size": DEFAULTS["size"], "weights": "", "threads": str(thread_budget())}
         own = [
             f"--inferena-{name}={value}" for name, value in said.items() if name in self.told or value != usual[name]
         ]

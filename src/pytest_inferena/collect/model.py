@@ -1,21 +1,23 @@
-"""A model as collection knows it. Its file is read, and not run."""
+"""A model as collection knows it. Its file is read, and not run; other sources are not even opened."""
 
 from __future__ import annotations
 
 import ast
-import re
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from pytest_inferena import machine
+from pytest_inferena.collect.source import Source
 from pytest_inferena.files import read_plain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
-_CONSTANTS: dict[str, type] = {"TITLE": str, "UNIT": str, "ITEMS": int, "PARAMETERS": int}
-_OPTIONAL: dict[str, Any] = {"LARGE": False, "NEEDS_GIB": {}, "PACKAGES": [], "ARENA": ""}
+_CONSTANTS: dict[str, type] = {
+    "TITLE": str, "UNIT": str, "ITEMS": int, "PARAMETERS": int,
+    "LARGE": bool, "SEEDED": bool, "NEEDS_GIB": dict, "PACKAGES": list, "ARENA": str,
+}  # fmt: skip
 _NEEDS = ("inference", "latency", "training")
 
 
@@ -27,31 +29,42 @@ LARGEST = 4 << 20
 class Model:
     """What collection knows of a model."""
 
-    name: str  # the file's stem, part of test ids: [a-z0-9_]+
+    name: str  # part of test ids: [a-z0-9_]+
     title: str  # how it is shown
-    source: Path  # the file that defines it
-    unit: str  # what a step processes: "token", "image"
-    items: int  # how many of them in one step of entry `inference`, at full size
-    parameters: int  # at full size
+    source: Source
+    unit: str = ""  # what a step processes: "token", "image"; "" where the preparer finds it out, as with what is 0
+    items: int = 0  # how many of them in one step of entry `inference`, at full size
+    parameters: int = 0  # at full size
     large: bool = False
+    seeded: bool = False  # whether its weights are seeded unless others are asked for
     needs_gib: Mapping[str, int] = field(default_factory=dict, hash=False)  # entry -> memory, at full size
     packages: tuple[str, ...] = ()  # distributions that the weights `package` come from
     arena: str = ""  # what Inference Arena's published tables call it
 
     @classmethod
-    def from_file(cls, path: Path) -> Self:
-        """Read the constants TITLE, UNIT, ITEMS and PARAMETERS, and those of `_OPTIONAL` that the file has.
+    def of(cls, source: Source) -> Self:
+        """What can be known of a source before it is opened. Of a file that is what its constants say.
 
         Raises:
-            ValueError: the file's name, its syntax or a constant is wrong.
+            ValueError: a file's syntax or a constant is wrong.
         """
-        if not re.fullmatch(r"[a-z0-9_]+", path.stem):
-            raise ValueError(f"{path}: a model's file is named in [a-z0-9_]; rename it.")
-        constants = _literals(path)
-        given = {**_CONSTANTS, **{name: type(value) for name, value in _OPTIONAL.items() if name in constants}}
-        values = {name.lower(): _constant(path, constants, name, kind) for name, kind in given.items()}
-        values["packages"] = tuple(values.get("packages", ()))
-        return cls(name=path.stem, source=path, **values)
+        values: dict[str, Any] = {"title": source.title, "seeded": source.seeded}
+        if source.kind == "file":
+            path = Path(source.place)
+            constants = _literals(path)
+            values |= {name.lower(): _constant(path, name, value) for name, value in constants.items()}
+            values["packages"] = tuple(values.get("packages", ()))
+        return cls(name=source.name, source=source, **values)
+
+    @classmethod
+    def from_file(cls, path: Path) -> Self:
+        """The same of a model's file."""
+        return cls.of(Source.parse(str(path), Path.cwd()))
+
+    @property
+    def usual_weights(self) -> str:
+        """Its weights unless others are asked for: seeded, or its own."""
+        return "seeded" if self.seeded else "own"
 
     def too_big(self, entry: str, size: str) -> str:
         """Why this machine has too little memory for an entry; "" if it has enough. `joint` counts as training."""
@@ -75,8 +88,7 @@ def _literals(path: Path) -> dict[str, Any]:
             targets = [node.target]
         else:
             continue
-        known = {*_CONSTANTS, *_OPTIONAL}
-        names = [target.id for target in targets if isinstance(target, ast.Name) and target.id in known]
+        names = [target.id for target in targets if isinstance(target, ast.Name) and target.id in _CONSTANTS]
         if names and node.value is not None:
             found |= dict.fromkeys(names, _literal(node.value))
     return found
@@ -89,11 +101,9 @@ def _literal(node: ast.expr) -> Any:
         return node  # an expression; its type will be found wrong, and named
 
 
-def _constant(path: Path, constants: Mapping[str, Any], name: str, kind: type) -> Any:
-    if name not in constants:
-        raise ValueError(f"{path} has no constant {name}; add `{name} = …`, a literal {kind.__name__}.")
-    value = constants[name]
-    if type(constants[name]) is not kind:
+def _constant(path: Path, name: str, value: Any) -> Any:
+    kind: Any = _CONSTANTS[name]
+    if type(value) is not kind:
         shown = "an expression" if isinstance(value, ast.expr) else repr(value)
         raise ValueError(f"{path}: {name} is {shown}; write a literal {kind.__name__}.")
     if value == "" or (kind is int and not 0 < value < 2**63):

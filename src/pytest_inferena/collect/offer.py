@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -11,7 +11,11 @@ from pytest_inferena.collect.registry import HOOKS, Registry, collect
 from pytest_inferena.collect.selection import parameters
 from pytest_inferena.collect.settings import pairs
 from pytest_inferena.collect.shipped import with_interpreters
+from pytest_inferena.collect.source import Source
 from pytest_inferena.engines.framework import RegistryError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 OFFER: pytest.StashKey[Offer] = pytest.StashKey()
 
@@ -28,6 +32,30 @@ class Offer:
     """Why the registry cannot be read. Collection goes on, so that this is said once and not for every test."""
 
 
+def given(config: pytest.Config) -> list[Source]:
+    """The models of --inferena-model, and those of the ini file, whose paths begin in its folder.
+
+    Raises:
+        RegistryError: one is no source.
+    """
+    beside = config.inipath.parent if config.inipath else config.rootpath
+    listed = [source_of("inferena_models", text, beside) for text in config.getini("inferena_models")]
+    said = config.option.inferena_model or ()
+    return listed + [source_of("--inferena-model", text, config.invocation_params.dir) for text in said]
+
+
+def source_of(where: str, text: str, folder: Path) -> Source:
+    """What a user says at a place, such as an option.
+
+    Raises:
+        RegistryError: it is no source.
+    """
+    try:
+        return Source.parse(text, folder)
+    except ValueError as error:
+        raise RegistryError(f"{where}: {error}") from error
+
+
 def offer(config: pytest.Config) -> Offer:
     """The registry of a run, with its markers declared.
 
@@ -37,7 +65,7 @@ def offer(config: pytest.Config) -> Offer:
     found = config.stash.get(OFFER, None)
     if found is None or (found.sources != sources and not found.error):
         try:
-            registry = with_interpreters(collect(config.pluginmanager), pairs("python", config))
+            registry = with_interpreters(collect(config.pluginmanager, given(config)), pairs("python", config))
             found = Offer(registry, parameters(config, registry), sources)
         except RegistryError as error:
             found = Offer(Registry({}, {}), [], sources, f"inferena: {error}")

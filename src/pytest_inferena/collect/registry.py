@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_inferena.cell import METRICS
 from pytest_inferena.collect.model import Model
+from pytest_inferena.collect.source import Source, not_absolute
 from pytest_inferena.collect.target import ASKED_FOR, Target
 from pytest_inferena.engines.framework import Framework, RegistryError
 from pytest_inferena.machine.devices import KINDS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     import pluggy
 
@@ -92,31 +93,32 @@ class Registry:
         return Registry(self.models, named)
 
 
-def collect(manager: pluggy.PluginManager) -> Registry:
+def collect(manager: pluggy.PluginManager, sources: Iterable[Source] = ()) -> Registry:
     """Ask hooks and entry points.
 
     Args:
         manager: The plugins that may implement `HOOKS`.
+        sources: further models.
 
     Raises:
         RegistryError: a source cannot be read, or two things share a name.
     """
     models, adapters = HOOKS
     return read(
-        [*_registered(manager, models), *_entry_points("pytest_inferena.models")],
-        [*_registered(manager, adapters), *_entry_points("pytest_inferena.adapters")],
+        [*_registered(manager, models, _sources), *_entry_points("pytest_inferena.models", _sources), *sources],
+        [*_registered(manager, adapters, _paths), *_entry_points("pytest_inferena.adapters", _paths)],
     )
 
 
-def read(models: Iterable[Path], folders: Iterable[Path]) -> Registry:
-    """Read files of models and folders of adapters.
+def read(models: Iterable[Source], folders: Iterable[Path]) -> Registry:
+    """Read sources of models and folders of adapters.
 
     Raises:
         RegistryError: one cannot be read, or two things share a name.
     """
     registry = Registry(
-        _by_name("model", (_model(path) for path in _unique(models))),
-        _by_name("framework", (Framework.read(folder) for folder in _unique(folders))),
+        _by_name("model", (_model(source) for source in dict.fromkeys(models))),
+        _by_name("framework", (Framework.read(path) for path in dict.fromkeys(path.resolve() for path in folders))),
     )
     _check_distinct(registry)
     return registry
@@ -149,14 +151,14 @@ def _reject(kind: str, things: Mapping[str, Any], taken: Mapping[str, str]) -> N
             )
 
 
-def _model(path: Path) -> Model:
+def _model(source: Source) -> Model:
     try:
-        return Model.from_file(Path(path))
+        return Model.of(source)
     except (ValueError, OSError) as error:
         raise RegistryError(str(error)) from error
 
 
-def _registered(manager: pluggy.PluginManager, name: str) -> Iterator[Path]:
+def _registered(manager: pluggy.PluginManager, name: str, check: Callable[[Any], Iterator[Any]]) -> Iterator[Any]:
     """What a hook returns. Every plugin is asked by itself, so that an error can name its file."""
     found = [each for each in getattr(manager.hook, name).get_hookimpls() if not (each.wrapper or each.hookwrapper)]
     plugins = [each.plugin for each in reversed(found)]
@@ -164,37 +166,49 @@ def _registered(manager: pluggy.PluginManager, name: str) -> Iterator[Path]:
         origin = f"{getattr(plugin, '__file__', None) or manager.get_name(plugin)}: {name}"
         ask = manager.subset_hook_caller(name, [other for other in plugins if other is not plugin])
         try:
-            paths = [path for answer in ask() for path in _paths(answer)]
+            paths = [path for answer in ask() for path in check(answer)]
         except Exception as error:
             raise RegistryError(f"{origin}: {type(error).__name__}: {error}") from error
         yield from paths
 
 
+def _sources(found: Iterable[Any]) -> Iterator[Source]:
+    """What a hook or an entry point gave for models, checked.
+
+    Raises:
+        ValueError: it is no list of sources, or a path in one is not absolute.
+    """
+    for source in _listed(found):
+        yield Source.parse(source, None)
+
+
 def _paths(found: Iterable[Any]) -> Iterator[Path]:
-    """What a hook or an entry point gave, checked.
+    """The same for adapters.
 
     Raises:
         ValueError: it is no list of absolute paths.
     """
-    if isinstance(found, str):
-        raise ValueError(f"{found!r} is no list; write [{found!r}]")
-    for path in found:
-        if not isinstance(path, str | Path) or not Path(path).is_absolute():
-            shown = repr(str(path))
-            raise ValueError(f"{shown} is no absolute path; write Path(__file__).parent / {shown}")
+    for path in _listed(found):
+        if not Path(path).is_absolute():
+            raise not_absolute(path)
         yield Path(path)
 
 
-def _unique(paths: Iterable[Path]) -> list[Path]:
-    return list(dict.fromkeys(path.resolve() for path in paths))
+def _listed(found: Iterable[Any]) -> Iterator[str]:
+    if isinstance(found, str):
+        raise ValueError(f"{found!r} is no list; write [{found!r}]")
+    for one in found:
+        if not isinstance(one, str | Path):
+            raise not_absolute(str(one))
+        yield str(one)
 
 
-def _entry_points(group: str) -> Iterator[Path]:
+def _entry_points(group: str, check: Callable[[Any], Iterator[Any]]) -> Iterator[Any]:
     for point in importlib.metadata.entry_points(group=group):
         try:
             loaded = point.load()
             found = loaded() if callable(loaded) else loaded
-            paths = [*_paths([found] if isinstance(found, str | Path) else found)]
+            paths = [*check([found] if isinstance(found, str | Path) else found)]
         except Exception as error:
             raise RegistryError(
                 f"entry point {point.name!r} of {group} ({point.value}): {type(error).__name__}: {error}; "

@@ -33,7 +33,7 @@ DEADLINES = {
 }
 TINY_COMPILE = 180.0
 MOST_PROCESSES = 100
-WEIGHTS = ("seeded", "package", "hub")
+WEIGHTS = ("own", "seeded", "package", "hub")
 """What --inferena-weights can say, beside a path."""
 
 
@@ -43,6 +43,7 @@ class Settings:
 
     size: str
     weights: str
+    """One of `WEIGHTS`, or a path; "" for those that are usual with each model."""
     threads: int
     dry_run: bool
     resume: bool
@@ -75,9 +76,14 @@ class Settings:
             default = TINY_COMPILE
         return self.timeouts.get(request, own.get(request, default))
 
+    def weights_of(self, target: Target) -> str:
+        """The weights that a target's model gets."""
+        return self.weights or target.model.usual_weights
+
     def cell(self, target: Target, metric: str) -> Cell:
         """A target's cell of a metric, as this session measures it."""
-        weights = self.weights if self.weights in WEIGHTS else f"path: {Path(self.weights).name}"
+        weights = self.weights_of(target)
+        weights = weights if weights in WEIGHTS else f"path: {Path(weights).name}"
         return Cell(
             model=target.model.name, framework=target.framework.name, backend=target.backend.name,
             device=target.backend.device, metric=metric, size=self.size, dtype=target.dtype, threads=self.threads,
@@ -91,12 +97,12 @@ class Settings:
         Raises:
             pytest.UsageError: a value is wrong; the message says which are right.
         """
-        weights = config.getoption("inferena_weights") or "seeded"
-        if weights not in WEIGHTS and not Path(weights).exists():
+        weights = config.getoption("inferena_weights") or ""
+        if weights not in {*WEIGHTS, ""} and not Path(weights).exists():
             raise pytest.UsageError(
-                f"--inferena-weights={weights}: no such file or folder; seeded, package, hub, or a path to safetensors"
+                f"--inferena-weights={weights}: no such file or folder; {', '.join(WEIGHTS)}, or a path to safetensors"
             )
-        weights = weights if weights in WEIGHTS else str(Path(weights).resolve())
+        weights = weights if weights in {*WEIGHTS, ""} else str(Path(weights).resolve())
         results = config.getoption("inferena_results")
         loop, unused = loop_of(config)
         try:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_inferena.collect.arguments import BENCHMARKS
+from pytest_inferena.collect.offer import given
 from pytest_inferena.collect.registry import Registry, collect
 from pytest_inferena.commands import caching, explain
 from pytest_inferena.engines import crates
@@ -120,7 +121,7 @@ def registry() -> Registry:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     config.pluginmanager.register(module)
-    return collect(config.pluginmanager)
+    return collect(config.pluginmanager, given(config))
 
 
 def _doctor(options: argparse.Namespace) -> None:
@@ -145,7 +146,8 @@ def _doctor(options: argparse.Namespace) -> None:
             print(f"  {engine['title'] + ' (' + backend['name'] + ')':<28} {state}")
     print("\nmodels")
     for model in report["models"]:
-        print(f"  {model['title']:<32} {model['parameters'] / 1e6:.1f} M parameters")
+        size = f"{model['parameters'] / 1e6:.1f} M parameters" if model["parameters"] else ""
+        print(f"  {model['title']:<32} {size}".rstrip())
 
 
 def _chosen(known: Registry, names: list[str]) -> dict[str, Framework]:

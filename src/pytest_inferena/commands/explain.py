@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_inferena.cell import METRICS
+from pytest_inferena.collect.offer import source_of
 from pytest_inferena.collect.registry import Registry, read
 from pytest_inferena.collect.shipped import with_shipped
 from pytest_inferena.engines.framework import RegistryError
@@ -30,7 +31,7 @@ def find(registry: Registry, given: str) -> tuple[Target, str]:
     Args:
         registry: models and engines.
         given: `benchmarks/test_inference.py::test_inference[my_net-jax-xla]`, `my_net-jax-xla-inference`, or words
-            of these that no other cell has: `my_net jax training`.
+            of these that no other cell has which can run here: `my_net jax training`.
 
     Raises:
         RegistryError: no cell is called so, or several are.
@@ -40,6 +41,9 @@ def find(registry: Registry, given: str) -> tuple[Target, str]:
     exact = [name for name, (target, metric) in cells.items() if asked in {name, f"test_{metric}[{target.id}]"}]
     words = [word.removeprefix("test_") for word in re.split(r"[^\w.]+", asked) if word]
     found = exact or [name for name in cells if _has(name, words)]
+    if len(found) > 1:
+        ready = [name for name in found if not cells[name][0].framework.missing(cells[name][0].backend)]
+        found = ready or found
     if len(found) == 1:
         return cells[found[0]]
     if not found:
@@ -62,9 +66,11 @@ def describe(commands: Any) -> argparse.ArgumentParser:
         "cell", nargs="+", help="its name as pytest prints it, or words of it that no other has; or a folder of -o"
     )
     made.add_argument("--size", choices=("full", "tiny"), default="full", help="as --inferena-size (default: full)")
-    made.add_argument("--weights", default="seeded", metavar="SOURCE", help="as --inferena-weights (default: seeded)")
+    made.add_argument("--weights", default="", metavar="SOURCE", help="as --inferena-weights")
     made.add_argument("--threads", type=int, default=thread_budget(), metavar="N", help="as --inferena-threads")
-    made.add_argument("--model", type=Path, metavar="FILE", help="a model's file, where no conftest.py registers it")
+    made.add_argument(
+        "--model", action="append", metavar="SOURCE", help="as --inferena-model, where no conftest.py registers it"
+    )
     made.add_argument("-o", "--output", type=Path, metavar="FOLDER", help="where to write what shows it alone")
     return made
 
@@ -81,12 +87,14 @@ def run(registry: Registry, options: argparse.Namespace) -> int:
         request = json.loads(piece.read_text(encoding="utf-8")) | {"piece": str(Path(given).absolute()), "name": given}
     else:
         if options.model:
-            registry = Registry(read([options.model], []).models, with_shipped(registry, {}).frameworks)
+            models = read([source_of("--model", text, Path.cwd()) for text in options.model], []).models
+            registry = Registry(models, with_shipped(registry, {}).frameworks)
         target, metric = find(registry, given)
         name = f"{target.id}-{metric}"
         request = {
             "name": name, "model": str(target.model.source), "adapter": str(target.framework.folder),
-            "backend": target.backend.name, "metric": metric, "size": options.size, "weights": options.weights,
+            "backend": target.backend.name, "metric": metric, "size": options.size,
+            "weights": options.weights or target.model.usual_weights,
             "threads": options.threads,
             "output": str((options.output or Path(".inferena") / f"explain-{name}").absolute()),
         }  # fmt: skip

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib.machinery
 import importlib.metadata
-import importlib.util
 import json
 import os
 import shutil
@@ -81,7 +81,7 @@ def install(engine: Description, *, isolated: bool) -> Path:
     """
     python = _environment(engine) if isolated else Path(sys.executable)
     installer = _pip(python)
-    if importlib.util.find_spec("pip") is None and (engine.build or installer[0] == sys.executable):
+    if not has_pip() and (engine.build or installer[0] == sys.executable):
         raise SetupError(
             f"{engine.title}: this environment has no pip: '{sys.executable} -m ensurepip', then this again"
         )
@@ -95,6 +95,15 @@ def install(engine: Description, *, isolated: bool) -> Path:
     if alone:
         run([*command, "--no-deps", *alone], engine)
     return python
+
+
+def has_pip() -> bool:
+    """Whether this interpreter has pip.
+
+    Only its search path is asked: `importlib.util.find_spec` asks setuptools' hook too, which takes that for the start
+    of pip, gives way to the standard library's distutils, and can be imported no more (Python 3.11).
+    """
+    return importlib.machinery.PathFinder.find_spec("pip") is not None
 
 
 def _environment(engine: Description) -> Path:

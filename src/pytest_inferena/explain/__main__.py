@@ -16,6 +16,7 @@ import torch
 from pytest_inferena.cell import ENTRIES, Outcome
 from pytest_inferena.collect.model import Model
 from pytest_inferena.collect.settings import DEADLINES
+from pytest_inferena.collect.source import Source
 from pytest_inferena.collect.target import Target
 from pytest_inferena.engines.framework import Framework
 from pytest_inferena.explain.engine import Engine
@@ -54,7 +55,7 @@ class Request:
     @classmethod
     def read(cls, document: dict[str, Any], framework: Framework, backend: Backend) -> Request:
         """Read its JSON."""
-        model = Model.from_file(Path(document["model"]))
+        model = Model.of(Source.parse(document["model"], None))
         workload = Workload(model, document["size"], document["weights"])
         target = Target(model, framework, backend)
         return cls(target, document["metric"], workload, document["threads"], Path(document["output"]))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_inferena.prepare.call import Call
-from pytest_inferena.prepare.case import load_case
 from pytest_inferena.prepare.entries import exported
+from pytest_inferena.prepare.sources import load_case
 from pytest_inferena.prepare.structure import to_eval
 from pytest_inferena.program.graph import NotExportable
 from pytest_inferena.program.places import place_of

@@ -3,7 +3,7 @@
     python -m pytest_inferena.prepare REQUEST.json
 
 Without the argument it takes requests from a pipe, as `pytest_inferena.prepare.forks` says. A request names the model's
-file, the size, the weights, the part to make, the folder to fill, and the `sys.path` of who asks: a model's file can
+source, the size, the weights, the part to make, the folder to fill, and the `sys.path` of who asks: a model's file can
 import what tests can. The answer is `facts.json` in that folder, or one line in `error.json`. Exit status 28 says that
 the disk is full, 27 that a file is over its limit.
 """
@@ -26,8 +26,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from pytest_inferena.collect.model import Model
+from pytest_inferena.collect.source import Source
 from pytest_inferena.prepare.attempts import Attempts, failure
-from pytest_inferena.prepare.case import load_case
+from pytest_inferena.prepare.complete import found_out
 from pytest_inferena.prepare.dtypes import refuse_others
 from pytest_inferena.prepare.entries import custom_operators, entries, write_entry
 from pytest_inferena.prepare.forks import serve
@@ -35,6 +36,7 @@ from pytest_inferena.prepare.imported import Imported
 from pytest_inferena.prepare.pieces import Pieces
 from pytest_inferena.prepare.proof import Proof
 from pytest_inferena.prepare.reference import ENTRIES, Runs, write_golden
+from pytest_inferena.prepare.sources import load_case
 from pytest_inferena.prepare.structure import to_eval
 from pytest_inferena.prepare.uncovered import uncovered
 from pytest_inferena.prepare.weights import WeightsUnavailable, resolve_weights
@@ -55,7 +57,7 @@ if TYPE_CHECKING:
 def main(made_by: Imported, request_file: str) -> int:
     """Answer one request. The exit status is 0 also when the answer is an error."""
     request = json.loads(Path(request_file).read_text())
-    limited = _limit(request["largest"])
+    limited = _limit(request.get("largest"))
     sys.path += [place for place in request.get("path", ()) if place and place not in sys.path]
     folder = Path(request["folder"])
     made_by.adapter = Path(request["adapter"]).parent if "adapter" in request else None
@@ -96,7 +98,7 @@ def base(folder: Path, request: Mapping[str, Any], made_by: Imported) -> dict[st
     custom = custom_operators([graph for graph, _ in made.values()], request)
     program = Program(folder, request["name"], specs, trainable, custom)
     program.write()
-    model, size = Model.from_file(Path(request["source"])), request["size"]
+    model, size = _model(request), request["size"]
     pieces = Pieces(folder, request["left"], lambda: made_by.origins(distributions(request)))
     runs, proof, rights = Runs(case), Proof(parameters), {}
     for entry in ENTRIES:
@@ -116,6 +118,7 @@ def base(folder: Path, request: Mapping[str, Any], made_by: Imported) -> dict[st
             file.unlink()
     return {
         "weights": label,
+        "found_out": found_out(case, model),
         "golden": golden,
         "failed": attempts.failed,
         "threads": torch.get_num_threads(),
@@ -170,12 +173,16 @@ PARTS = {"base": base, "joint": joint_entry, "exchange": exchange, "expand": exp
 
 def distributions(request: Mapping[str, Any]) -> tuple[str, ...]:
     """The distributions that a checkpoint is read from, although they are not imported."""
-    return Model.from_file(Path(request["source"])).packages if request.get("weights") == "package" else ()
+    return _model(request).packages if request.get("weights") == "package" else ()
+
+
+def _model(request: Mapping[str, Any]) -> Model:
+    return Model.of(Source.parse(request["source"], None))
 
 
 def _case(request: Mapping[str, Any]) -> tuple[Case, str]:
     gc.disable()  # importing makes hardly any garbage, and what was imported stays:
-    case = load_case(Path(request["source"]), request["size"])
+    case = load_case(Source.parse(request["source"], None), request["size"])
     label = resolve_weights(case, request["weights"])
     to_eval(case.module)
     gc.freeze()  # looking for garbage in it takes a sixth of a capture

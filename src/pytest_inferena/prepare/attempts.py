@@ -15,7 +15,9 @@ from pytest_inferena.worker.format import Unsupported
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from torch import Tensor, nn
+    from torch import Tensor
+
+    from pytest_inferena.prepare.case import Case
 
 
 class Attempts:
@@ -65,9 +67,11 @@ def has_no_room(error: Exception) -> bool:
     return isinstance(error, MemoryError) or "can't allocate memory" in str(error)
 
 
-def require_trainable(module: nn.Module) -> None:
-    """Raise Unsupported for a module without anything to train."""
-    parameters = parameters_of(module)
+def require_trainable(case: Case) -> None:
+    """Raise Unsupported for a case without a loss, or without anything to train."""
+    if case.loss is None:
+        raise Unsupported("nothing is to be trained: the case has no loss")
+    parameters = parameters_of(case.module)
     if not parameters:
         raise Unsupported("nothing is to be trained: the model has no parameters")
     if not any(parameter.requires_grad for parameter in parameters.values()):

@@ -48,13 +48,20 @@ class Call(nn.Module):
             NotExportable: the case names another number of outputs, or the loss is no scalar.
         """
         given = iter(values)
+        own = self.case.loss if self.trains and isinstance(self.case.loss, str) else ""
         with blaming("the forward", type(self.case_module).forward):
-            found = returned(called(self.case_module, replaced(dict(self.inputs), given)))
+            arguments = replaced(dict(self.inputs), given)
+            targets = replaced(dict(self.targets), given)
+            found = returned(called(self.case_module, arguments | (targets if own else {})))
+            loss = found.pop(own, None)
             self._seen.outputs = self._named(found)
         if not self.trains:
             return tuple(found.values())
         with blaming("the loss", self.case.loss):
-            loss = self.case.loss(*found.values(), **replaced(dict(self.targets), given))
+            if callable(self.case.loss):
+                loss = self.case.loss(*found.values(), **targets)
+            if own and loss is None:
+                raise NotExportable(f"the forward returns no {own}, only {', '.join(found)}; name what is the loss")
             if not isinstance(loss, Tensor):
                 raise NotExportable("the loss is a number and no tensor; return the tensor, without .item()")
             if loss.shape != ():

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from safetensors.torch import save_file
 
+from pytest_inferena.collect.source import Source
 from pytest_inferena.prepare.attempts import require_trainable
 from pytest_inferena.prepare.call import Call
 from pytest_inferena.program.capture import export, parameter_names
@@ -34,7 +35,7 @@ def entries(case: Case, attempts: Attempts) -> dict[str, tuple[Graph, Mapping[st
         made["latency"] = _of(case, "latency")
     whole = Call(case.module, case, "training")
     with attempts.at("training"):
-        require_trainable(case.module)
+        require_trainable(case)
         graphs = exported(whole)
         made["training"] = graphs.graph(whole.tensors(), {LOSS: 0}, trains=True), whole.tensors()
         part = Call(case.module, case, "inference").tensors()
@@ -48,7 +49,10 @@ def entries(case: Case, attempts: Attempts) -> dict[str, tuple[Graph, Mapping[st
 def custom_operators(graphs: Iterable[Graph], request: Mapping[str, Any]) -> dict[str, Any] | None:
     """What registers the operators that are not PyTorch's own, as `Program.custom` has it; None if there are none."""
     names = {node.operator.partition("::")[0] for graph in graphs for node in graph.nodes if "::" in node.operator}
-    return {"namespaces": sorted(names), "file": request["source"], "path": request.get("path", [])} if names else None
+    source = Source.parse(request["source"], None)
+    modules = [source.place.partition(":")[0]] if source.kind == "python" else []
+    file = source.place if source.kind == "file" else ""
+    return {"namespaces": modules + sorted(names), "file": file, "path": request.get("path", [])} if names else None
 
 
 def _of(case: Case, entry: str) -> tuple[Graph, Mapping[str, torch.Tensor]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,8 @@ def serve(answer: Callable[[str], int]) -> int:
     Returns:
         exit status of whichever process returns: in a fork that of the answer.
     """
+    if sys.platform == "win32":
+        raise OSError("Windows cannot fork: give a request's file as an argument")
     ends = [int(os.environ.pop(name)) for name in (READ, WRITE)]
     for end in ends:
         os.set_inheritable(end, False)

@@ -44,15 +44,18 @@ def resolve_weights(case: Case, source: str) -> str:
 
     Args:
         case: what to load into.
-        source: "seeded", "package", "hub", or the path of a .safetensors file or of a folder with such files.
+        source: "own", "seeded", "package", "hub", or the path of a .safetensors file or of a folder with such files.
 
     Returns:
-        Where the weights came from: "seeded", "package: NAME VERSION", "hub: REPOSITORY@REVISION", "path: NAME".
+        Where the weights came from: "own", "seeded", "package: NAME VERSION", "hub: REPOSITORY@REVISION", "path: NAME".
 
     Raises:
         WeightsUnavailable: the case has no such source, or it cannot be reached.
         ValueError: the tensors found are not those of the module.
     """
+    if source == "own":
+        to_eval(case.module)
+        return source
     if source == "seeded":
         seed_weights(case.module, inputs=case.inputs)
         return "seeded"
@@ -217,5 +220,5 @@ def _noise(seed: int, name: str, x: Any) -> Any:
     return _normal(seed, f"input {name}", tuple(x.shape)) * (2.0 ** round(math.log2(size)) if size else 1.0)
 
 
-def _some(keys: list[str], most: int = 5) -> str:
+def _some(keys: list[str], most: int = 10) -> str:
     return ", ".join(keys[:most]) + (f" and {len(keys) - most} more" if len(keys) > most else "")

@@ -58,6 +58,8 @@ class Prepared:
     """The Program in which the operators that the engine lacks are expanded; None if it lacks none."""
     expanded: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """Entry → the operators that were expanded, each with its number of nodes."""
+    found_out: Mapping[str, Any] = field(default_factory=dict)
+    """What was found out about the model, or chosen for it, because nobody said it."""
 
     @property
     def program(self) -> Path:
@@ -131,7 +133,7 @@ class Preparer:
         hashes = hashes_of(base, target.framework)
         place = exchange / "program" if exchange and expanded else None
         given = base.program, exchange, facts["weights"], facts["golden"], hashes, parts, folder.forget
-        return Prepared(*given, absent, place, expanded)
+        return Prepared(*given, absent, place, expanded, facts.get("found_out", {}))
 
     def expand(self, workload: Workload, prepared: Prepared, entries: Sequence[str], operators: Operators) -> Prepared:
         """The same for an engine with these operators. What it lacks is expanded, once for all engines like it.

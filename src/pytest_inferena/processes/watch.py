@@ -72,6 +72,8 @@ class Watch:
             thread.join()
 
     def _watch(self) -> None:
+        if sys.platform == "win32":
+            return
         pause = SHORTEST
         while not self._done.wait(pause):
             family = self._family()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_inferena.collect.settings import WEIGHTS
 from pytest_inferena.store.hashes import files_of, sha256_of
 
 if TYPE_CHECKING:
@@ -21,20 +22,27 @@ class Workload:
     model: Model
     size: str
     weights: str
-    """What was asked for: seeded, package, hub or a path."""
+    """One of `WEIGHTS`, or a path."""
 
     def key(self) -> str:
         """A name for its folder. The parts in it say which code made them."""
-        parts: list[Any] = [self.model.name, self.size, self.weights, str(self.model.source.resolve())]
-        if self.weights not in {"seeded", "package", "hub"}:
+        source = self.model.source
+        parts: list[Any] = [self.model.name, self.size, self.weights, source.place, *source.content()]
+        if self.weights not in WEIGHTS:
             parts += [(path.name, sha256_of(path)) for path in sorted(files_of(Path(self.weights)))]
         return f"{self.model.name}-{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]}"
 
     @property
-    def parameters(self) -> int:
-        """How many it has, as far as that is known before it is prepared: tiny models have few."""
-        return self.model.parameters if self.size == "full" else 0
+    def parameters(self) -> int | None:
+        """How many it has, as far as that is known before it is prepared: tiny models have few. None: nobody knows."""
+        return 0 if self._is_tiny else self.model.parameters or None
 
     def estimate(self) -> int:
         """Bytes that it will take: weights and gradients in float32, and some outputs. Tiny models take little."""
-        return 9 * self.model.parameters + (64 << 20) if self.size == "full" else 16 << 20
+        weigh = max(9 * self.model.parameters, 9 * self.model.source.weigh() // 4)
+        return 16 << 20 if self._is_tiny else weigh + (64 << 20)
+
+    @property
+    def _is_tiny(self) -> bool:
+        """Whether it is small whatever the model is. Most sources have one size."""
+        return self.size == "tiny" and self.model.source.kind in {"file", "python"}

@@ -8,12 +8,12 @@ import re
 import sysconfig
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
 OURS = Path(__file__).parents[1]
 TORCH = Path(torch.__file__).parent
@@ -47,7 +47,7 @@ def raised_at(error: BaseException | None) -> str:
 
 
 @contextlib.contextmanager
-def blaming(what: str, function: Callable[..., Any]) -> Iterator[None]:
+def blaming(what: str, function: object) -> Iterator[None]:
     """Whatever is raised inside is told as what a user's function did, also where no line of it was reached."""
     try:
         yield

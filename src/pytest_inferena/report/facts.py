@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from math import inf, log
 from operator import itemgetter
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from pytest_inferena.cell import Engine, Outcome
 from pytest_inferena.report.texts import clean, is_there, scientific
@@ -24,7 +24,8 @@ def table_facts(run: Run, records: Sequence[Record], labels: Mapping[Engine, str
         ("Not covered", _uncovered(records)),
         ("Differs", _differing(records)),
         ("Weights", records[0].weights + _uneven(records)),
-        ("Step", _step(run, records[0])),
+        ("Model", _chosen(records)),
+        ("Step", _step(run, records)),
         ("Threads", str(records[0].threads)),
         ("Versions", _versions(records, labels)),
         ("Footprint", _footprints(records, labels)),
@@ -101,9 +102,27 @@ def _some(texts: Sequence[str], most: int = 3) -> str:
     return ", ".join(texts[:most]) + (f" and {len(texts) - most} more" if len(texts) > most else "")
 
 
-def _step(run: Run, record: Record) -> str:
-    unit, items = run.titles.units.get(record.model, ("", 0))
-    if not unit or record.size != "full" or record.batch is not None or record.seq is not None:
+def _chosen(records: Sequence[Record]) -> str:
+    """What was found out about a model, or chosen for it, because nobody said it."""
+    found = _found_out(records)
+    parts = [str(found["module"])] if "module" in found else []
+    parts += [f"{found['parameters']:,} parameters"] if "parameters" in found else []
+    parts += [f"{name} {found[name]}" for name in ("inputs", "loss") if name in found]
+    return "; ".join(parts)
+
+
+def _found_out(records: Sequence[Record]) -> Mapping[str, Any]:
+    """`found_out` of the first record that has it, as far as it is what the preparer wrote."""
+    found: Any = next((record.extra["found_out"] for record in records if "found_out" in record.extra), {})
+    kinds = {"module": str, "inputs": str, "loss": str, "unit": str, "items": int, "parameters": int}
+    whole = found if isinstance(found, Mapping) else {}
+    return {name: whole[name] for name, kind in kinds.items() if isinstance(whole.get(name), kind)}
+
+
+def _step(run: Run, records: Sequence[Record]) -> str:
+    record, found = records[0], _found_out(records)
+    unit, items = run.titles.units.get(record.model, (found.get("unit", ""), found.get("items", 0)))
+    if not unit or not items or record.size != "full" or record.batch is not None or record.seq is not None:
         return ""
     return f"{items} {unit}{'' if items == 1 else 's'} in one inference step"
 

@@ -31,7 +31,7 @@ def title_of(run: Run, work: Work) -> str:
         "dtype": work.dtype,
         "batch": f"batch {work.batch}",
         "seq": f"seq {work.seq}",
-        "weights": f"weights from {work.weights}",
+        "weights": "own weights" if work.weights == "own" else f"weights from {work.weights}",
         "threads": f"threads {work.threads}",
     }
     parts = [words for name, words in told.items() if getattr(work, name) != usual[name]]

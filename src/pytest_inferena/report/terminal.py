@@ -11,7 +11,7 @@ from pytest_inferena.report.texts import BROKEN, CLOSE, Text, clean
 from pytest_inferena.results import Results
 
 _NARROWEST = 10
-_FACTS = {"Verdict", "Differs", "Step", "Threads", "Flags", "Not installed", "Platform"}
+_FACTS = {"Verdict", "Differs", "Model", "Step", "Threads", "Flags", "Not installed", "Platform"}
 _REST = "Versions, hashes, footprints, commands: --inferena-report=md, or html:FILE"
 
 

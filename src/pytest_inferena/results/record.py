@@ -6,6 +6,7 @@ attrs with cattrs takes 80 and does neither by itself.
 
 from __future__ import annotations
 
+import shlex
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from msgspec import Meta, Struct
@@ -146,8 +147,9 @@ class Record(Cell, frozen=True, kw_only=True):
     """Further figures: entry that ran, compile_s of it (seconds), cpu_per_wall (CPU seconds per second), warmups
     (steps), steps_per_sample (steps), loop (what the timing loop was asked for, of each process), footprint_mib (MiB),
     expanded (how many of each operator that the engine lacks), uncovered (the parameters that no verdict covers),
-    uneven (layer → RMS of its activations, where that is far from 1), workload (name of what was prepared), benchmark
-    (what pytest-benchmark gets beside the figures: group, extra_info)."""
+    uneven (layer → RMS of its activations, where that is far from 1), workload (name of what was prepared), found_out
+    (what was found out about the model, or chosen for it, because nobody said it: module, parameters, inputs, loss,
+    unit, items), benchmark (what pytest-benchmark gets beside the figures: group, extra_info)."""
     started: str = ""
     """When the cell began. ISO 8601, UTC."""
     wall: Number = 0
@@ -157,6 +159,19 @@ class Record(Cell, frozen=True, kw_only=True):
     log: str = ""
     """Tail of the worker's log, at most 4 KiB."""
     others: Others = {}
+
+    @property
+    def explain(self) -> str:
+        """The cell's, with what was named for this run alone: models, and seeded weights instead of a model's own."""
+        try:
+            words = shlex.split(self.command)
+        except ValueError:  # somebody else wrote it
+            words = []
+        told = [
+            word.replace("--inferena-model=", "--model=", 1) for word in words if word.startswith("--inferena-model=")
+        ]
+        told += ["--weights=seeded"] if "--inferena-weights=seeded" in words else []
+        return " ".join([super().explain, *map(shlex.quote, told)])
 
     @property
     def durations(self) -> tuple[float, ...]:

@@ -57,7 +57,7 @@ class Harness:
 
     def workload(self, target: Target) -> Workload:
         """What a target runs."""
-        return Workload(target.model, self.settings.size, self.settings.weights)
+        return Workload(target.model, self.settings.size, self.settings.weights_of(target))
 
     def close(self) -> None:
         """End and remove what only this session needed."""
@@ -174,6 +174,7 @@ class Bench:
             "expanded": dict(self.expanded.get(entry, {})),
             **{name: told for name in ("uncovered", "uneven") if (told := golden.get(name))},
             "footprint_mib": self.target.framework.footprint(self.target.backend),
+            **({"found_out": dict(chosen)} if (chosen := self.prepared.found_out) else {}),
             **loop_facts([one.reply for one in found if one.reply]),
         }
         compiled = self.compiled[entry]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ from pytest_inferena.cell import METRICS
 from pytest_inferena.collect.misuse import KINDS, ChoiceError, check, marked, nearest
 from pytest_inferena.collect.model import Model
 from pytest_inferena.collect.settings import WEIGHTS
+from pytest_inferena.collect.source import Source
 from pytest_inferena.collect.target import Target
 from pytest_inferena.machine import thread_budget
 
@@ -89,7 +91,7 @@ def _model(given: str | Path | None, registry: Registry, folder: Path) -> Model:
             'no model was chosen: inferena.measure("my_net.py", …) or @pytest.mark.inferena(model="my_net.py"); '
             "a path begins in the test's folder"
         )
-    if isinstance(given, str) and not given.endswith(".py"):
+    if isinstance(given, str) and not re.search(r":|\.(py|pt2)$", given):
         if given not in registry.models:
             there = f"there are {', '.join(registry.models)}; " if registry.models else ""
             raise ChoiceError(
@@ -97,13 +99,13 @@ def _model(given: str | Path | None, registry: Registry, folder: Path) -> Model:
             )
         return registry.models[given]
     try:
-        model = Model.from_file((folder / given).resolve())
+        model = Model.of(Source.parse(str(given), folder))
     except OSError as error:
-        raise ChoiceError(f"{folder / given}: {error.strerror}; the path of a model begins in {folder}") from error
+        raise ChoiceError(f"{error.filename}: {error.strerror}; the path of a model begins in {folder}") from error
     except ValueError as error:
         raise ChoiceError(str(error)) from error
     namesake = registry.models.get(model.name, model)
-    if namesake.source.resolve() != model.source:
+    if namesake.source != model.source:
         raise ChoiceError(f"two models are named {model.name!r}: {namesake.source} and {model.source}; rename one")
     return namesake
 

@@ -140,7 +140,9 @@ class Session:
     def name_model(self, name: str, title: str, unit: str, items: int) -> None:
         """Take in what a model is called that only a test has named. The journal's header has those before it."""
         titles = self.run.titles
-        models, units = {name: title, **titles.models}, {name: (unit, items), **titles.units}
+        models, units = {name: title, **titles.models}, dict(titles.units)
+        if unit and items:
+            units.setdefault(name, (unit, items))
         self.run = replace(self.run, titles=replace(titles, models=models, units=units))
 
     def pytest_report_teststatus(
@@ -231,7 +233,7 @@ class Session:
                 models={name: model.title for name, model in models.items()},
                 frameworks={name: framework.title for name, framework in frameworks.items()},
                 languages={name: framework.language for name, framework in frameworks.items()},
-                units={name: (model.unit, model.items) for name, model in models.items()},
+                units={name: (model.unit, model.items) for name, model in models.items() if model.unit and model.items},
             ),
         )
 
@@ -282,7 +284,7 @@ class Session:
         """Whether model, weights, adapter and versions are today's, and as many processes measured as are to."""
         from pytest_inferena.processes.preparer import still_made_of
 
-        workload = Workload(target.model, self.settings.size, self.settings.weights)
+        workload = Workload(target.model, self.settings.size, self.settings.weights_of(target))
         versions, _ = target.framework.installed()
         return bool(
             (len(record.samples) >= self.settings.processes or self.settings.judges_only)

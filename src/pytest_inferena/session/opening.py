@@ -13,6 +13,7 @@ from pytest_inferena.collect.registry import read
 from pytest_inferena.collect.selection import arrange, check_expression, target_of, unknown
 from pytest_inferena.collect.settings import Settings, pairs
 from pytest_inferena.collect.shipped import with_interpreters, with_shipped
+from pytest_inferena.collect.source import Source
 from pytest_inferena.session.controller import Session
 from pytest_inferena.session.handover import give
 from pytest_inferena.session.plan import cells
@@ -125,6 +126,6 @@ def follow(config: pytest.Config, told: Mapping[str, Any]) -> None:
     if "error" in told:
         raise pytest.UsageError(told["error"])
     if not config.pluginmanager.hasplugin("inferena-session"):
-        registry = read(*(map(Path, told[kind]) for kind in ("models", "adapters")))
+        registry = read((Source.parse(one, None) for one in told["models"]), map(Path, told["adapters"]))
         session = _open(config, with_interpreters(registry, pairs("python", config)))
         config.pluginmanager.register(Controller(session, told["cells"]), "inferena-controller")

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from pytest_inferena.collect.registry import Registry
     from pytest_inferena.collect.settings import Settings
+    from pytest_inferena.collect.source import Source
 
 ROUNDS = 9
 """How often `compare` measures each engine in turn. Of 9 quotients the second smallest and the second largest enclose
@@ -50,7 +51,7 @@ class Workers:
 
     def __init__(self, registry: Registry) -> None:
         self.registry = registry
-        self._models: dict[str, Path] = {}
+        self._models: dict[str, Source] = {}
         self._harnesses: dict[Any, Harness] = {}
         self._benches: dict[Any, Bench] = {}
 
@@ -98,10 +99,12 @@ class Inferena:
 
     What a call does not say is taken from `parametrize`, then from the marker `inferena`, then from pytest's options:
 
-    - `model`: the path of a model's file from the test's folder (`"my_net.py"`), or the name of a registered one.
+    - `model`: the name of a registered one, or a source: the path of a model's file from the test's folder
+      (`"my_net.py"`), `"my_package.nets:make"`, `"hf:FOLDER"` and what else `--inferena-model` takes.
     - `framework`: an engine (`"my_engine"`), with its backend where it has several (`"my_engine-cpu"`).
     - `metric`: `"inference"` (the default), `"latency"`, `"training"` or `"compile"`.
-    - `size`: `"full"` or `"tiny"`. `weights`: `"seeded"`, `"package"`, `"hub"` or a path. `threads`: their number.
+    - `size`: `"full"` or `"tiny"`. `weights`: `"own"`, `"seeded"`, `"package"`, `"hub"` or a path.
+    - `threads`: their number.
 
     A test is skipped if an engine is not installed, and fails if one breaks. The marker `benchmark` of pytest-benchmark
     names a `group` for its table, and says how long to measure: `min_rounds`, `max_time`, `precision`, `warmup`.

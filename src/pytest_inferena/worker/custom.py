@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def register(program: Program) -> None:
     """Run the model's file, which defines or imports them; nothing where the Program has PyTorch's operators alone.
 
-    Its function `case` is not called. A package that has the name of a namespace is imported too: `torchvision`.
+    Its function `case` is not called. A module that has the name of a namespace is imported too: `torchvision`.
     """
     if program.custom is None:
         return
