@@ -58,6 +58,16 @@ def test_which_gradients_there_are() -> None:
     assert ["loss", "grad:first.bias", "grad:first.weight", "grad:second.bias"] == list(gradients("mlp").outputs)
 
 
+@torch.library.custom_op("joint_test::weighed", mutates_args=())
+def weighed(x: Tensor) -> Tensor:
+    """Twice its argument."""
+    return x * 2
+
+
+weighed.register_fake(torch.empty_like)
+weighed.register_autograd(lambda _, grad: grad * float(grad.sum()))
+
+
 class Step(nn.Module):
     """A loss by name, of one parameter (6, 4)."""
 
@@ -91,9 +101,9 @@ class Step(nn.Module):
         x = self.w[None, None]
         return F.scaled_dot_product_attention(x, x * 2, x, attn_mask=mask.float()).square().sum()
 
-    def by_a_fraction(self, t: Tensor) -> Tensor:
-        """No rule has its gradient."""
-        return (F.interpolate(self.w[None, None], size=(7, 6)) * t[0]).sum()
+    def weighed(self, t: Tensor) -> Tensor:
+        """An operator whose gradient asks for a value."""
+        return (weighed(self.w) * t[0]).sum()
 
     def frequent(self, t: Tensor) -> Tensor:
         """A gradient that depends on how often a row is read."""
@@ -134,7 +144,7 @@ def test_losses_and_masks(name: str, inputs: dict[str, Tensor]) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("by_a_fraction", "cannot trace the gradients of this model: .*upsampling by a fraction.*entry is absent"),
+        ("weighed", "cannot trace the gradients of this model: .*Could not guard on data-dependent.*entry is absent"),
         ("frequent", "embedding with scale_grad_by_freq"),
     ],
 )

@@ -107,7 +107,9 @@ def _logical(operator: str) -> Rule:
 
 
 def _where(g: Graph, a: Arguments, out: Outputs) -> Ref:
-    condition = a.get("condition") or a["mask"]
+    if "pred" in a:  # of prims, to which PyTorch takes some operators apart
+        a = {"condition": a["pred"], "self": a["a"], "other": a["b"]}
+    condition = a["mask"] if "mask" in a else a["condition"]
     first, second = (a["value"], a["self"]) if "mask" in a else (a["self"], a["other"])
     first, second = (g.cast(g.number(value), out[0]) for value in (first, second))
     if not isinstance(first, Ref) and not isinstance(second, Ref):

@@ -67,8 +67,9 @@ def joint(training: Entry, parameters: Mapping[str, torch.nn.Parameter], inputs:
         with torch.no_grad():  # autograd adds in place
             traced = make_fx(torch.func.functionalize(traced), tracing_mode="fake")(*arguments)
     except Exception as error:
+        said = " ".join(str(error).split())
         raise NotExportable(
-            f"PyTorch cannot trace the gradients of this model: {type(error).__name__}: {str(error)[:300]}; "
+            f"PyTorch cannot trace the gradients of this model: {type(error).__name__}: {said[:300]}; "
             "its joint entry is absent, engines with an autograd of their own are not concerned"
         ) from error
     traced.graph.eliminate_dead_code()

@@ -95,6 +95,11 @@ def sinc(x: Tensor) -> Tensor:
     return zero.where(1.0, angle.unary("sin") / angle)
 
 
+def signbit(x: Tensor) -> Tensor:
+    """Whether it is negative; of -0 the reciprocal tells it. The sign of NaN is lost."""
+    return x.compare("eq", 0.0).where(1.0 / x, x).compare("lt", 0.0)
+
+
 def xlogy(x: Tensor, y: Tensor) -> Tensor:
     """X · log y, and zero where x is, also of a y that has no logarithm."""
     none = x.compare("eq", 0.0) & y.compare("le", 0.0)
@@ -202,6 +207,7 @@ FUNCTIONS: Mapping[str, Rule] = {
     "round": _of(rounded),
     "sign": _of(sign),
     "sgn": _of(sign),
+    "signbit": _of(signbit),
     "sinc": _of(sinc),
     "sinh": _of(sinh),
     "smooth_l1_loss": smooth_l1_loss,
