@@ -185,6 +185,10 @@ class Refused(Plain):
         self.state.add_(x[0])
         return x + self.state
 
+    def renorm(self, x: Tensor) -> Tensor:
+        """Changes a parameter: rows that are read are made shorter."""
+        return F.embedding(x.long(), self.linear.weight, max_norm=1.0)
+
     def normalise(self, x: Tensor) -> Tensor:
         """By the batch's own statistics, if in training mode."""
         return self.norm(x)
@@ -212,6 +216,7 @@ class Refused(Plain):
         ("dropout", r"draws random numbers \(aten\.dropout"),
         ("in_place", r"the forward changes the input x in place.*work on a clone\(\)"),
         ("remember", r"the forward changes the buffer state in place.*return its new value as an output"),
+        ("renorm", r"the forward changes the parameter linear\.weight in place.*no max_norm"),
         ("blind", r"torch\.no_grad\(\) around something that depends on a parameter.*use \.detach\(\) on the result"),
     ],
 )

@@ -103,7 +103,7 @@ def test_wrong_gelu(spoilt: Callable[..., Path], explain: Callable[..., str], tm
     shown = subprocess.run([sys.executable, "run.py"], cwd=tmp_path / "out", capture_output=True, text=True, check=True)
 
     assert "JAX (xla) leaves the reference at node gelu: gelu(self=float32[4, 16], approximate='none')." in said
-    assert f"{NET.name}:33 (hidden = nn.functional.gelu(self.first(x)))" in said
+    assert f"{NET.name}:34 (hidden = nn.functional.gelu(self.first(x)))" in said
     assert "It makes the error itself" in said
     assert "returns this tensor, the error is still there" in said
     assert "jax.nn.gelu(x, approximate=True)" in script

@@ -122,8 +122,13 @@ class Training(Inference):
         super().__init__(module, inputs, ["loss", *(f"grad:{name}" for name in trained)], wait)
         self.trained = list(trained.values())
 
+    def outputs(self) -> dict[str, np.ndarray[Any, Any]]:
+        """The loss and the gradients; a parameter that only chooses, by argmax or a comparison, has none."""
+        named = zip(self.names, self.results, strict=True)
+        return {name: result.numpy(force=True) for name, result in named if result is not None}
+
     def __call__(self) -> None:
         """Run forward and backward; the last step's gradients are dropped first, as zero_grad() does."""
         self.results = ()
         (loss,) = self.module(*self.inputs)
-        self.results = (loss, *torch.autograd.grad(loss, self.trained))
+        self.results = (loss, *torch.autograd.grad(loss, self.trained, allow_unused=True))

@@ -64,7 +64,7 @@ def _of_exported(
     kept: dict[torch.fx.Node, Any] = {}
     last = {source: node for node in graph.nodes for source in node.all_input_nodes}
     for node in graph.nodes:
-        if node.op == "placeholder":
+        if node.op == "placeholder" and node.users:  # a Program has no parameter that nothing reads
             value = known.get(node.name)
             kept[node] = values[value] if isinstance(value, str) else value
         elif node.op == "call_function":

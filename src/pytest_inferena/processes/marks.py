@@ -19,8 +19,10 @@ import time
 from pathlib import Path
 
 VARIABLE = "INFERENA_MARK"
+PATIENCE = 5.0
+"""Seconds for which processes are looked for: while one is ended it may start another."""
 ROUNDS = 20
-"""How often processes are looked for: while one is ended it may start another."""
+"""How often a process is looked at that shows nothing."""
 
 
 class Marks:
@@ -70,12 +72,12 @@ def end(mark: str, but: int | None = None) -> None:
     """Kill the processes whose mark begins like this, but one. Only Linux shows the environment of others."""
     if sys.platform == "win32":
         return
-    for _ in range(ROUNDS):
-        if not (found := {*carriers(mark, living())} - {but}):
-            return
+    last = time.monotonic() + PATIENCE
+    while (found := {*carriers(mark, living())} - {but}) and time.monotonic() < last:
         for process in found:
             with contextlib.suppress(OSError):
                 os.kill(process, signal.SIGKILL)
+        time.sleep(0.002)  # they need the processor to die
 
 
 def living() -> set[int]:

@@ -68,13 +68,14 @@ def _inside(node: torch.fx.Node) -> str:
 
 
 def refuse_changes(exported: torch.export.ExportedProgram, inputs: Iterable[str]) -> None:
-    """Raise NotExportable for a forward that changes a buffer or one of its inputs."""
+    """Raise NotExportable for a forward that changes a buffer, a parameter or one of its inputs."""
     signature = exported.graph_signature
     nodes = {node.name: node for node in exported.graph.nodes}
     names = dict(zip(signature.user_inputs, inputs, strict=True))
     kept = "give it in as an input and return its new value as an output, or leave it as it is in eval()"
     for kind, changed, remedy in (
         ("buffer", signature.buffers_to_mutate, kept),
+        ("parameter", signature.parameters_to_mutate, "compute with a new tensor (of an embedding: no max_norm)"),
         ("input", signature.user_inputs_to_mutate, "work on a clone()"),
     ):
         for made, changed_name in changed.items():
