@@ -58,7 +58,7 @@ def test_which_gradients_there_are() -> None:
     assert ["loss", "grad:first.bias", "grad:first.weight", "grad:second.bias"] == list(gradients("mlp").outputs)
 
 
-@torch.library.custom_op("joint_test::weighed", mutates_args=())
+@torch.library.custom_op("joint_test::weighed", mutates_args=())  # type: ignore[untyped-decorator]
 def weighed(x: Tensor) -> Tensor:
     """Twice its argument."""
     return x * 2
