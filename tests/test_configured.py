@@ -9,6 +9,7 @@ from tests.sources import trained
 from pytest_inferena.prepare.case import squared_error
 from pytest_inferena.prepare.complete import complete
 from pytest_inferena.prepare.sources.configured import case_of
+from pytest_inferena.prepare.sources.wanted import Wanted
 
 SMALL = {"vocab_size": 60, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
 WHISPER = {
@@ -51,7 +52,7 @@ def test_what_a_configuration_gives(name: str) -> None:
     """Inputs and labels of the configured sizes, with which the model is captured and trained."""
     config, shapes = SHAPES[name]
     kind: Any = getattr(transformers, name)
-    case = complete(case_of(kind(kind.config_class(**config))))
+    case = complete(case_of(kind(kind.config_class(**config)), Wanted()))
     made = case.inputs if case.loss is squared_error else {**case.inputs, **case.targets}
 
     assert shapes == {name: tuple(value.shape) for name, value in made.items() if hasattr(value, "shape")}

@@ -38,21 +38,21 @@ class ResNet50(ResNetForImageClassification):
         return self.classifier(pooled)  # (B, classes)
 
 
-def case(size: str = "full") -> Case:
+def case(size: str = "full", batch: int | None = None) -> Case:
     """Four images of 224 x 224; "tiny" has two of 64 x 64, five blocks and few channels."""
     if size == "full":
         config = ResNetConfig(num_labels=1000)
-        batch, side = ITEMS, 224
+        batch, side = batch or ITEMS, 224
     else:
         config = ResNetConfig(num_labels=10, embedding_size=8, hidden_sizes=[32, 48, 64, 96], depths=[2, 1, 1, 1])
-        batch, side = 2, 64
+        batch, side = batch or 2, 64
     images = np.random.default_rng(IMAGE_SEED).standard_normal((batch, 3, side, side), dtype=np.float32)
     pixels = torch.from_numpy(images)  # (B, 3, H, W)
     return Case(
         module=ResNet50(config).eval(),
         inputs={"pixel_values": pixels},
         latency={"pixel_values": pixels[:1].clone()},  # (1, 3, H, W)
-        targets={"labels": torch.arange(batch)},  # (B,)
+        targets={"labels": torch.arange(batch) % config.num_labels},  # (B,)
         loss=loss,
         hub="microsoft/resnet-50" if size == "full" else None,
     )

@@ -92,10 +92,10 @@ class UNet(nn.Module):
         return self.conv_out(self.activation(self.norm_out(x)))
 
 
-def case(size: str = "full") -> Case:
+def case(size: str = "full", batch: int | None = None) -> Case:
     """Two latents of 4 x 32 x 32; "tiny" has two of 4 x 16 x 16 and few channels."""
     config = Config() if size == "full" else TINY
-    shape = (config.batch, config.latent_channels, config.side, config.side)
+    shape = (batch or config.batch, config.latent_channels, config.side, config.side)
     random = np.random.default_rng(0)
     latent, noise = (torch.from_numpy(random.standard_normal(shape, dtype=np.float32)) for _ in range(2))
     return Case(

@@ -57,7 +57,7 @@ class SmolLM2(LlamaForCausalLM):
         return self.lm_head(hidden)  # (B, T, V)
 
 
-def case(size: str = "full") -> Case:
+def case(size: str = "full", batch: int | None = None, seq: int | None = None) -> Case:
     """128 tokens, each of which is to predict the next id; "tiny" has 2 narrow layers and 32 tokens."""
     shapes: dict[str, dict[str, int]] = {
         "full": {
@@ -86,12 +86,13 @@ def case(size: str = "full") -> Case:
         bos_token_id=0,
         eos_token_id=0,
     )
-    length = ITEMS if size == "full" else 32
+    length = seq or (ITEMS if size == "full" else 32)
+    ids = torch.arange((batch or 1) * length).reshape(-1, length) % config.vocab_size  # (B, T)
     return Case(
         module=SmolLM2(config).eval(),
-        inputs={"input_ids": torch.arange(length)[None]},  # (1, T)
+        inputs={"input_ids": ids},
         latency={"input_ids": torch.tensor([[1]])},  # (1, 1)
-        targets={"labels": torch.arange(1, length + 1)[None]},  # (1, T)
+        targets={"labels": (ids + 1) % config.vocab_size},  # (B, T)
         loss=loss,
         package=package_weights if size == "full" else None,
         hub="HuggingFaceTB/SmolLM2-135M" if size == "full" else None,

@@ -20,7 +20,7 @@ COLLECTED: pytest.StashKey[bool] = pytest.StashKey()
 """Whether a test that uses a fixture of ours was collected."""
 HARNESS: pytest.StashKey[Harness] = pytest.StashKey()
 WORKERS: pytest.StashKey[Workers] = pytest.StashKey()
-OWN_MARKER = "inferena(model, framework, metric, size, weights, threads): what the fixture of that name measures"
+OWN_MARKER = "inferena(model, framework, metric, size, weights, threads, batch, seq): what that fixture measures"
 LEDGER = "pytest-benchmark"
 """The name under which pytest-benchmark's session is a plugin, however pytest-benchmark itself was loaded."""
 
@@ -51,6 +51,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="a model beside those that are registered: hf:FOLDER_OR_ID, diffusers:FOLDER, timm:NAME, "
         "torchvision:NAME, NET.pt2, MY_NET.py or MY_PACKAGE.MODULE:CALLABLE; may be given several times")  # fmt: skip
     parser.addini("inferena_models", "models as --inferena-model names them, one a line", "linelist")
+    add("--inferena-batch", metavar="N[,N…]", help="elements in a batch, each a table (default: the model's own)")
+    add("--inferena-seq", metavar="N[,N…]", help="length of a text in tokens, the same way")
     add("--inferena-threads", type=int, metavar="N", help="thread budget of every engine (default: all CPUs)")
     add("--inferena-processes", type=int, metavar="N",
         help="processes of the engine that measure a cell, one after the other (default: 1)")  # fmt: skip
@@ -101,10 +103,12 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", OWN_MARKER)
     given = (value for name, value in vars(config.option).items() if name.startswith("inferena_"))
     if any(value is not None and value is not False for value in given):
-        from pytest_inferena.collect.settings import Settings, pairs
+        from pytest_inferena.collect.settings import Settings, counts, pairs
 
         Settings.from_config(config)
         pairs("python", config)
+        counts("batch", config)
+        counts("seq", config)
     if config.option.markers:
         from pytest_inferena.collect.offer import offer
 

@@ -24,10 +24,9 @@ if TYPE_CHECKING:
 
 CARRIED = {
     "-c": "inifilename", "--rootdir": "rootdir", "--confcutdir": "confcutdir", "--import-mode": "importmode",
-    "-o": "override_ini", "-p": "plugins", "--inferena-env": "inferena_env",
-    "--inferena-memory": "inferena_memory", "--inferena-model": "inferena_model",
-    "--inferena-processes": "inferena_processes", "--inferena-python": "inferena_python",
-    "--inferena-timeout": "inferena_timeout",
+    "-o": "override_ini", "-p": "plugins",
+    **{f"--inferena-{name}": f"inferena_{name}"
+       for name in ("batch", "env", "memory", "model", "processes", "python", "seq", "timeout")},
 }  # fmt: skip
 """Options without which a test is not found, or does not run as it did; each with its place in pytest's options."""
 

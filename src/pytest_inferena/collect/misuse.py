@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 KINDS: dict[str, Any] = {
-    "model": (str, Path), "framework": str, "metric": str, "size": str, "weights": (str, Path), "threads": int
+    "model": (str, Path), "framework": str, "metric": str, "size": str, "weights": (str, Path), "threads": int,
+    "batch": int, "seq": int,
 }  # fmt: skip
 """What a test can choose, and the types of a choice."""
 
@@ -65,7 +66,7 @@ def check(name: str, value: Any, whose: str) -> None:
             f"{whose}: {name} is one, not several; for several tests write @pytest.mark.parametrize({name!r}, […])"
         )
     if not isinstance(value, KINDS[name]) or isinstance(value, bool):
-        what = "a number" if name == "threads" else "text"
+        what = "a number" if KINDS[name] is int else "text"
         raise ChoiceError(f"{whose}: {name} is {value!r}, not {what}; name it in the call if this means something else")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import itertools
 import keyword
 import shutil
 from dataclasses import dataclass, replace
@@ -35,12 +36,19 @@ class Registry:
 
     models: Mapping[str, Model]
     frameworks: Mapping[str, Framework]
+    batches: tuple[int | None, ...] = (None,)
+    seqs: tuple[int | None, ...] = (None,)
+    """Batches and lengths that every model runs with; None is its own."""
 
     @cached_property
     def targets(self) -> tuple[Target, ...]:
-        """Every model on every backend of every framework, in the order of their registration."""
+        """Every model, in each batch and length, on every backend of every framework, in the order of registration."""
         engines = [(framework, backend) for framework in self.frameworks.values() for backend in framework.backends]
-        return tuple(Target(model, *engine) for model in self.models.values() for engine in engines)
+        return tuple(
+            Target(model, *engine, batch=batch, seq=seq)
+            for model, batch, seq in itertools.product(self.models.values(), self.batches, self.seqs)
+            for engine in engines
+        )
 
     def markers(self) -> dict[str, str]:
         """Every marker that this project declares, with its description."""
@@ -90,7 +98,7 @@ class Registry:
             if (found := shutil.which(python)) is None:
                 raise RegistryError(f"{python} is no interpreter; 'inferena setup --isolated {name}' makes one")
             named[name] = replace(named[name], python=str(Path(found).absolute()))
-        return Registry(self.models, named)
+        return replace(self, frameworks=named)
 
 
 def collect(manager: pluggy.PluginManager, sources: Iterable[Source] = ()) -> Registry:

@@ -110,7 +110,7 @@ def arrange(config: pytest.Config, items: list[pytest.Item]) -> None:
     unasked = {name for name in ASKED_FOR if not config.getoption(f"inferena_{name}") and name not in expression}
     cells = {item: target for item in items if (target := target_of(item)) is not None}
     marks = _marks(cells)
-    left_out = [item for item, names in marks.items() if names & unasked]
+    left_out = [item for item, names in marks.items() if names & unasked or _is_twice(cells[item], names)]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         gone = {*left_out}
@@ -127,6 +127,11 @@ def arrange(config: pytest.Config, items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xfail(strict=True, reason=f"{issue.reason} ({issue.link})"))
     for index, item in zip(places, sorted(ranks, key=ranks.__getitem__), strict=True):
         items[index] = item
+
+
+def _is_twice(target: Target, names: AbstractSet[str]) -> bool:
+    """Whether it is a latency in a batch of some size: of one element it is the same in all of them."""
+    return target.batch is not None and "latency" in names
 
 
 def _check_names(item: Any) -> None:

@@ -167,6 +167,21 @@ def pairs(name: str, config: pytest.Config) -> dict[str, str]:
     return pairs
 
 
+def counts(name: str, config: pytest.Config) -> tuple[int | None, ...]:
+    """An option of the kind --inferena-NAME=N[,N…]; None where it is not given.
+
+    Raises:
+        pytest.UsageError: a value is no count.
+    """
+    given = config.getoption(f"inferena_{name}")
+    if given is None:
+        return (None,)
+    words = [word.strip() for word in given.split(",")]
+    if not all(word.isascii() and word.isdigit() and 0 < int(word) < 1 << 31 for word in words):
+        raise pytest.UsageError(f"--inferena-{name}={given}: numbers from 1 on are expected, with commas between them")
+    return tuple(dict.fromkeys(map(int, words)))
+
+
 def _seconds(key: str, value: str) -> float:
     if key not in DEADLINES:
         raise pytest.UsageError(f"--inferena-timeout={key}: phases are {', '.join(DEADLINES)}")

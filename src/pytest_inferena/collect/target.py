@@ -30,7 +30,7 @@ class Target:
     dtype: str = DEFAULTS["dtype"]
     batch: int | None = None
     seq: int | None = None
-    """None is the model's own, as with `batch`. The registry makes no others, for nothing prepares them yet."""
+    """None is the model's own, as with `batch`."""
 
     @cached_property
     def id(self) -> str:

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,11 +90,14 @@ def run(registry: Registry, options: argparse.Namespace) -> int:
         if options.model:
             models = read([source_of("--model", text, Path.cwd()) for text in options.model], []).models
             registry = Registry(models, with_shipped(registry, {}).frameworks)
+        batch, seq = (re.search(rf"\b{word}(\d+)\b", given) for word in ("batch", "seq"))  # which the name has
+        registry = replace(registry, batches=(int(batch[1]) if batch else None,), seqs=(int(seq[1]) if seq else None,))
         target, metric = find(registry, given)
         name = f"{target.id}-{metric}"
         request = {
             "name": name, "model": str(target.model.source), "adapter": str(target.framework.folder),
             "backend": target.backend.name, "metric": metric, "size": options.size,
+            "batch": target.batch, "seq": target.seq,
             "weights": options.weights or target.model.usual_weights,
             "threads": options.threads,
             "output": str((options.output or Path(".inferena") / f"explain-{name}").absolute()),

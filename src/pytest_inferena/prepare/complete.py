@@ -31,15 +31,21 @@ def complete(case: Case) -> Case:
     return case
 
 
-def found_out(case: Case, model: Model) -> dict[str, Any]:
-    """What nobody said about a model, for who reads its results; empty where everything was said."""
-    if model.unit and model.items and model.parameters:
+def found_out(case: Case, model: Model, *, usual: bool = True) -> dict[str, Any]:
+    """What nobody said about a model, for who reads its results; empty where everything was said.
+
+    Args:
+        case: the model with its inputs.
+        model: what was said.
+        usual: whether batch and length are the model's own: of those the number of items was said.
+    """
+    if model.unit and model.items and model.parameters and usual:
         return {}
     inputs = tensors(case.inputs)
     main = next(iter(inputs.values()), None)
     is_text = main is not None and main.ndim == 2 and not main.is_floating_point()
     is_image = main is not None and main.ndim == 4 and main.is_floating_point()
-    unit = model.unit or ("token" if is_text else "image" if is_image else "sample")
+    unit = (model.unit if usual else "") or ("token" if is_text else "image" if is_image else "sample")
     items = 1 if main is None or not main.ndim else main.numel() if unit == "token" else len(main)
     shapes = (f"{name} {tuple(x.shape)} {str(x.dtype).removeprefix('torch.')}" for name, x in inputs.items())
     return {
@@ -48,7 +54,7 @@ def found_out(case: Case, model: Model) -> dict[str, Any]:
         "inputs": ", ".join(shapes),
         "loss": _loss(case),
         "unit": unit,
-        "items": model.items or items,
+        "items": (model.items if usual else 0) or items,
     }
 
 

@@ -6,13 +6,15 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from pytest_inferena.collect.settings import WEIGHTS
 from pytest_inferena.store.hashes import files_of, sha256_of
 
 if TYPE_CHECKING:
     from pytest_inferena.collect.model import Model
+    from pytest_inferena.collect.settings import Settings
+    from pytest_inferena.collect.target import Target
 
 
 @dataclass(frozen=True)
@@ -23,11 +25,20 @@ class Workload:
     size: str
     weights: str
     """One of `WEIGHTS`, or a path."""
+    batch: int | None = None
+    seq: int | None = None
+    """None is the model's own, as with `batch`."""
+
+    @classmethod
+    def of(cls, target: Target, settings: Settings) -> Self:
+        """What a session prepares for a target."""
+        return cls(target.model, settings.size, settings.weights_of(target), target.batch, target.seq)
 
     def key(self) -> str:
         """A name for its folder. The parts in it say which code made them."""
         source = self.model.source
         parts: list[Any] = [self.model.name, self.size, self.weights, source.place, *source.content()]
+        parts += [(name, count) for name, count in (("batch", self.batch), ("seq", self.seq)) if count is not None]
         if self.weights not in WEIGHTS:
             parts += [(path.name, sha256_of(path)) for path in sorted(files_of(Path(self.weights)))]
         return f"{self.model.name}-{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]}"

@@ -121,8 +121,9 @@ def _found_out(records: Sequence[Record]) -> Mapping[str, Any]:
 
 def _step(run: Run, records: Sequence[Record]) -> str:
     record, found = records[0], _found_out(records)
-    unit, items = run.titles.units.get(record.model, (found.get("unit", ""), found.get("items", 0)))
-    if not unit or not items or record.size != "full" or record.batch is not None or record.seq is not None:
+    said, made = run.titles.units.get(record.model), (found.get("unit", ""), found.get("items", 0))
+    unit, items = said if said and record.batch is record.seq is None else made
+    if not unit or not items or record.size != "full":
         return ""
     return f"{items} {unit}{'' if items == 1 else 's'} in one inference step"
 

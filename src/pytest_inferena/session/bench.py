@@ -57,7 +57,7 @@ class Harness:
 
     def workload(self, target: Target) -> Workload:
         """What a target runs."""
-        return Workload(target.model, self.settings.size, self.settings.weights_of(target))
+        return Workload.of(target, self.settings)
 
     def close(self) -> None:
         """End and remove what only this session needed."""

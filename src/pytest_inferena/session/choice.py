@@ -66,7 +66,11 @@ def choose(found: Mapping[str, Any], registry: Registry, settings: Settings, fol
         ChoiceError: something that is needed was not chosen, or there is no such thing.
     """
     model = _model(found.get("model"), registry, folder)
-    target = Target(model, *_engine(found.get("framework"), registry))
+    counts = {name: found[name] for name in ("batch", "seq") if name in found}
+    for name, count in counts.items():
+        if count < 1:
+            raise ChoiceError(f"{name}={count}: it is 1 or more")
+    target = Target(model, *_engine(found.get("framework"), registry), **counts)
     metric = _one_of("metric", found.get("metric", "inference"), METRICS)
     settings = replace(
         settings,

@@ -284,7 +284,7 @@ class Session:
         """Whether model, weights, adapter and versions are today's, and as many processes measured as are to."""
         from pytest_inferena.processes.preparer import still_made_of
 
-        workload = Workload(target.model, self.settings.size, self.settings.weights_of(target))
+        workload = Workload.of(target, self.settings)
         versions, _ = target.framework.installed()
         return bool(
             (len(record.samples) >= self.settings.processes or self.settings.judges_only)

@@ -57,7 +57,7 @@ def plan(items: Sequence[pytest.Item], settings: Settings, walls: Walls) -> str:
         reason = target.absent(cell.metric) or too_big or target.framework.missing(target.backend)
         known = reason or (f"{took:.0f} s last time" if took is not None else "never ran here")
         lines.append(f"  {cell.metric:<10} {cell.id:<36} {known}")
-        workload = Workload(target.model, settings.size, settings.weights_of(target))
+        workload = Workload.of(target, settings)
         if not reason and Folder(workload).part(BASE, whole=False) is None:
             workloads[workload.key()] = workload
     disk = sum(workload.estimate() for workload in workloads.values()) >> 20

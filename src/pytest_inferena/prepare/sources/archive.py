@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from pytest_inferena.collect.source import Source
+    from pytest_inferena.prepare.sources.wanted import Wanted
 
 RUNS = ("custom_obj_", "opaque_obj_", "aotinductor/")
 """What the names of records have in them that are unpickled, or are loaded as libraries."""
@@ -29,13 +30,14 @@ ONLY_DATA = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
 """The variable with which `torch.load` reads data alone, even where `torch.export.load` asks for all."""
 
 
-def load(source: Source, size: str) -> Case:
+def load(source: Source, wanted: Wanted) -> Case:
     """Open it. Its inputs are those that it was exported with; it is trained if it returns its loss.
 
     Raises:
         ValueError: this PyTorch cannot open it, or it does not say what its inputs are.
+        Unsupported: another batch or length is asked for.
     """
-    del size  # an archive has one
+    wanted.refuse(source.place, "batch", "seq", remedy="export it once more, with inputs of that size")
     try:
         with PT2ArchiveReader(source.place) as reader:
             code = [name for name in reader.get_file_names() if any(part in name.lower() for part in RUNS)]

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
+    from pytest_inferena.prepare.sources.wanted import Wanted
+
+PICTURES = "it takes pictures"
 BATCH, LENGTH, SECOND = 4, 128, 16_000
 """Elements of a batch; tokens; samples of sound."""
 SPECIAL = ("pad_token_id", "bos_token_id", "eos_token_id", "sep_token_id", "cls_token_id", "mask_token_id",
@@ -24,7 +27,7 @@ IGNORED = -100
 """The label of what counts for nothing."""
 
 
-def case_of(module: nn.Module) -> Case:
+def case_of(module: nn.Module, wanted: Wanted) -> Case:
     """The case of a module that has a configuration.
 
     All inputs are tried that its forward takes and that the configuration says enough of, then the main one alone. The
@@ -32,11 +35,13 @@ def case_of(module: nn.Module) -> Case:
 
     Raises:
         ValueError: it runs with none of them.
+        Unsupported: it has no length that can be set, or less room, and one is asked for.
     """
     config: Any = getattr(module, "config", None)
     if config is None:
-        return Case(module, image(BATCH, *module.default_cfg["input_size"]))
-    made = _Configured(module, config)
+        wanted.refuse(type(module).__name__, "seq", remedy=PICTURES)
+        return Case(module, image(wanted.batch or BATCH, *module.default_cfg["input_size"]))
+    made = _Configured(module, config, wanted)
     failed: Exception | None = None
     module.eval()
     for inputs in made.inputs():
@@ -87,13 +92,13 @@ def _has_loss(module: nn.Module, arguments: dict[str, Any]) -> bool:
 class _Configured:
     """What a forward of transformers takes, as far as its configuration says it."""
 
-    def __init__(self, module: nn.Module, config: Any) -> None:
-        self.config, self.name = config, type(module).__name__
+    def __init__(self, module: nn.Module, config: Any, wanted: Wanted) -> None:
+        self.config, self.name, self.wanted = config, type(module).__name__, wanted
         self.takes = inspect.signature(module.forward).parameters
         self.main = getattr(module, "main_input_name", "")
         self.random = np.random.default_rng(0)
         # a minute of sound makes a long step
-        self.batch = 1 if self.main == "input_features" else BATCH
+        self.batch = wanted.batch or (1 if self.main == "input_features" else BATCH)
 
     def of(self, name: str, default: Any = None) -> Any:
         """A value of the configuration, or of one of its parts."""
@@ -106,6 +111,8 @@ class _Configured:
     def inputs(self) -> Iterator[dict[str, Any]]:
         """What to try, in this order."""
         made = {name: value for name in self.takes if (value := self._input(name)) is not None}
+        if not {"input_ids", "decoder_input_ids", "input_features"} & made.keys():
+            self.wanted.refuse(self.name, "seq", remedy="its inputs are of one size")
         if "input_ids" in made and "attention_mask" in self.takes:
             made |= self._masked(made)
         constants = {"use_cache": False} if "use_cache" in self.takes else {}
@@ -154,8 +161,7 @@ class _Configured:
     def _input(self, name: str) -> Tensor | None:
         if name in {"input_ids", "decoder_input_ids"} and self.of("vocab_size"):
             several = (2,) if self.name.endswith("MultipleChoice") else ()
-            places = [int(self.of(limit, LENGTH + 2)) for limit in ("max_position_embeddings", "max_target_positions")]
-            return self._ids(self.batch, *several, min(LENGTH, *(place - 2 for place in places)))
+            return self._ids(self.batch, *several, self._length())
         if name == "pixel_values" and self.of("image_size"):
             frames = (self.of("num_frames"),) if self.of("num_frames") else ()
             return image(self.batch, *frames, self.of("num_channels", 3), *self._size())
@@ -166,7 +172,7 @@ class _Configured:
             if self.of("max_source_positions") and self.of("num_mel_bins"):
                 return self._noise(self.batch, self.of("num_mel_bins"), 2 * self.of("max_source_positions"))
             if mels := self.of("feature_projection_input_dim") or self.of("input_feat_per_channel"):
-                return self._noise(self.batch, LENGTH, mels)
+                return self._noise(self.batch, self.wanted.seq or LENGTH, mels)
         if name == "past_values" and self.of("context_length"):
             return self._noise(self.batch, self.of("context_length"), self.of("num_input_channels", 1))
         return None
@@ -179,6 +185,14 @@ class _Configured:
             mask[-1, ..., -(ids.shape[-1] // 4) :] = 0
             return {"input_ids": torch.where(mask > 0, ids, self.of("pad_token_id", 0)), "attention_mask": mask}
         return {"attention_mask": mask}
+
+    def _length(self) -> int:
+        """Of a text."""
+        limits = [self.of(limit) for limit in ("max_position_embeddings", "max_target_positions")]
+        most = min(int(limit) - 2 for limit in [*limits, 1 << 40] if limit is not None)  # some count from two
+        if self.wanted.seq is not None and self.wanted.seq > most:
+            self.wanted.refuse(self.name, "seq", remedy=f"it has places for {most} tokens")
+        return self.wanted.seq or min(LENGTH, most)
 
     def _size(self) -> tuple[int, int]:
         size = self.of("image_size")

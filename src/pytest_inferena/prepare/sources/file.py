@@ -12,13 +12,15 @@ from pytest_inferena.prepare.case import Case
 
 if TYPE_CHECKING:
     from pytest_inferena.collect.source import Source
+    from pytest_inferena.prepare.sources.wanted import Wanted
 
 
-def load(source: Source, size: str) -> Case:
+def load(source: Source, wanted: Wanted) -> Case:
     """Run it.
 
     Raises:
         ValueError: the file has no function `case`, or the function returns something else.
+        Unsupported: the function takes no batch or length, and one is asked for.
     """
     name = f"pytest_inferena_model_{Path(source.place).stem}"
     spec = importlib.util.spec_from_file_location(name, source.place)
@@ -36,8 +38,8 @@ def load(source: Source, size: str) -> Case:
         raise ValueError(f"{source.place} has no function case(size); define one that returns a Case.")
     if not inspect.signature(make).parameters:
         raise ValueError(f"{source.place}: case() has to take the size: def case(size='full').")
-    case = make(size)
+    case = make(wanted.size, **wanted.arguments(make, source.place))
     if not isinstance(case, Case):
         kind = type(case).__name__
-        raise ValueError(f"{source.place}: case({size!r}) returned {kind}; return a Case.")
+        raise ValueError(f"{source.place}: case({wanted.size!r}) returned {kind}; return a Case.")
     return case

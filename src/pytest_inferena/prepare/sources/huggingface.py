@@ -11,13 +11,14 @@ import torch
 
 from pytest_inferena.files import read_plain
 from pytest_inferena.prepare.case import Case
-from pytest_inferena.prepare.sources.configured import BATCH, case_of, image
+from pytest_inferena.prepare.sources.configured import BATCH, PICTURES, case_of, image
 from pytest_inferena.prepare.sources.library import needed
 
 if TYPE_CHECKING:
     from torch import nn
 
     from pytest_inferena.collect.source import Source
+    from pytest_inferena.prepare.sources.wanted import Wanted
 
 CONFIG = 4 << 20
 """Bytes that a config.json has at most."""
@@ -31,13 +32,13 @@ CONVERT = (
 )
 
 
-def load(source: Source, size: str) -> Case:
+def load(source: Source, wanted: Wanted) -> Case:
     """Make the model of a folder, or of the hub's repository of that name, with its weights if it has some.
 
     Raises:
         ValueError: folder, configuration or weights do not make a model; the message says what to do.
+        Unsupported: a length is asked for that it does not have.
     """
-    del size  # a checkpoint has one
     library = needed("transformers" if source.kind == "hf" else "diffusers")
     folder = source.path or _fetched(source.place)
     config = _config(folder)
@@ -53,7 +54,7 @@ def load(source: Source, size: str) -> Case:
             "install the version that the model was made for, or name a callable of your own that returns the module"
         )
     module = _made(library, kind, folder)
-    return case_of(module) if source.kind == "hf" else _pictured(module)
+    return case_of(module, wanted) if source.kind == "hf" else _pictured(module, wanted)
 
 
 def _fetched(name: str) -> Path:
@@ -135,19 +136,21 @@ def _require_all(module: nn.Module, info: dict[str, Any], folder: Path) -> None:
         )
 
 
-def _pictured(module: nn.Module) -> Case:
+def _pictured(module: nn.Module, wanted: Wanted) -> Case:
     """The case of a part of a diffusers pipeline, by what its forward takes."""
+    wanted.refuse(type(module).__name__, "seq", remedy=PICTURES)
+    batch = wanted.batch or BATCH
     config: Any = module.config
     takes = inspect.signature(module.forward).parameters
     side = config.get("sample_size") or config.get("image_size") or 32
     height, width = side if isinstance(side, list | tuple) else (side, side)
-    picture = image(BATCH, config.get("in_channels") or 3, height, width)
+    picture = image(batch, config.get("in_channels") or 3, height, width)
     inputs: dict[str, Any] = {name: picture for name in ("sample", "hidden_states", "x") if name in takes}
     random = torch.Generator().manual_seed(0)
     if "timestep" in takes:
-        inputs["timestep"] = torch.tensor([10, 200, 500, 900])[:BATCH]
+        inputs["timestep"] = torch.tensor([10, 200, 500, 900]).repeat(-(-batch // BATCH))[:batch]
     if "encoder_hidden_states" in takes and (width := config.get("cross_attention_dim")):
-        inputs["encoder_hidden_states"] = torch.randn(BATCH, PROMPT, int(width), generator=random)
+        inputs["encoder_hidden_states"] = torch.randn(batch, PROMPT, int(width), generator=random)
     if "class_labels" in takes and (kinds := config.get("num_embeds_ada_norm")):
-        inputs["class_labels"] = torch.randint(kinds, (BATCH,), generator=random)
+        inputs["class_labels"] = torch.randint(kinds, (batch,), generator=random)
     return Case(module, inputs)

@@ -6,32 +6,33 @@ import difflib
 from typing import TYPE_CHECKING, Any
 
 from pytest_inferena.prepare.case import Case
-from pytest_inferena.prepare.sources.configured import BATCH, case_of, image
+from pytest_inferena.prepare.sources.configured import BATCH, PICTURES, case_of, image
 from pytest_inferena.prepare.sources.library import needed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from pytest_inferena.collect.source import Source
+    from pytest_inferena.prepare.sources.wanted import Wanted
 
 SIDE = 224
 """Height and width of an image where the library does not say it."""
 FRAMES = 8
 
 
-def load(source: Source, size: str) -> Case:
+def load(source: Source, wanted: Wanted) -> Case:
     """Make it, with a picture of the size that it was trained on. Nothing is downloaded.
 
     Raises:
         ValueError: the library is missing, or has no model of that name.
+        Unsupported: a length is asked for.
     """
-    del size  # a name has one
     if source.kind == "timm":
         timm = needed("timm")
         if not timm.is_model(source.place.partition(".")[0]):
             raise _unknown(source, timm.list_models())
         module = timm.create_model(source.place, pretrained=False)
-        case = case_of(module)
+        case = case_of(module, wanted)
         case.hub = module.default_cfg.get("hf_hub_id")
         return case
     models = needed("torchvision").models
@@ -46,7 +47,8 @@ def load(source: Source, size: str) -> Case:
         if _has_backbone(models, source.place)
         else models.get_model(source.place, weights=None)
     )
-    return Case(module, image(BATCH, 3, *frames, crop[0], crop[-1]))
+    wanted.refuse(str(source), "seq", remedy=PICTURES)
+    return Case(module, image(wanted.batch or BATCH, 3, *frames, crop[0], crop[-1]))
 
 
 def _has_backbone(models: Any, name: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
@@ -13,17 +14,25 @@ from pytest_inferena.prepare.sources.configured import case_of
 
 if TYPE_CHECKING:
     from pytest_inferena.collect.source import Source
+    from pytest_inferena.prepare.sources.wanted import Wanted
 
 
-def load(source: Source, size: str) -> Case:
-    """Import and call it; a `size` is given to who takes one.
+def load(source: Source, wanted: Wanted) -> Case:
+    """Import and call it; a `size`, a `batch` and a `seq` are given to who takes them.
 
     Raises:
         ValueError: there is no such callable, or it returns something else.
+        Unsupported: it has no batch or length that can be set, and one is asked for.
     """
     found: Any = _found(source.place)
-    takes = "size" in inspect.signature(found).parameters
-    made = found(size=size) if takes else found()
+    takes = inspect.signature(found).parameters
+    made = found(**{name: value for name, value in vars(wanted).items() if name in takes})
+    left = replace(wanted, batch=None if "batch" in takes else wanted.batch, seq=None if "seq" in takes else wanted.seq)
+    inputs = getattr(made, "example_input_array", None)  # the name that Lightning gives it
+    has_configuration = getattr(made, "config", None) is not None or getattr(made, "default_cfg", None)
+    if isinstance(made, nn.Module) and inputs is None and has_configuration:
+        return case_of(made, left)
+    left.arguments(found, source.place)
     if isinstance(made, Case):
         return made
     if isinstance(made, tuple) and len(made) == 2 and isinstance(made[0], nn.Module):
@@ -32,10 +41,8 @@ def load(source: Source, size: str) -> Case:
         raise ValueError(
             f"{source.place} returned {type(made).__name__}; return a torch.nn.Module, (module, inputs) or a Case"
         )
-    if (inputs := getattr(made, "example_input_array", None)) is not None:  # the name that Lightning gives it
+    if inputs is not None:
         return Case(made, inputs)
-    if getattr(made, "config", None) is not None or getattr(made, "default_cfg", None):
-        return case_of(made)
     raise ValueError(
         f"{source.place} returned {type(made).__name__}, and nobody knows what it takes; return Case(module, inputs), "
         "or give the module an attribute example_input_array"
