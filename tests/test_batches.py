@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 from tests.conformance import ROOT
-from tests.projects import MODEL
 from torch import nn
 from transformers import BertConfig, BertForMaskedLM
 
@@ -22,20 +21,20 @@ if TYPE_CHECKING:
 
     from tests.projects import Project
 
-MLP = (
-    (MODEL.read_text(encoding="utf-8"))
-    .replace('def case(size: str = "full")', 'def case(size: str = "full", batch: int = 4)')
-    .replace("Tiny MLP", "Sized MLP")
-    .replace("linspace(-1, 1, 32).sin().reshape(4, 8)", "linspace(-1, 1, 8 * batch).sin().reshape(batch, 8)")
-    .replace("linspace(0, 1, 16).reshape(4, 4)", "linspace(0, 1, 4 * batch).reshape(batch, 4)")
-)
 BERT = BertConfig(
     vocab_size=60, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=24,
     max_position_embeddings=12,
 )  # fmt: skip
+FIXED = """
+import torch
+from pytest_inferena import Case
+
+def case(size="full"):
+    return Case(torch.nn.Linear(3, 2), torch.ones(4, 3))
+"""
 OWN = """
 def test_own(inferena):
-    small, large = (inferena.measure("sized", framework="fake", batch=count) for count in (2, 8))
+    small, large = (inferena.measure("mlp", framework="fake", batch=count) for count in (2, 8))
     assert (2, 8) == (len(small.outputs["output"]), len(large.outputs["output"]))
     assert (2, 8) == (small.record.batch, large.record.batch)
 """
@@ -121,35 +120,32 @@ def test_an_archive_has_its_own(tmp_path: Path) -> None:
 
 def test_a_run_with_batches(project: Project) -> None:
     """Each is a cell with figures of its own, and a table that says the batch; latency is left to the usual one."""
-    project.write("models/sized.py", MLP)
-    options = "-k", "sized", "-m", "latency or training or inference", "--inferena-report=md:report"
+    options = "-m", "latency or training or inference", "--inferena-report=md:report"
     result = project.run("--inferena-batch=1,8", *options)
     found = results.read(project.journals()[-1]).records
     page = (project.path / "report").read_text(encoding="utf-8")
 
-    result.assert_outcomes(passed=4, deselected=12)
+    result.assert_outcomes(passed=4, deselected=4)
     assert [("inference", 1), ("training", 1), ("inference", 8), ("training", 8)] == [
         (record.metric, record.batch) for record in found
     ]
-    assert "'test_training.py::test_training[sized-fake-numeric-batch8]'" in found[-1].command
+    assert "'test_training.py::test_training[mlp-fake-numeric-batch8]'" in found[-1].command
     assert "--inferena-batch=1,8" in found[-1].command
-    assert ["## Sized MLP, batch 1", "## Sized MLP, batch 8"] == [
-        line for line in page.splitlines() if "## Sized" in line
-    ]
+    assert ["batch 1", "batch 8"] == re.findall(r"(?m)^## Tiny MLP, (.*)$", page)
     assert "8 samples in one inference step" in page
 
 
 def test_a_model_without_batches_in_a_run(project: Project) -> None:
     """The table has the reason."""
+    project.write("models/fixed.py", FIXED)
     result = project.run("--inferena-batch=8", "-m", "inference", "-rs")
 
-    result.assert_outcomes(skipped=1, deselected=3)
-    result.stdout.fnmatch_lines(["SKIPPED * *mlp.py has no batch size that can be set to 8: let case() take *"])
+    result.assert_outcomes(passed=1, skipped=1, deselected=6)
+    result.stdout.fnmatch_lines(["SKIPPED * *fixed.py has no batch size that can be set to 8: let case() take *"])
 
 
 def test_in_a_test_of_ones_own(project: Project) -> None:
     """It is chosen as the size is."""
-    project.write("models/sized.py", MLP)
     project.write("test_own.py", OWN)
 
     project.run("test_own.py").assert_outcomes(passed=1)

@@ -1,6 +1,6 @@
 """A cell of another dtype, batch or sequence is another cell: by id, by key, in tables, in comparisons.
 
-Nothing prepares them yet, so that the engine here runs the same rows for each of them; all else is as it will be.
+The registry is made to give a dtype too, which nothing prepares yet. The model makes nothing of a length.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ def dimensions(project: Project) -> Project:
 
 def test_each_has_its_id_key_and_record(dimensions: Project) -> None:
     """Its test and command are named after it, the journal tells it apart; a dtype without limits is refused."""
-    dimensions.run("-m", "latency")
+    dimensions.run("-m", "inference")
     found = results.read(dimensions.journals()[-1]).records
-    alone = [f"pytest 'test_latency.py::test_latency[{name}]' --inferena-threads=1" for name in IDS]
+    alone = [f"pytest 'test_inference.py::test_inference[{name}]' --inferena-threads=1" for name in IDS]
 
     assert IDS == [record.id for record in found]
     assert [(None, None, "float32"), (4, None, "float32"), (None, 16, "float32"), (4, None, "bfloat16")] == [
@@ -66,9 +66,9 @@ def test_each_has_its_id_key_and_record(dimensions: Project) -> None:
 
 def test_each_is_selected_and_resumed_alone(dimensions: Project) -> None:
     """Its id is enough to run it, and a journal that has it is taken over for it and for no other."""
-    test = f"test_latency.py::test_latency[{IDS[1]}]"
+    test = f"test_inference.py::test_inference[{IDS[1]}]"
     dimensions.run(test).assert_outcomes(passed=1)
-    dimensions.run("-m", "latency", "--inferena-resume").assert_outcomes(passed=3, failed=1)
+    dimensions.run("-m", "inference", "--inferena-resume").assert_outcomes(passed=3, failed=1)
     lines = [json.loads(line) for line in dimensions.journals()[-1].read_text().splitlines()[1:]]
 
     assert [4, None, None, 4] == [line["batch"] for line in lines]
@@ -77,7 +77,7 @@ def test_each_is_selected_and_resumed_alone(dimensions: Project) -> None:
 @pytest.mark.parametrize("format", ["md", "html", "coverage"])
 def test_each_has_its_place_in_a_report(dimensions: Project, format: str) -> None:  # noqa: A002
     """Figures of different work never share a table or a column."""
-    dimensions.run("-m", "latency", f"--inferena-report={format}:report")
+    dimensions.run("-m", "inference", f"--inferena-report={format}:report")
     page = (dimensions.path / "report").read_text(encoding="utf-8")
     shown = {"md": "## {}\n", "html": '"title":"{}"', "coverage": "| {} "}[format]
 
@@ -86,9 +86,9 @@ def test_each_has_its_place_in_a_report(dimensions: Project, format: str) -> Non
 
 def test_each_is_compared_with_itself(dimensions: Project, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`inferena compare` finds the one that became slower, and says which it is."""
-    dimensions.run("-m", "latency", "--inferena-results=old.jsonl")
+    dimensions.run("-m", "inference", "--inferena-results=old.jsonl")
     dimensions.fault(sleep=0.02)
-    slower = f"test_latency.py::test_latency[{IDS[2]}]"
+    slower = f"test_inference.py::test_inference[{IDS[2]}]"
     dimensions.run(slower, "--inferena-results=slow.jsonl")
     old, slow = (results.read(dimensions.path / name) for name in ("old.jsonl", "slow.jsonl"))
     mixed = [*(record for record in old.records if record.id != IDS[2]), *slow.records]
@@ -100,8 +100,8 @@ def test_each_is_compared_with_itself(dimensions: Project, tmp_path: Path, capsy
     changes = {change["cell"]: change["kind"] for change in json.loads(capsys.readouterr().out)}
 
     assert 1 == code
-    assert changes == {f"{title}, Fake Engine, latency": "same" for title in TITLES} | {
-        "Tiny MLP, seq 16, Fake Engine, latency": "slower"
+    assert changes == {f"{title}, Fake Engine, inference": "same" for title in TITLES} | {
+        "Tiny MLP, seq 16, Fake Engine, inference": "slower"
     }
 
 

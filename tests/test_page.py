@@ -178,6 +178,26 @@ def test_charts(opened: Callable[..., Page]) -> None:
     assert "chart=compile" in page.evaluate("location.hash")
 
 
+def test_curves(opened: Callable[..., Page]) -> None:
+    """Figures of one model in several batches are a line an engine, in the tab of each batch, and in no other."""
+    grown = [(batch, name) for batch in (1, 8, 32) for name in ("pytorch", "alpha")]
+    records = [make_record(framework=name, batch=batch, **timed(0.01 * batch**0.8, 0.001)) for batch, name in grown]
+    page = opened([run(1, "Acme One", "2026-11-20T12:00:00Z", [*records, make_record(framework="mu")])])
+    chart = page.get_by_role("img", name="inference (ms) by batch size")
+
+    tabs = page.get_by_role("tab").all_inner_texts()
+
+    assert ["Small U-Net", *(f"Small U-Net, batch {batch}" for batch in (1, 8, 32))] == tabs
+    assert not chart.count()
+    for batch in (1, 8, 32):
+        page.get_by_role("tab", name=f"Small U-Net, batch {batch}", exact=True).click()
+        assert chart.is_visible()
+        assert (2, 6) == (
+            chart.locator('g[fill=none][stroke-width="1.5"] > path').count(),
+            chart.locator("circle").count(),
+        )
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
 def test_accessibility(scheme: str, width: int, opened: Callable[..., Page]) -> None:

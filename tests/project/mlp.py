@@ -33,15 +33,15 @@ class MLP(nn.Module):
         return self.third(torch.tanh(self.second(torch.tanh(self.first(x)))))
 
 
-def case(size: str = "full") -> Case:
-    """Four rows; every size is the same."""
-    del size
-    x = torch.linspace(-1, 1, 32).sin().reshape(4, 8)  # (B, 8)
+def case(size: str = "full", batch: int = 4, seq: int | None = None) -> Case:
+    """Four rows, or more; every size and length is the same."""
+    del size, seq
+    x = torch.linspace(-1, 1, 8 * batch).sin().reshape(batch, 8)  # (B, 8)
     return Case(
         module=MLP(),
         inputs={"x": x},
         latency={"x": x[:1].clone()},  # (1, 8)
-        targets={"y": torch.linspace(0, 1, 16).reshape(4, 4)},  # (B, 4)
+        targets={"y": torch.linspace(0, 1, 4 * batch).reshape(batch, 4)},  # (B, 4)
         loss=loss,
     )
 

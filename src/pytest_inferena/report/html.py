@@ -40,10 +40,13 @@ def document(runs: Sequence[Results]) -> dict[str, Any]:
     runs = sorted(runs, key=lambda results: results.run.date)
     tabs: dict[str, dict[Any, list[tuple[int, Record]]]] = {}
     order: dict[str, Any] = {}
+    shapes: dict[str, dict[str, Any]] = {}
     for number, results in enumerate(runs):
         for work, records in works(results.records).items():
             title = title_of(results.run, work)
             order.setdefault(title, order_of(results.run, work))
+            family = title_of(results.run, work._replace(batch=None, seq=None))
+            shapes.setdefault(title, {"family": _shown(family), "batch": work.batch, "seq": work.seq})
             rows = tabs.setdefault(title, {})
             missing = {record.engine for record in records if not is_there(record)}
             for record in (record for record in records if record.engine not in missing):
@@ -51,7 +54,9 @@ def document(runs: Sequence[Results]) -> dict[str, Any]:
                 rows.setdefault((*machine, *record.engine), []).append((number, record))
     return {
         "runs": [_run(results) for results in runs],
-        "tabs": [_tab(title, tabs[title], runs) for title in sorted(tabs, key=lambda title: order[title])],
+        "tabs": [
+            shapes[title] | _tab(title, tabs[title], runs) for title in sorted(tabs, key=lambda title: order[title])
+        ],
     }
 
 

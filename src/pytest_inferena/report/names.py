@@ -62,7 +62,9 @@ def platform_of(platform: Platform, device: str) -> str:
 def order_of(run: Run, work: Work) -> tuple[Any, ...]:
     """Sort kinds of work: models in the header's order, and for each the usual work first."""
     usual, (model, *rest) = usual_of(run), work._asdict().items()
-    return place([*run.titles.models], model[1]), *((value != usual[name], str(value)) for name, value in rest)
+    numbers = {name: value if isinstance(value, int) else 0 for name, value in rest}  # 8 comes before 32
+    others = ((value != usual[name], numbers[name], str(value)) for name, value in rest)
+    return place([*run.titles.models], model[1]), *others
 
 
 def place(order: Sequence[str], name: str) -> tuple[int, str]:

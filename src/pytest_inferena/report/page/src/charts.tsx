@@ -6,6 +6,8 @@ import type { View } from "./state";
 interface Props {
   tab: Tab;
   rows: Row[];
+  /** The tabs of its family, and it itself, with the rows that are shown. */
+  others: Tab[];
   view: View;
   change: (part: Partial<View>) => void;
 }
@@ -44,7 +46,19 @@ function front<T extends { x: number; y: number; platform: string }>(all: T[]): 
     .filter((point) => !beaten(point) && least.set(point.platform, point.y));
 }
 
-export function Charts({ tab, rows, view, change }: Props) {
+/** Figures by a dimension of the inputs, of the tabs that differ from this one in nothing else; none of fewer than two. */
+function curve(tab: Tab, others: Tab[], metric: string, by: "batch" | "seq") {
+  const rest = by === "batch" ? "seq" : "batch";
+  const sized = others.filter((one) => one[by] !== null && one[rest] === tab[rest]);
+  if (tab[by] === null || sized.length < 2) return [];
+  const several = new Set(sized.flatMap((one) => one.rows.map((row) => row.platform))).size > 1;
+  return sized.flatMap((one) => points(one.rows, metric).map(({ row, ...point }) => (
+    { ...point, size: one[by]!, series: several ? `${point.engine}, ${point.platform}` : point.engine })));
+}
+
+const SIZES = { batch: "batch size", seq: "sequence length" };
+
+export function Charts({ tab, rows, others, view, change }: Props) {
   const metrics = tab.columns.map((column) => column.metric);
   const metric = metrics.includes(view.chart) ? view.chart : metrics[0];
   const unit = tab.columns.find((column) => column.metric === metric)?.unit ?? "";
@@ -97,6 +111,22 @@ export function Charts({ tab, rows, view, change }: Props) {
           ],
         })}
       />
+      {(["batch", "seq"] as const).map((by) => [by, curve(tab, others, metric, by)] as const)
+        .filter(([, sized]) => sized.length > 0).map(([by, sized]) => (
+        <Figure
+          key={by} title={`${metric} (${unit}) by ${SIZES[by]}`} empty={false}
+          make={(width) => Plot.plot({
+            width, grid: true, marginLeft: 50, color: { legend: true },
+            x: { type: "log", label: `${SIZES[by]} →`, ticks: sized.map((point) => point.size), tickFormat: String },
+            y: { type: "log", label: `↑ ${metric} (${unit})`, tickFormat: plain },
+            marks: [
+              Plot.line(sized, { x: "size", y: "value", z: "series", stroke: "series", sort: "size" }),
+              Plot.ruleX(sized, { x: "size", y1: "low", y2: "high", stroke: "series" }),
+              Plot.dot(sized, { x: "size", y: "value", fill: "series" }),
+            ],
+          })}
+        />
+      ))}
       {past.length > 0 && (
         <Figure
           title={`${metric} (${unit}) over time`} empty={false}

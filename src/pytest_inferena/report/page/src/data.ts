@@ -28,6 +28,10 @@ export interface Row {
 
 export interface Tab {
   title: string;
+  /** The title without batch and sequence: tabs of one family are points of one curve. */
+  family: string;
+  batch: number | null;
+  seq: number | null;
   columns: { metric: string; unit: string }[];
   rows: Row[];
 }

@@ -15,6 +15,7 @@ function App() {
   const tab = results.tabs.find((one) => one.title === view.tab) ?? results.tabs[0];
   const rows = useMemo(() => (tab ? filtered(tab, view) : []), [tab, view]);
   if (!tab) return <main><h1>pytest-inferena</h1><p>No cell was recorded.</p></main>;
+  const others = results.tabs.filter((one) => one.family === tab.family).map((one) => ({ ...one, rows: filtered(one, view) }));
   const platforms = [...new Set(tab.rows.map((row) => row.platform))];
   return (
     <>
@@ -32,7 +33,7 @@ function App() {
         <p role="status">{rows.length} of {tab.rows.length} rows on {platforms.length === 1 ? "one platform" : `${platforms.length} platforms`}</p>
         <ResultTable tab={tab} rows={rows} view={view} change={change} show={show} />
         <Legend />
-        <Charts tab={tab} rows={rows} view={view} change={change} />
+        <Charts tab={tab} rows={rows} others={others} view={view} change={change} />
         </div>
         <Runs />
       </main>
