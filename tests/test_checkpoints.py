@@ -3,12 +3,13 @@ from __future__ import annotations
 import io
 import json
 import shlex
+import shutil
 import subprocess
 import sys
 import zipfile
 from typing import TYPE_CHECKING, Any
 
-import huggingface_hub
+import huggingface_hub.constants
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -149,6 +150,23 @@ def test_the_hub_without_a_network(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     with pytest.raises(ValueError, match=r"nobody/nothing is no folder here.*hf download nobody/nothing --local-dir"):
         case_of("hf:nobody/nothing", tmp_path)
+
+
+@pytest.mark.parametrize(("said", "name"), [("somebody/my-bert", "my_bert"), ("somebody/my-bert@v1", "my_bert")])
+def test_a_revision_of_the_hub(
+    bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, name: str
+) -> None:
+    """It is the newest one that was fetched, or the one that is named, and stands beside what was found out."""
+    revision, folder = "0123456789abcdef0123456789abcdef01234567", tmp_path / "models--somebody--my-bert"
+    shutil.copytree(bert, folder / "snapshots" / revision)
+    (folder / "refs").mkdir()
+    for ref in ("main", "v1"):
+        (folder / "refs" / ref).write_text(revision)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    case, model = case_of(f"hf:{said}", tmp_path)
+
+    assert (name, revision) == (model.name, found_out(case, model)["revision"])
 
 
 @pytest.mark.parametrize("text", ["timm:resnet10t", "torchvision:mobilenet_v3_small"])

@@ -112,8 +112,8 @@ def _weights(folder: Path) -> Iterator[Path]:
 
 
 def _is_id(place: str, base: Path | None) -> bool:
-    """Whether an `hf:` place is an id of the hub: it looks like one, and there is no folder of that name."""
-    looks = re.fullmatch(r"[\w-][\w.-]*(/[\w.-]+)?", place) is not None
+    """Whether an `hf:` place is an id of the hub, `ID` or `ID@REVISION`, and no folder has that name."""
+    looks = re.fullmatch(r"[\w-][\w.-]*(/[\w.-]+)?(@[\w./-]+)?", place) is not None
     return looks and not (base is not None and (base / place).exists())
 
 
@@ -132,6 +132,8 @@ def _name(kind: str, place: str) -> str:
     if kind == "file":
         return Path(place).stem
     last = Path(place).stem if kind == "pt2" else re.split(r"[/\\:]", place.rstrip("/\\"))[-1]
+    if kind == "hf" and not Path(place).is_absolute():
+        last = place.partition("@")[0].rpartition("/")[2]
     if kind == "python":
         last = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", last)
     return re.sub(r"[^a-z0-9]+", "_", last.lower()).strip("_")

@@ -39,4 +39,5 @@ class Case:
     outputs: tuple[str, ...] = ("output",)  # their names, in order; by default the paths to them: `logits`, `hidden.0`
     package: Callable[[], tuple[str, Mapping[str, Tensor]]] | None = None  # -> source's label, state dict
     hub: str | None = None  # repository of the checkpoint
+    revision: str = ""  # of the repository that module and weights came from
     hub_folder: str = ""  # where in the repository it lies

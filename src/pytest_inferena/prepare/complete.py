@@ -53,6 +53,7 @@ def found_out(case: Case, model: Model, *, usual: bool = True) -> dict[str, Any]
         "parameters": model.parameters or sum(parameter.numel() for parameter in parameters_of(case.module).values()),
         "inputs": ", ".join(shapes),
         "loss": _loss(case),
+        **({"revision": case.revision} if case.revision else {}),
         "unit": unit,
         "items": (model.items if usual else 0) or items,
     }

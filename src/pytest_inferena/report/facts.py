@@ -107,14 +107,14 @@ def _chosen(records: Sequence[Record]) -> str:
     found = _found_out(records)
     parts = [str(found["module"])] if "module" in found else []
     parts += [f"{found['parameters']:,} parameters"] if "parameters" in found else []
-    parts += [f"{name} {found[name]}" for name in ("inputs", "loss") if name in found]
+    parts += [f"{name} {found[name]}" for name in ("revision", "inputs", "loss") if name in found]
     return "; ".join(parts)
 
 
 def _found_out(records: Sequence[Record]) -> Mapping[str, Any]:
     """`found_out` of the first record that has it, as far as it is what the preparer wrote."""
     found: Any = next((record.extra["found_out"] for record in records if "found_out" in record.extra), {})
-    kinds = {"module": str, "inputs": str, "loss": str, "unit": str, "items": int, "parameters": int}
+    kinds = {"module": str, "revision": str, "inputs": str, "loss": str, "unit": str, "items": int, "parameters": int}
     whole = found if isinstance(found, Mapping) else {}
     return {name: whole[name] for name, kind in kinds.items() if isinstance(whole.get(name), kind)}
 

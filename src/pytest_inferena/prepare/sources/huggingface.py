@@ -54,21 +54,24 @@ def load(source: Source, wanted: Wanted) -> Case:
             "install the version that the model was made for, or name a callable of your own that returns the module"
         )
     module = _made(library, kind, folder)
-    return case_of(module, wanted) if source.kind == "hf" else _pictured(module, wanted)
+    case = case_of(module, wanted) if source.kind == "hf" else _pictured(module, wanted)
+    case.revision = "" if source.path else folder.name
+    return case
 
 
 def _fetched(name: str) -> Path:
+    """A folder of the hub's cache, which is named after the revision."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
+    place, _, revision = name.partition("@")
+    wanted = ["config.json", "*.safetensors", "*.safetensors.index.json"]
     try:
-        return Path(
-            snapshot_download(name, allow_patterns=["config.json", "*.safetensors", "*.safetensors.index.json"])
-        )
+        return Path(snapshot_download(place, revision=revision or None, allow_patterns=wanted))
     except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
         raise ValueError(
             f"{name} is no folder here, and cannot be fetched from the hub ({type(error).__name__}); where there is a "
-            f"network: hf download {name} --local-dir FOLDER; then --inferena-model=hf:FOLDER"
+            f"network: hf download {place} --local-dir FOLDER; then --inferena-model=hf:FOLDER"
         ) from error
 
 
