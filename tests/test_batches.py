@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -48,6 +49,10 @@ def bert() -> nn.Module:
 def fixed() -> Case:
     """One batch only."""
     return Case(nn.Linear(3, 2), torch.ones(4, 3))
+
+
+partly = partial(fixed)
+"""A callable without a name."""
 
 
 def sized(batch: int | None = None) -> Case:
@@ -99,6 +104,7 @@ def test_the_usual_inputs_stay() -> None:
         ),
         (_models("resnet50"), {"seq": 8}, r"no sequence length that can be set to 8: let case\(\) take seq=None"),
         ("tests.test_batches:fixed", {"batch": 8}, r"fixed has no batch size .*: let fixed\(\) take batch=None"),
+        ("tests.test_batches:partly", {"batch": 8}, r"let tests.test_batches:partly\(\) take batch=None"),
         ("tests.test_batches:bert", {"seq": 11}, "BertForMaskedLM has no sequence .* 11: it has places for 10 tokens"),
         ("timm:resnet10t", {"seq": 8}, "ResNet has no sequence length that can be set to 8: it takes pictures"),
         ("torchvision:mobilenet_v3_small", {"seq": 8}, "it takes pictures"),

@@ -28,6 +28,11 @@ SHAPES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
          "eos_token_id": 0},
         {"input_ids": (4, 18), "attention_mask": (4, 18), "labels": (4, 18)},
     ),
+    "GraniteMoeForCausalLM": (  # takes use_cache among **kwargs
+        {**SMALL, "num_local_experts": 2, "num_experts_per_tok": 1, "pad_token_id": 0, "bos_token_id": 1,
+         "eos_token_id": 2},
+        {"input_ids": (4, 128), "attention_mask": (4, 128), "labels": (4, 128)},
+    ),
     "Qwen3ForCausalLM": (
         {**SMALL, "num_key_value_heads": 1, "head_dim": 8, "pad_token_id": 0},
         {"input_ids": (4, 128), "attention_mask": (4, 128), "labels": (4, 128)},
@@ -42,6 +47,10 @@ SHAPES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "Wav2Vec2Model": (WAV2VEC2, {"input_values": (4, 16_000)}),
     "WhisperForConditionalGeneration": (
         WHISPER, {"input_features": (1, 8, 40), "decoder_input_ids": (1, 14), "labels": (1, 14)},
+    ),
+    "XLNetLMHeadModel": (  # says -1 for the length that it has places for
+        {"vocab_size": 60, "d_model": 16, "n_layer": 1, "n_head": 2, "d_inner": 16},
+        {"input_ids": (4, 128), "attention_mask": (4, 128), "labels": (4, 128)},
     ),
 }  # fmt: skip
 """Classes of transformers → their configuration, and what is made of it."""

@@ -115,7 +115,8 @@ class _Configured:
             self.wanted.refuse(self.name, "seq", remedy="its inputs are of one size")
         if "input_ids" in made and "attention_mask" in self.takes:
             made |= self._masked(made)
-        constants = {"use_cache": False} if "use_cache" in self.takes else {}
+        among_others = "kwargs" in self.takes and self.of("use_cache")
+        constants = {"use_cache": False} if "use_cache" in self.takes or among_others else {}
         if made:
             yield made | constants
         alone = {name: value for name, value in made.items() if name in {self.main, "decoder_input_ids"}}
@@ -189,7 +190,8 @@ class _Configured:
     def _length(self) -> int:
         """Of a text."""
         limits = [self.of(limit) for limit in ("max_position_embeddings", "max_target_positions")]
-        most = min(int(limit) - 2 for limit in [*limits, 1 << 40] if limit is not None)  # some count from two
+        # some count from two; -1 stands for none
+        most = min(int(limit) - 2 for limit in [*limits, 1 << 40] if limit is not None and limit > 0)
         if self.wanted.seq is not None and self.wanted.seq > most:
             self.wanted.refuse(self.name, "seq", remedy=f"it has places for {most} tokens")
         return self.wanted.seq or min(LENGTH, most)

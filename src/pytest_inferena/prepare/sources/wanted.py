@@ -39,7 +39,8 @@ class Wanted:
             Unsupported: it takes none of that name.
         """
         takes = inspect.signature(function).parameters
+        named = getattr(function, "__name__", whose)  # a partial has none
         for name in _NAMES:
             if name not in takes:
-                self.refuse(whose, name, remedy=f"let {function.__name__}() take {name}=None")
+                self.refuse(whose, name, remedy=f"let {named}() take {name}=None")
         return {name: getattr(self, name) for name in _NAMES if getattr(self, name) is not None}
