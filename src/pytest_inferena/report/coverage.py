@@ -53,7 +53,10 @@ def cells(results: Results) -> list[dict[str, Any]]:
 
 
 def render(results: Results) -> str:
-    """Render a page in Markdown: a grid of engines and models with a mark for each metric, counts, reasons."""
+    """Render a page in Markdown: a grid of engines and models with a mark for each metric, counts, reasons.
+
+    The longer side goes down. If that is the models', the last row has each engine's share of right cells.
+    """
     labels, run = labels_of(results), results.run
     known = [*run.titles.models]
     models = {_title(results, record): record.model for record in results.records}
@@ -61,17 +64,22 @@ def render(results: Results) -> str:
     engines = grouped(results.records, lambda record: record.engine)
     order = [*run.titles.frameworks]
     names = sorted(engines, key=lambda engine: (place(order, engine.framework), labels[engine]))
-    rows = []
+    metrics = [metric for metric in METRICS if any(record.metric == metric for record in results.records)]
+    columns = []
     for name in names:
-        columns = grouped(engines[name], lambda record: _title(results, record))
-        rows.append([escape(labels[name]), *(_marks(columns.get(title, [])) for title in titles)])
-    heads = ["Engine", *map(escape, titles)]
+        found = grouped(engines[name], lambda record: _title(results, record))
+        columns.append([escape(labels[name]), *(_marks(found.get(title, []), metrics) for title in titles)])
+    rows, heads = columns, ["Engine", *map(escape, titles)]
+    if len(titles) > len(names):
+        shares = ["right", *(_shares(engines[name], metrics) for name in names)]
+        (_, *heads), *rows = [*zip(["Engine", *map(escape, titles)], *columns, strict=True), shares]
+        heads = ["Model", *heads]
     title = f"# Coverage on {escape(clean(run.platform.cpu))}"
     if not results.records:
         return f"{title}\n\nNo cell was recorded.\n"
     blocks = [
         title,
-        f"{_counts(results.records)} Marks stand for {', '.join(METRICS)}, in this order: {LEGEND}.",
+        f"{_counts(results.records)} Marks stand for {', '.join(metrics)}, in this order: {LEGEND}.",
         tabulate(rows, heads, tablefmt="pipe", disable_numparse=True),
         *_reasons(results, labels),
     ]
@@ -84,10 +92,17 @@ def _title(results: Results, record: Record) -> str:
     return title_of(results.run, record.work._replace(threads=results.run.threads, **one))
 
 
-def _marks(records: Iterable[Record]) -> str:
+def _marks(records: Iterable[Record], metrics: Iterable[str]) -> str:
     """One mark for each metric. Of several sizes or weights the last counts."""
     marks = {record.metric: _mark(record.outcome) for record in records}
-    return " ".join(marks.get(metric, MISSING) for metric in METRICS)
+    return " ".join(marks.get(metric, MISSING) for metric in metrics)
+
+
+def _shares(records: Iterable[Record], metrics: Iterable[str]) -> str:
+    """Per cent of an engine's cells that PASS or are CLOSE, for each metric; 100 where all are."""
+    found = grouped(records, lambda record: record.metric)
+    right = {metric: sum(record.outcome.right for record in found[metric]) for metric in found}
+    return " ".join(f"{100 * right[m] // len(found[m])} %" if m in found else MISSING for m in metrics)
 
 
 def _mark(outcome: Outcome) -> str:
