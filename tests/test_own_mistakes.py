@@ -61,7 +61,7 @@ RUN = [
         "'mlp', framework='fake', weights='no.gguf'",
         "weights 'no.gguf': no such file or folder; own, seeded, package, *",
     ),
-    ("'mlp', framework='fake', batch=3", f"measure has no argument 'batch'; {THERE}"),
+    ("'mlp', framework='fake', depth=3", f"measure has no argument 'depth'; {THERE}"),
 ]
 """Calls that are refused when a test runs, and why."""
 

@@ -56,8 +56,8 @@ class Request:
     def read(cls, document: dict[str, Any], framework: Framework, backend: Backend) -> Request:
         """Read its JSON."""
         model = Model.of(Source.parse(document["model"], None))
-        workload = Workload(model, document["size"], document["weights"], document["batch"], document["seq"])
-        target = Target(model, framework, backend, batch=document["batch"], seq=document["seq"])
+        workload = Workload(model, document["size"], document["weights"], document.get("batch"), document.get("seq"))
+        target = Target(model, framework, backend, batch=workload.batch, seq=workload.seq)
         return cls(target, document["metric"], workload, document["threads"], Path(document["output"]))
 
     @property

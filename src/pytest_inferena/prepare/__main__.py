@@ -118,7 +118,7 @@ def base(folder: Path, request: Mapping[str, Any], made_by: Imported) -> dict[st
             file.unlink()
     return {
         "weights": label,
-        "found_out": found_out(case, model, usual=request["batch"] is request["seq"] is None),
+        "found_out": found_out(case, model, usual=request.get("batch") is request.get("seq") is None),
         "golden": golden,
         "failed": attempts.failed,
         "threads": torch.get_num_threads(),
@@ -182,7 +182,7 @@ def _model(request: Mapping[str, Any]) -> Model:
 
 def _case(request: Mapping[str, Any]) -> tuple[Case, str]:
     gc.disable()  # importing makes hardly any garbage, and what was imported stays:
-    case = load_case(Source.parse(request["source"], None), *(request[name] for name in ("size", "batch", "seq")))
+    case = load_case(Source.parse(request["source"], None), request["size"], request.get("batch"), request.get("seq"))
     label = resolve_weights(case, request["weights"])
     to_eval(case.module)
     gc.freeze()  # looking for garbage in it takes a sixth of a capture
