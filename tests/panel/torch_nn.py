@@ -33,7 +33,7 @@ lstm = layers(("LSTM", 6, 8, FIRST), inputs=((2, 7, 6),))
 lstm_both_ways = layers(("LSTM", 6, 8, FIRST | {"bidirectional": True, "num_layers": 2}), inputs=((2, 7, 6),))
 lstm_projected = layers(("LSTM", 6, 8, FIRST | {"proj_size": 4}), inputs=((2, 7, 6),))
 multihead_attention = layers(("MultiheadAttention", 8, 2, FIRST), inputs=((2, 5, 8), (2, 7, 8), (2, 7, 8)))
-pixel_shuffle = layers(SEEN, ("PixelShuffle", 2), ("Conv2d", 2, 4, 3), ("PixelUnshuffle", 3), inputs=((2, 3, 11, 11),))
+pixel_shuffle = layers(SEEN, ("PixelShuffle", 2), ("Conv2d", 2, 4, 1), ("PixelUnshuffle", 3), inputs=((2, 3, 11, 11),))
 prelu = layers(SEEN, ("PReLU", 8), ("AvgPool2d", 3, {"stride": 2, "padding": 1}), ("Hardswish",), inputs=(PICTURE,))
 reflection = layers(("ReflectionPad2d", 2), SEEN, ("ReplicationPad2d", 1), ("CircularPad2d", 1), inputs=(PICTURE,))
 rms_norm = layers(
