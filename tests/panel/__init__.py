@@ -1,7 +1,7 @@
 """Real architectures in small: a table for each kind, whose rows are callables that make a model.
 
-As a plugin, `-p tests.panel`, it registers them beside this project's engines. `make panel` runs them, docs/panel.md is
-what came out. One alone is `--inferena-model=tests.panel.text:bert`.
+As a plugin, `-p tests.panel`, it registers them beside this project's engines; `make panel` runs them so. One alone is
+`--inferena-model=tests.panel.text:bert`.
 """
 
 from __future__ import annotations

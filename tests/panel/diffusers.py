@@ -58,7 +58,7 @@ sd3 = diffusers("SD3Transformer2DModel", HEADS | {
     "pooled_projection_dim": 12, "pos_embed_max_size": 8,
 }, hidden_states=(2, 4, 8, 8), encoder_hidden_states=(2, 6, 12), pooled_projections=(2, 12),
     timestep=TIMES)  # fmt: skip
-unet1d = diffusers("UNet1DModel", {"sample_size": 64, "block_out_channels": [32, 32, 64], "extra_in_channels": 16},
+unet1d = diffusers("UNet1DModel", {"sample_size": 64, "block_out_channels": [32, 32, 64], "extra_in_channels": 64},
     sample=(2, 2, 64), timestep=TIMES)  # fmt: skip
 unet2d = diffusers("UNet2DModel", BLOCKS | {
     "down_block_types": ["DownBlock2D", "AttnDownBlock2D"], "up_block_types": ["AttnUpBlock2D", "UpBlock2D"],

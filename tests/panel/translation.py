@@ -15,9 +15,6 @@ T5 = TOKENS | {"d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 2, "num_decod
 bart = transformers("BartForConditionalGeneration", BART)
 bigbird_pegasus = transformers("BigBirdPegasusForConditionalGeneration", BART, attention_type="original_full")
 blenderbot_small = transformers("BlenderbotSmallForConditionalGeneration", BART)
-fsmt = transformers("FSMTForConditionalGeneration", BART, src_vocab_size=99, tgt_vocab_size=99)
-led = transformers("LEDForConditionalGeneration", BART, max_encoder_position_embeddings=34,
-    max_decoder_position_embeddings=34, attention_window=8)  # fmt: skip
 longt5 = transformers("LongT5ForConditionalGeneration", T5, local_radius=7)
 m2m_100 = transformers("M2M100ForConditionalGeneration", BART)
 marian = transformers("MarianMTModel", BART)
@@ -27,7 +24,5 @@ pegasus_x = transformers("PegasusXForConditionalGeneration", BART, num_global_to
 prophetnet = transformers("ProphetNetForConditionalGeneration", TOKENS, hidden_size=32, encoder_ffn_dim=64,
     decoder_ffn_dim=64, num_encoder_layers=2, num_decoder_layers=2, num_encoder_attention_heads=4,
     num_decoder_attention_heads=4)  # fmt: skip
-switch_transformers = transformers("SwitchTransformersForConditionalGeneration", T5, num_experts=4,
-    num_sparse_encoder_layers=1, num_sparse_decoder_layers=1)  # fmt: skip
 t5 = transformers("T5ForConditionalGeneration", T5)
 umt5 = transformers("UMT5ForConditionalGeneration", T5)
