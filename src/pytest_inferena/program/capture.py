@@ -15,7 +15,7 @@ from pytest_inferena.program.graph import Graph, NotExportable
 from pytest_inferena.program.names import heads, parameters_of
 from pytest_inferena.program.operators import name_of
 from pytest_inferena.program.places import at, placed
-from pytest_inferena.program.refusals import explained, refuse_changes, refuse_no_grad, refuse_random
+from pytest_inferena.program.refusals import explained, refuse_changes, refuse_random
 from pytest_inferena.worker.format import Node, Ref, TensorSpec
 
 if TYPE_CHECKING:
@@ -109,7 +109,8 @@ def _export(
     try:
         exported = torch.export.export(module, arguments, keywords)
         refuse_random(exported.graph)
-        refuse_no_grad(exported, trains=trains)
+        if trains:
+            _detach_regions(exported)
         exported = taken_apart(exported)
         refuse_changes(exported, inputs)
     except NotExportable as error:
@@ -117,6 +118,21 @@ def _export(
     except Exception as error:
         raise explained(error, lambda: module(*arguments, **keywords)) from error
     return exported
+
+
+def _detach_regions(exported: torch.export.ExportedProgram) -> None:
+    """Detach what regions of `torch.no_grad()` make: what follows would forget that no gradient flows out of them."""
+    for node in exported.graph.nodes:
+        if getattr(node.target, "__name__", "") != "wrap_with_set_grad_enabled" or node.args[0]:
+            continue
+        body = exported.graph_module.get_submodule(str(node.args[1].target))
+        end = body.graph.output_node()
+        with body.graph.inserting_before(end):
+            made = [body.graph.call_function(torch.ops.aten.detach.default, (one,)) for one in end.args[0]]
+        for one, source in zip(made, end.args[0], strict=True):
+            one.meta["val"] = source.meta["val"]
+        end.args = (tuple(made),)
+        body.recompile()
 
 
 def parameter_names(module: torch.nn.Module) -> dict[int, str]:

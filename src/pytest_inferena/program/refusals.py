@@ -46,27 +46,6 @@ def _is_off(node: torch.fx.Node) -> bool:
     return not given.get("train", given.get("training", True)) or 0 in {given.get("p"), given.get("dropout")}
 
 
-def refuse_no_grad(exported: torch.export.ExportedProgram, *, trains: bool) -> None:
-    """Raise NotExportable for a parameter in a region without gradients: what follows forgets that region."""
-    signature = exported.graph_signature
-    reached: set[torch.fx.Node] = set()
-    for node in exported.graph.nodes:
-        if node.name in signature.inputs_to_parameters or reached.intersection(node.all_input_nodes):
-            reached.add(node)
-        if trains and node in reached and getattr(node.target, "__name__", "") == "wrap_with_set_grad_enabled":
-            raise NotExportable(
-                f"{_inside(node)}the forward uses torch.no_grad() around something that depends on a parameter, which "
-                "a graph cannot express; use .detach() on the result instead"
-            )
-
-
-def _inside(node: torch.fx.Node) -> str:
-    """The first line within a region, as the region itself has none."""
-    body = node.graph.owning_module.get_submodule(str(node.args[1].target))
-    found = next((at(inner) for inner in body.graph.nodes if inner.meta.get("stack_trace")), "")
-    return found or at(node)
-
-
 def refuse_changes(exported: torch.export.ExportedProgram, inputs: Iterable[str]) -> None:
     """Raise NotExportable for a forward that changes a buffer, a parameter or one of its inputs."""
     signature = exported.graph_signature

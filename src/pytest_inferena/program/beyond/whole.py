@@ -178,6 +178,19 @@ def addbmm(a: Mapping[str, Any], out: tuple[TensorSpec, ...]) -> Tensor:
     return (total + rest).reshape(*out[0].shape)
 
 
+def trilinear(a: Mapping[str, Any], out: tuple[TensorSpec, ...]) -> Tensor:
+    """The sums of a product of three, which `nn.Bilinear` and its gradient are; each has some dimensions of size 1."""
+    total: Any = None
+    for at in "123":
+        x: Tensor = a[f"i{at}"]
+        sizes = iter(x.shape)
+        grown = {*a[f"expand{at}"]}
+        x = x.reshape(*(1 if dim in grown else next(sizes) for dim in range(x.rank + len(grown))))
+        total = x if total is None else total * x
+    result: Tensor = total.reduce("sum", a["sumdim"]) if a["sumdim"] else total
+    return result.reshape(*out[0].shape)
+
+
 def adaptive_max_pool(a: Mapping[str, Any], out: tuple[TensorSpec, ...]) -> tuple[Tensor, Tensor]:
     """Window by window: the largest, and the place of the first of them in the image."""
     x: Tensor = a["self"]
@@ -246,6 +259,7 @@ WHOLE: Mapping[str, Rule] = {
     "_adaptive_avg_pool3d": lambda a, _: adaptive_avg_pool(a["self"], a["output_size"]),
     **dict.fromkeys(("adaptive_max_pool2d", "adaptive_max_pool3d"), adaptive_max_pool),
     "_cdist_forward": distances,
+    "_trilinear": trilinear,
     "addbmm": addbmm,
     "amin": extreme(False, "value"),
     "argmax": extreme(True, "place"),
