@@ -164,6 +164,16 @@ def test_an_operator_without_a_layer(tmp_path: Path) -> None:
         adapter.compile(entry)
 
 
+def test_a_converter_that_fails(tmp_path: Path) -> None:
+    """The error names it and how it ended, and not its whole command line."""
+    small = Small()
+    adapter, entry = _prepared(small, {"output": small.add("relu", {"self": torch.ones(2, 3)})[0]}, tmp_path)
+    (tmp_path / "exchange" / "inference.pt").write_bytes(b"no TorchScript")
+
+    with pytest.raises(RuntimeError, match=r"^pnnx, which converts models for ncnn, ended by (SIG\w+|exit code \d+); "):
+        adapter.compile(entry)
+
+
 @pytest.mark.parametrize(
     ("x", "message"),
     [

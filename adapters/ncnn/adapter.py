@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import signal
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -181,6 +182,7 @@ def convert(script: Path, entry: Entry, folder: Path) -> dict[str, Path]:
 
     Raises:
         Unsupported: an operator has no ncnn layer.
+        RuntimeError: pnnx has failed.
     """
     package = importlib.util.find_spec("pnnx")  # not imported: it would import torch
     if package is None or package.origin is None:
@@ -191,7 +193,9 @@ def convert(script: Path, entry: Entry, folder: Path) -> dict[str, Path]:
     where = [f"{name}={path}" for name, path in unread.items()]
     where += [f"ncnn{kind}={path}" for kind, path in files.items()]
     command = [str(Path(package.origin).parent / "pnnx"), str(script), f"inputshape={shapes}", "fp16=0", *where]
-    subprocess.run(command, check=True)
+    if code := subprocess.run(command, check=False).returncode:
+        ended = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        raise RuntimeError(f"pnnx, which converts models for ncnn, ended by {ended}; the log has what it printed")
     for path in unread.values():
         path.unlink(missing_ok=True)
     layers = [line.split()[:2] for line in files["param"].read_text().splitlines()[2:]]
