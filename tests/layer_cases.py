@@ -104,6 +104,7 @@ def _attention() -> dict[str, Case]:
     cases = {
         "": case(QUERY, KEY, VALUE, None),
         "-mask": case(QUERY, KEY, VALUE, MASK),
+        "-nothing": case(QUERY, KEY, VALUE, MASK & (torch.arange(MASK.shape[-2]) != 1)[:, None]),
         "-bias": case(QUERY, KEY, VALUE, numbers[None, None]),
         "-causal": case(QUERY, QUERY + 1, QUERY - 1, None, is_causal=True),
         "-causal-short": case(QUERY[:, :, :3], QUERY + 1, QUERY - 1, None, is_causal=True),

@@ -98,6 +98,10 @@ def rotary_embedding(g: Graph, x: Value, cos: Value, sin: Value) -> Value:
     return g.made(g.call(ggml.ggml_add, first, second), x.shape)
 
 
+LOWEST = -1e38
+"""Added to a score; -∞ would make NaN of a row that has nothing else."""
+
+
 def attention(
     g: Graph,
     query: Value,
@@ -118,11 +122,25 @@ def attention(
     weights = g.call(ggml.ggml_soft_max_ext, scores, added, scale, 0.0)
     turned = g.permute(value, [0, 1, 3, 2])
     result = g.call(ggml.ggml_mul_mat, g.natural(turned), weights)
+    if mask is not None and mask.dtype == "bool":
+        result = emptied(g, result, mask, length)
     return g.made(result, (batch, heads, length, width))
 
 
+def emptied(g: Graph, result: Any, mask: Value, length: int) -> Any:
+    """Zeros for queries that may attend to nothing, where a softmax of lowest numbers gives the mean of all values."""
+    lead = mask.shape[:-1] if len(mask.shape) > 1 else (length,)
+    if mask.data is not None and (sees := mask.data.any(-1)).all():
+        return result
+    if mask.data is not None:
+        seen = g.tensor(g.constant(np.broadcast_to(sees, lead)[..., None].astype(np.float32)))
+    else:
+        seen = g.call(ggml.ggml_step, g.call(ggml.ggml_sum_rows, g.packed(mask, *mask.shape)))
+    return g.call(ggml.ggml_mul, result, seen)
+
+
 def bias(g: Graph, mask: Value | None, is_causal: bool, length: int, keys: int) -> Any:
-    """What is added to the scores: 0 or -∞, or the mask's own numbers, at least (S, T)."""
+    """What is added to the scores: 0 or so little that it is nothing, or the mask's own numbers, at least (S, T)."""
     if is_causal:
         triangle = np.tril(np.ones((length, keys), bool))
         return g.tensor(g.constant(np.where(triangle, np.float32(0), np.float32(-np.inf))))
@@ -132,8 +150,8 @@ def bias(g: Graph, mask: Value | None, is_causal: bool, length: int, keys: int) 
     if mask.dtype != "bool":
         return g.packed(whole, *whole.shape)
     if whole.data is not None:
-        return g.tensor(g.constant(np.where(whole.data, np.float32(0), np.float32(-np.inf))))
-    return g.call(ggml.ggml_log, g.packed(whole, *whole.shape))
+        return g.tensor(g.constant(np.where(whole.data, np.float32(0), np.float32(LOWEST))))
+    return g.call(ggml.ggml_scale_bias, g.packed(whole, *whole.shape), -LOWEST, LOWEST)
 
 
 OPERATORS: dict[str, Callable[..., Any]] = {
