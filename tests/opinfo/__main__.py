@@ -22,20 +22,25 @@ def main() -> None:
     """Try everything, or what the command line names."""
     parser = argparse.ArgumentParser(prog="python -m tests.opinfo", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="OPERATOR", help="as PyTorch's tests name it; without: all")
-    chosen = parser.parse_args().names
+    parser.add_argument("--dtype", choices=[*DTYPES], action="append", help="one of these; may be given several times")
+    parser.add_argument(
+        "--results", type=Path, default=FILE, metavar="FILE", help="lines of JSON (default: %(default)s)"
+    )
+    options = parser.parse_args()
+    chosen, file = options.names, options.results
     infos = {title(info): info for info in op_db}
     if unknown := {*chosen} - infos.keys():
         parser.error(f"PyTorch has no samples of {', '.join(sorted(unknown))}")
     torch.set_num_threads(1)
-    FILE.parent.mkdir(exist_ok=True)
-    FILE.touch()
-    rows = [json.loads(line) for line in FILE.read_text(encoding="utf-8").splitlines()]
+    file.parent.mkdir(exist_ok=True)
+    file.touch()
+    rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
     done = {(row["operator"], row["dtype"]) for row in rows}
-    for dtype in DTYPES:
+    for dtype in options.dtype or DTYPES:
         for name in chosen or infos:
-            if dtype in infos[name].dtypes and (name, str(dtype).removeprefix("torch.")) not in done:
-                rows.append(outcome.of(infos[name], dtype))
-                with FILE.open("a", encoding="utf-8") as lines:
+            if DTYPES[dtype] in infos[name].dtypes and (name, dtype) not in done:
+                rows.append(outcome.of(infos[name], DTYPES[dtype]))
+                with file.open("a", encoding="utf-8") as lines:
                     print(json.dumps(rows[-1]), file=lines)
     counts: Counter[str] = Counter()
     for row in rows:

@@ -13,7 +13,7 @@ from torch.utils import _pytree as pytree
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-DTYPES = (torch.float32, torch.int64, torch.bool)
+DTYPES = {"float32": torch.float32, "int64": torch.int64, "bool": torch.bool}
 LOOKED_AT, LARGEST = 60, 4096
 """How many samples of an operator are looked at, and how many numbers the tensors of one may hold."""
 
