@@ -54,7 +54,7 @@ def test_a_secret_is_not_passed_on(project: Project, monkeypatch: pytest.MonkeyP
 
 def test_a_model_that_is_too_large_is_out_of_memory(project: Project) -> None:
     """What torch cannot allocate is no error of the model; the message says how much it was."""
-    text = MODEL.read_text().replace("    del size\n", "    del size\n    torch.empty(10**15)\n")
+    text = MODEL.read_text().replace("    del size, seq\n", "    del size, seq\n    torch.empty(10**15)\n")
     project.write("models/own.py", text)
     project.run("-m", "latency", "-k", "own")
     record = project.records()["latency"]

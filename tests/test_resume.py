@@ -114,7 +114,7 @@ def change_model(project: Project) -> None:
     """Other inputs of the model."""
     text = (project.path / "conftest.py").read_text().replace(repr(str(MODEL)), "Path(__file__).parent / 'mlp.py'")
     project.write("conftest.py", text)
-    project.write("mlp.py", MODEL.read_text().replace("linspace(-1, 1, 32)", "linspace(-2, 1, 32)"))
+    project.write("mlp.py", MODEL.read_text().replace("linspace(-1, 1, 8", "linspace(-2, 1, 8"))
 
 
 def change_outcome(project: Project) -> None:
