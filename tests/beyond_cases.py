@@ -64,6 +64,7 @@ WHOLE: dict[str, Callable[[Tensor], Tensor]] = {
     "avg_pool2d": lambda x: F.avg_pool2d(x, 3, 2, 1),
     "avg_pool2d-alone": lambda x: F.avg_pool2d(x[0], 3, 2, 1, count_include_pad=False),
     "avg_pool2d-inside": lambda x: F.avg_pool2d(x, (3, 2), 2, (1, 0), ceil_mode=True, count_include_pad=False),
+    "max_pool2d-alone": lambda x: F.max_pool2d(x[0], 3, 2, 1),
     "bicubic": lambda x: F.interpolate(x, size=(5, 11), mode="bicubic"),
     "bilinear-layer": lambda x: F.bilinear(x[0, :, 0], x[1, :, 1], x[0, :2]),
     "bilinear": lambda x: F.interpolate(x, scale_factor=2.0, mode="bilinear"),

@@ -38,10 +38,10 @@ def decompositions(*, safe_softmax: bool, steep: bool) -> dict[Any, Callable[...
         ]
     )  # fmt: skip
     table |= {
-        aten.avg_pool2d_backward.default: _batched(_avg_pool2d_backward),
+        aten.avg_pool2d_backward.default: _avg_pool2d_backward,
         aten.convolution_backward.default: convolution_backward,
         aten.embedding_dense_backward.default: _embedding_backward,
-        aten.max_pool2d_with_indices_backward.default: _batched(_max_pool2d_backward),
+        aten.max_pool2d_with_indices_backward.default: _max_pool2d_backward,
         aten.native_group_norm.default: _group_norm,
         aten.threshold_backward.default: _chosen_gradient if steep else _threshold_backward,
         aten.upsample_nearest2d_backward.default: _upsample_nearest2d_backward,
@@ -85,19 +85,6 @@ def _embedding_backward(grad: Tensor, indices: Tensor, rows: int, padding_idx: i
         raise NotExportable("the gradient of an embedding with scale_grad_by_freq")
     zeros = torch.zeros(rows, grad.shape[-1], dtype=grad.dtype)
     return aten.index_put(zeros, [indices], grad, True)
-
-
-def _batched(rule: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """A pool's gradient (B, C, H, W), also for one picture without a batch; the last of `rest` may be its indices."""
-
-    def both(grad: Tensor, x: Tensor, *rest: Any) -> Tensor:
-        if x.ndim == 4:  # B, C, H, W
-            return rule(grad, x, *rest)
-        return rule(
-            grad[None], x[None], *(value[None] if isinstance(value, torch.Tensor) else value for value in rest)
-        )[0]
-
-    return both
 
 
 def _max_pool2d_backward(

@@ -59,18 +59,21 @@ def _rms_norm(g: Graph, a: Arguments, out: Outputs) -> Ref:
 
 
 def _convolution(rank: int) -> Rule:
-    """Of a batch: a single image is a batch of one."""
-
     def rule(g: Graph, a: Arguments, out: Outputs) -> Ref:
-        a = _evenly_padded(g, a, out[0])
-        if len(out[0].shape) == rank + 2:
-            return g.emit(f"conv{rank}d", a, out[0])
-        batch = [1, *g.shape(a["input"])]
-        a |= {"input": g.made("reshape", {"self": a["input"], "shape": batch}, out[0], batch)}
-        result = g.made(f"conv{rank}d", a, out[0], [1, *out[0].shape])
-        return g.emit("reshape", {"self": result, "shape": list(out[0].shape)}, out[0])
+        return _of_batch(g, f"conv{rank}d", _evenly_padded(g, a, out[0]), out[0], rank)
 
     return rule
+
+
+def _of_batch(g: Graph, operator: str, a: Arguments, out: TensorSpec, rank: int) -> Ref:
+    """Of a batch of images of some rank: a single image is a batch of one."""
+    if len(out.shape) == rank + 2:
+        return g.emit(operator, a, out)
+    name = next(iter(a))  # of the images
+    batch = [1, *g.shape(a[name])]
+    a = a | {name: g.made("reshape", {"self": a[name], "shape": batch}, out, batch)}
+    result = g.made(operator, a, out, [1, *out.shape])
+    return g.emit("reshape", {"self": result, "shape": list(out.shape)}, out)
 
 
 def _evenly_padded(g: Graph, a: Arguments, out: TensorSpec) -> Arguments:
@@ -97,7 +100,7 @@ def _adaptive_avg_pool(rank: int) -> Rule:
             dims = list(range(len(lead), len(shape)))
             return g.emit("mean", {"self": x, "dim": dims, "keepdim": True}, out[0])
         if any(whole % part for whole, part in zip(shape[-rank:], size, strict=True)):
-            return g.emit(f"adaptive_avg_pool{rank}d", a, out[0])
+            return _of_batch(g, f"adaptive_avg_pool{rank}d", a, out[0], rank)
         blocks = lead + [n for whole, part in zip(shape[-rank:], size, strict=True) for n in (part, whole // part)]
         apart = g.made("reshape", {"self": x, "shape": blocks}, out[0], blocks)
         dims = [len(lead) + 1 + 2 * dim for dim in range(rank)]
@@ -116,7 +119,7 @@ def _attention(g: Graph, a: Arguments, out: Outputs) -> Ref:
 
 def _pool(operator: str) -> Rule:
     def rule(g: Graph, a: Arguments, out: Outputs) -> Ref:
-        return g.emit(operator, _for_each(a | {"stride": a["stride"] or a["kernel_size"]}, 2), out[0])
+        return _of_batch(g, operator, _for_each(a | {"stride": a["stride"] or a["kernel_size"]}, 2), out[0], 2)
 
     return rule
 
