@@ -102,31 +102,39 @@ def test_a_child_that_left_the_session_ends_too(start: Callable[..., Worker], tm
     assert not alive(int(note.read_text()))
 
 
+def _folder(path: Path, env_end: int) -> Path:
+    """What /proc shows of a process whose name has a space and a bracket, and whose environment is empty."""
+    (path / "stat").write_text(f"7 (a )b) S {' '.join(['1'] * (marks.ENV_END - 1))} {env_end} 0\n")
+    (path / "environ").touch()
+    return path
+
+
 def test_what_takes_on_its_executable_is_waited_for(tmp_path: Path) -> None:
     """For a moment after its start a process has no environment to be found by."""
-    files = [tmp_path / name for name in ("cmdline", "environ")]
-    for file in files:
-        file.touch()
-    (tmp_path / "exe").symlink_to("sleep")
+    folder = _folder(tmp_path, 0)
+    (folder / "exe").symlink_to("sleep")
     looked: list[float] = []
 
     def later(seconds: float) -> None:
         looked.append(seconds)
-        if len(looked) == 2:
-            files[1].write_bytes(b"A=1\0")
+        if len(looked) == 40:  # long, where others have the processor
+            _folder(folder, 9)
+            (folder / "environ").write_bytes(b"A=1\0")
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(time, "sleep", later)
-        assert (b"A=1\0", 2) == (marks._environment(tmp_path), len(looked))
+        assert (b"A=1\0", 40) == (marks._environment(folder), len(looked))
+
+
+def test_an_empty_environment_is_not_waited_for(tmp_path: Path) -> None:
+    """A process may have been started with none."""
+    assert b"" == marks._environment(_folder(tmp_path, 9))
 
 
 def test_what_has_ended_is_not_waited_for(tmp_path: Path) -> None:
     """It has no executable either, and neither has a thread of the kernel."""
-    for name in ("cmdline", "environ"):
-        (tmp_path / name).touch()
-
     with pytest.raises(OSError, match="exe"):
-        marks._environment(tmp_path)
+        marks._environment(_folder(tmp_path, 0))
 
 
 def test_last_words_after_the_pipe_is_closed(start: Callable[..., Worker]) -> None:

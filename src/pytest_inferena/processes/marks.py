@@ -21,8 +21,10 @@ from pathlib import Path
 VARIABLE = "INFERENA_MARK"
 PATIENCE = 5.0
 """Seconds for which processes are looked for: while one is ended it may start another."""
-ROUNDS = 20
-"""How often a process is looked at that shows nothing."""
+STARTING = 1.0
+"""Seconds that a process is given to take on its executable: on a busy machine it waits for the processor meanwhile."""
+ENV_END = 48
+"""The field of /proc/PID/stat, after the name, that is 0 until the environment lies in the process's memory."""
 
 
 class Marks:
@@ -99,14 +101,14 @@ def carriers(mark: str, among: set[int]) -> list[int]:
 
 
 def _environment(folder: Path) -> bytes:
-    """What a process was started with. While it takes on its executable, this and its command line are empty."""
-    for _ in range(ROUNDS):
-        command, environment = (folder / "cmdline").read_bytes(), (folder / "environ").read_bytes()
-        if command or environment:
-            return environment
+    """What a process was started with. While it takes on its executable, there is none yet."""
+    last = time.monotonic() + STARTING
+    while True:
+        ends = (folder / "stat").read_bytes().rpartition(b")")[2].split()[ENV_END]
+        if ends != b"0" or time.monotonic() > last:
+            return (folder / "environ").read_bytes()
         (folder / "exe").readlink()  # raises where there is none: a thread of the kernel, or it has ended
         time.sleep(0.001)
-    return b""
 
 
 def guard(name: str) -> None:

@@ -12,6 +12,7 @@ import re
 import signal
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,8 @@ FASTEST = 8 * GIB
 """Bytes a second that a process is thought to take: the less is left to the limit, the sooner it is looked at again."""
 SHORTEST, LONGEST = 0.02, 1.0
 """Seconds from one look to the next."""
+SHARE = 0.1
+"""The most that looking takes of a processor."""
 _HELD = re.compile(rb"^(?:RssAnon|RssShmem|VmSwap):\s+(\d+) kB", re.MULTILINE)
 _SHARED_OUT = re.compile(rb"^(?:Pss_Anon|Pss_Shmem|SwapPss):\s+(\d+) kB", re.MULTILINE)
 
@@ -76,6 +79,7 @@ class Watch:
             return
         pause = SHORTEST
         while not self._done.wait(pause):
+            before = time.thread_time()
             family = self._family()
             taken = sum(_kib(process, "status", _HELD) for process in family) << 10
             limit = self.limits.memory
@@ -93,7 +97,8 @@ class Watch:
                 marks.end(self._mark)
                 return
             left = LONGEST if limit is None else max(0, limit - taken) / FASTEST
-            pause = min(max(SHORTEST, left), LONGEST)
+            seldom = (time.thread_time() - before) / SHARE  # where a look takes long
+            pause = min(max(SHORTEST, left, seldom), LONGEST)
 
     def _family(self) -> list[int]:
         """The process and all that it has started."""
