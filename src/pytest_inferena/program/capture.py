@@ -15,7 +15,7 @@ from pytest_inferena.program.graph import Graph, NotExportable
 from pytest_inferena.program.names import heads, parameters_of
 from pytest_inferena.program.operators import name_of
 from pytest_inferena.program.places import at, placed
-from pytest_inferena.program.refusals import explained, refuse_changes, refuse_random
+from pytest_inferena.program.refusals import explained, refuse_changes, refuse_random, refuse_strided
 from pytest_inferena.worker.format import Node, Ref, TensorSpec
 
 if TYPE_CHECKING:
@@ -113,6 +113,7 @@ def _export(
             _detach_regions(exported)
         exported = taken_apart(exported)
         refuse_changes(exported, inputs)
+        refuse_strided(exported.graph)
     except NotExportable as error:
         raise NotExportable(placed(str(error), error)) from error
     except Exception as error:
@@ -253,7 +254,7 @@ def _argument(
         return [_argument(graph, item, names, folded, inline=False) for item in value]
     if isinstance(value, torch.dtype):
         return str(value).removeprefix("torch.")
-    if value is None or isinstance(value, bool | int | float | str):
+    if value is None or isinstance(value, bool | int | float | complex | str):
         return value
     return str(value)  # device, layout, memory format: no engine reads them
 

@@ -1,4 +1,4 @@
-"""The rule for numbers that are written by index: of the first dimensions alone, and never by a mask."""
+"""The rules for rows of a table, and for numbers that are written by index."""
 
 from __future__ import annotations
 
@@ -18,6 +18,24 @@ if TYPE_CHECKING:
     from pytest_inferena.worker.format import TensorSpec
 
     Outputs = tuple[TensorSpec, ...]
+
+
+def _embedding(g: Graph, a: Arguments, out: Outputs) -> Ref:
+    """Rows of a table; that of `padding_idx` gets no gradient, one read n times the n-th part if that is asked."""
+    arguments = {"weight": a["weight"], "indices": a["indices"]}
+    padding, shared = a.get("padding_idx", -1), a.get("scale_grad_by_freq")
+    if not g.trains or (padding < 0 and not shared):
+        return g.emit("embedding", arguments, out[0])
+    indices = Tensor(g, out[0], a["indices"].name)
+    rows = Tensor(g, out[0], g.made("embedding", arguments, out[0], out[0].shape).name)
+    still = rows.detach()
+    if shared:
+        flat = indices.reshape(-1, 1)
+        times = flat.compare("eq", flat.reshape(1, -1)).to(rows.dtype).reduce("sum", [1])
+        rows = still + (rows - still) / times.reshape(*indices.shape, 1)
+    if padding >= 0:
+        rows = indices.compare("eq", padding).reshape(*indices.shape, 1).where(still, rows)
+    return Ref(rows.name)
 
 
 def _index_put(g: Graph, a: Arguments, out: Outputs) -> Ref:
@@ -56,5 +74,5 @@ def _by_mask(x: Tensor, indices: list[Tensor], values: Tensor, *, accumulate: bo
     return mask.reshape(*mask.shape, *[1] * row).where(x + values if accumulate else values, x)
 
 
-RULES: Mapping[str, Rule] = {"index_put": _index_put}
+RULES: Mapping[str, Rule] = {"embedding": _embedding, "index_put": _index_put}
 """ATen's name → what to write instead."""

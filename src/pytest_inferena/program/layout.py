@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from pytest_inferena.program.graph import NotExportable
 from pytest_inferena.worker.format import Ref, TensorSpec, references
 
 if TYPE_CHECKING:
@@ -232,22 +231,6 @@ def _cast(g: Graph, a: Arguments, out: Outputs) -> Ref | None:
     return g.emit("to", {"self": x, "dtype": out[0].dtype}, out[0])
 
 
-def _embedding(g: Graph, a: Arguments, out: Outputs) -> Ref | None:
-    """Rows of a table; the row of `padding_idx` gets no gradient, which matters where there is one."""
-    if g.trains and a.get("scale_grad_by_freq"):
-        raise NotExportable("the gradient of an embedding with scale_grad_by_freq")
-    arguments = {"weight": a["weight"], "indices": a["indices"]}
-    padding = a.get("padding_idx", -1)
-    if not g.trains or padding < 0:
-        return g.emit("embedding", arguments, out[0])
-    rows = g.made("embedding", arguments, out[0], out[0].shape)
-    still = g.made("detach", {"self": rows}, out[0], out[0].shape)
-    shape = g.shape(a["indices"])
-    padded = g.made("eq", {"self": a["indices"], "other": padding}, out[0], shape, "bool")
-    padded = g.made("reshape", {"self": padded, "shape": [*shape, 1]}, out[0], (*shape, 1), "bool")
-    return g.emit("where", {"condition": padded, "self": still, "other": rows}, out[0])
-
-
 def _index(g: Graph, a: Arguments, out: Outputs) -> Ref | None:
     """Rows chosen by a constant, none counted from the end, are an embedding."""
     indices = a["index"] if "index" in a else next((i for i in a["indices"] if i is not None), None)
@@ -285,6 +268,5 @@ RULES: Mapping[str, Rule] = {
     "slice_scatter": _slice_scatter,
     "select_scatter": _select_scatter,
     **dict.fromkeys(("to", "_to_copy", "type_as"), _cast),
-    "embedding": _embedding,
     **dict.fromkeys(("index", "index_select"), _index),
 }

@@ -65,6 +65,16 @@ def refuse_changes(exported: torch.export.ExportedProgram, inputs: Iterable[str]
             )
 
 
+def refuse_strided(fx: torch.fx.Graph) -> None:
+    """Raise NotExportable for strides in a memory that is not that of the tensor row by row."""
+    for node in fx.nodes:
+        if getattr(node.target, "_opname", "") == "as_strided" and not node.args[0].meta["val"].is_contiguous():
+            raise NotExportable(
+                f"{at(node)}the forward reads the memory of a tensor that does not lie there row by row, and a Program "
+                "has tensors without a memory; call contiguous() before as_strided()"
+            )
+
+
 def explained(error: Exception, forward: Callable[[], object]) -> NotExportable:
     """Why a forward has no graph, with the true cause: where it cannot run at all, that.
 

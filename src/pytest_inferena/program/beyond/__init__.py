@@ -6,7 +6,9 @@ A rule gets the node's arguments by ATen's names and what the node makes.
 from pytest_inferena.program.beyond.functions import FUNCTIONS
 from pytest_inferena.program.beyond.order import ORDER
 from pytest_inferena.program.beyond.scatter import SCATTER
+from pytest_inferena.program.beyond.special import SPECIAL
+from pytest_inferena.program.beyond.strides import STRIDES
 from pytest_inferena.program.beyond.whole import WHOLE
 
-BEYOND = {**FUNCTIONS, **ORDER, **SCATTER, **WHOLE}
+BEYOND = {**FUNCTIONS, **ORDER, **SCATTER, **SPECIAL, **STRIDES, **WHOLE}
 """ATen's name → its rule."""

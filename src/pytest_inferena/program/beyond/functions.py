@@ -160,8 +160,8 @@ def atan2(y: Tensor, x: Tensor) -> Tensor:
     """The angle of (x, y): that of y / x, half a turn further where x is below zero."""
     level = x.compare("eq", 0.0)
     angle = arctangent(y / level.where(1.0, x))
-    turned = angle + sign(y + 1e-45) * math.pi  # a y of zero counts as above
-    turned = x.compare("lt", 0.0).where(turned, angle)
+    side = 1.0 - y.compare("lt", 0.0).to(y.dtype) * 2.0  # a y of zero counts as above
+    turned = x.compare("lt", 0.0).where(angle + side * math.pi, angle)
     return level.where(sign(y) * (math.pi / 2), turned)
 
 

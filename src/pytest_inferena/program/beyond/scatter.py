@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_inferena.program.graph import NotExportable
+from pytest_inferena.program.beyond.whole import along
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,12 +54,10 @@ def scatter(a: Mapping[str, Any], out: tuple[TensorSpec, ...]) -> Tensor:
 
 
 def scatter_reduce(a: Mapping[str, Any], out: tuple[TensorSpec, ...]) -> Tensor:
-    """The sum, the mean or an extreme of all that is meant for a place, with or without what was there."""
+    """The sum, the product, the mean or an extreme of all that is meant for a place, with or without what was there."""
     kind, keeps = a["reduce"], a.get("include_self", True)
     x, index, source, dim = _given(a)
     meant = _meant(x, index, dim)
-    if kind == "prod":
-        raise NotExportable("scatter_reduce with 'prod' is not handled; use 'sum' of logarithms")
     count = meant.to(x.dtype).reduce("sum", [dim], keepdim=False)
     several = source.reshape(*source.shape[: dim + 1], 1, *source.shape[dim + 1 :])
     none = count.compare("eq", 0)
@@ -71,6 +69,9 @@ def scatter_reduce(a: Mapping[str, Any], out: tuple[TensorSpec, ...]) -> Tensor:
             whole = x.dtype.startswith("int")
             total = total.make("floor_divide", {"self": total, "other": count}, x.shape) if whole else total / count
         return (total if keeps else none.where(x, total)).reshape(*out[0].shape)
+    if kind == "prod":
+        found = along(meant.where(several, 1), dim).reshape(*x.shape)
+        return (found * x if keeps else none.where(x, found)).reshape(*out[0].shape)
     if kind == "amin":
         several, x = -several, -x
     least = -(-several).reduce("amax", [dim])

@@ -150,14 +150,19 @@ def extreme(largest: bool, what: str) -> Rule:
 
 
 def product(a: Mapping[str, Any], out: tuple[TensorSpec, ...]) -> Tensor:
-    """Of all numbers along a dimension, by halves."""
+    """Of all numbers, or along a dimension."""
     x: Tensor = a["self"].to(out[0].dtype)
     x, dim = (x, a["dim"] % x.rank) if x.rank and isinstance(a.get("dim"), int) else (x.reshape(-1), 0)
+    return along(x, dim).reshape(*out[0].shape)
+
+
+def along(x: Tensor, dim: int) -> Tensor:
+    """The product along a dimension, which stays with size 1: by halves."""
     while (length := x.shape[dim]) > 1:
         half = length // 2
         rest = [x.slice(dim, 2 * half, length)] if length % 2 else []
         x = cat([x.slice(dim, 0, half) * x.slice(dim, half, 2 * half), *rest], dim)
-    return x.reshape(*out[0].shape)
+    return x
 
 
 def running_product(a: Mapping[str, Any], out: tuple[TensorSpec, ...]) -> Tensor:
