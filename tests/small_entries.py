@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 PARAMETERS = frozenset({"weight", "bias"})
 CONSTANTS = frozenset({"running_mean", "running_var", "attn_mask", "cos", "sin"})
-RESULTS = {"max_pool2d_with_indices": 2, "native_layer_norm": 3}
+RESULTS = {"fft": 2, "rfft": 2, "max_pool2d_with_indices": 2, "native_layer_norm": 3}
 """Operators that make more than one tensor."""
 
 

@@ -136,6 +136,21 @@ def _shapes() -> dict[str, Case]:
     }  # fmt: skip
 
 
+def _transforms() -> dict[str, Case]:
+    """Of odd and even lengths, and of one that is taken apart."""
+    long, signal = floats(1, 576), floats(2, 7, 3)
+    found: dict[str, Case] = {}
+    for name, x, dim in (("", X, 2), ("-odd", signal, 1), ("-long", long, 1)):
+        half, length = x.narrow(dim, 0, x.shape[dim] // 2 + 1), x.shape[dim]
+        found |= {
+            f"fft{name}": ("fft", {"real": x, "imag": x.flip(0) + 1, "dim": dim, "inverse": False}),
+            f"fft-back{name}": ("fft", {"real": x, "imag": x.flip(0) + 1, "dim": dim, "inverse": True}),
+            f"rfft{name}": ("rfft", {"self": x, "dim": dim}),
+            f"irfft{name}": ("irfft", {"real": half, "imag": half.flip(0) + 1, "dim": dim, "length": length}),
+        }
+    return found
+
+
 def _indexed() -> dict[str, Case]:
     at = torch.tensor([[2, 0, 1, 0], [1, 1, 0, 2]])[:, None]
     rows, columns = torch.tensor([1, 0, 1]), torch.tensor([2, 2, 0])
@@ -171,6 +186,6 @@ def _reductions() -> dict[str, Case]:
 
 
 TENSORS: dict[str, Case] = (
-    _unary() | _arithmetic() | _logic() | _elementwise() | _shapes() | _indexed() | _reductions()
+    _unary() | _arithmetic() | _logic() | _elementwise() | _shapes() | _transforms() | _indexed() | _reductions()
 )  # fmt: skip
 """What has to do with any tensors."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 from tests.beyond_cases import FUNCTIONS, IMAGE, MODULES, STEPS, WHOLE
+from tests.complex_cases import COMPLEX
 from tests.programs import Loss, captured, entry_of, golden, run
 from torch import Tensor, nn
 
@@ -17,7 +18,8 @@ from pytest_inferena.program.operators import OPERATORS
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-DIFFERENTIABLE = FUNCTIONS | WHOLE
+NUMBERS = {f"complex-{name}": function for name, function in COMPLEX.items()}
+DIFFERENTIABLE = FUNCTIONS | WHOLE | NUMBERS
 EXTREME = torch.tensor([0.0, 1e-30, -1e-30, 1e-3, -1e-3, 20.0, -20.0])
 
 
@@ -92,12 +94,12 @@ def test_modules(name: str) -> None:
     assert [] == differs(First(make()), x)
 
 
-@pytest.mark.parametrize("name", [*MODULES, *WHOLE])
+@pytest.mark.parametrize("name", [*MODULES, *WHOLE, *NUMBERS])
 @pytest.mark.filterwarnings("default")
 def test_joint(name: str) -> None:
     """The graph of forward and backward is of the closed set too, and its gradients are autograd's."""
     torch.manual_seed(0)
-    make, x = MODULES.get(name, (lambda: Net(WHOLE[name]), IMAGE))
+    make, x = MODULES.get(name, (lambda: Net(DIFFERENTIABLE[name]), IMAGE))
     module = First(make()).eval()
     loss, names = Loss(module), parameter_names(module)
     training = entry_of(capture(loss, {"x": x}, ("loss",), names, trains=True), "training")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 from tests.beyond_cases import IMAGE, STEPS, WHOLE
+from tests.complex_cases import COMPLEX
 from tests.outside import Exchanging
 from tests.programs import captured, entry_of
 from tests.test_tables import ADAPTERS, computed, differences
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from pytest_inferena.worker import Entry
 
+ALL = WHOLE | {f"complex-{name}": function for name, function in COMPLEX.items()}
 pytestmark = pytest.mark.filterwarnings("default")  # what an engine warns of is its own affair
 
 
@@ -71,7 +73,7 @@ def _given(entry: Entry) -> Entry:
 
 def test_results(engine: tuple[Framework, Any]) -> None:
     """They are PyTorch's."""
-    module = Every(WHOLE | STEPS)
+    module = Every(ALL | STEPS)
     entry = _given(captured(module, {"x": IMAGE}, *module.functions))
     expected = dict(zip(module.functions, module(IMAGE), strict=True))
 
@@ -81,7 +83,7 @@ def test_results(engine: tuple[Framework, Any]) -> None:
 def test_gradients(engine: tuple[Framework, Any]) -> None:
     """They are PyTorch's: by the engine's autograd, or of the graph of forward and backward."""
     framework, adapter = engine
-    module = Total(WHOLE)
+    module = Total(ALL)
     parameters, names = dict(module.named_parameters()), parameter_names(module)
     made = entry_of(capture(module, {"x": IMAGE}, ("loss",), names, trains=True), "training")
     if framework.training == "joint":

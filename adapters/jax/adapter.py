@@ -53,6 +53,24 @@ def attention(
     return result if some is None else jnp.where(some, result, 0)
 
 
+def rfft(x: Array, dim: int) -> tuple[Array, Array]:
+    """Half the frequencies of real numbers, in two parts."""
+    found = jnp.fft.rfft(x, axis=dim)
+    return found.real, found.imag
+
+
+def fft(real: Array, imag: Array, dim: int, inverse: bool) -> tuple[Array, Array]:
+    """Of complex numbers; not scaled either way."""
+    x = lax.complex(real, imag)
+    found = jnp.fft.ifft(x, axis=dim, norm="forward") if inverse else jnp.fft.fft(x, axis=dim)
+    return found.real, found.imag
+
+
+def irfft(real: Array, imag: Array, dim: int, length: int) -> Array:
+    """Back from half the frequencies."""
+    return jnp.fft.irfft(lax.complex(real, imag), length, dim, norm="forward")
+
+
 NUMPY = (
     "abs bitwise_and bitwise_not bitwise_or cos cumsum exp floor_divide full log log1p logical_and logical_not "
     "logical_or matmul maximum minimum sin sqrt tanh where"
@@ -73,9 +91,11 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "embedding": lambda weight, indices: jnp.asarray(weight)[indices],
     "erf": lax.erf,
     "expand": jnp.broadcast_to,
+    "fft": fft,
     "gather": lambda x, dim, index: jnp.take_along_axis(x, index, dim),
     "gelu": lambda x, approximate: jax.nn.gelu(x, approximate=approximate == "tanh"),
     "index_select": lambda x, dim, index: jnp.take(x, index, dim),
+    "irfft": irfft,
     "log_softmax": jax.nn.log_softmax,
     "max_pool2d": windows.max_pool2d,
     "mean": lambda x, dims, keepdim: x.mean(tuple(dims), keepdims=keepdim),
@@ -84,6 +104,7 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "pow": lambda a, b: a**b,
     "relu": jax.nn.relu,
     "reshape": jnp.reshape,
+    "rfft": rfft,
     "rsqrt": lax.rsqrt,
     "scaled_dot_product_attention": attention,
     "sigmoid": jax.nn.sigmoid,

@@ -10,6 +10,7 @@ import torch
 from torch.utils._pytree import tree_map
 
 from pytest_inferena.prepare.case import squared_error
+from pytest_inferena.prepare.real import hold_pairs
 from pytest_inferena.prepare.structure import called, returned, tensors, to_eval
 from pytest_inferena.program.names import parameters_of
 
@@ -21,7 +22,11 @@ if TYPE_CHECKING:
 
 
 def complete(case: Case) -> Case:
-    """Fill in what a case leaves out: names of inputs, those of entry `latency`, and targets of the usual loss."""
+    """Fill in what a case leaves out: names of inputs, those of entry `latency`, and targets of the usual loss.
+
+    Complex parameters become real ones.
+    """
+    hold_pairs(case.module)
     case.inputs = _by_name(case.module, case.inputs)
     case.latency = _first(case.inputs) if case.latency is None else _by_name(case.module, case.latency)
     if case.loss is squared_error and not case.targets:

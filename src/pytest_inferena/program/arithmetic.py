@@ -222,7 +222,7 @@ RULES: Mapping[str, Rule] = {
     **dict.fromkeys(("softmax", "_softmax"), _along("softmax")),
     **dict.fromkeys(("log_softmax", "_log_softmax"), _along("log_softmax")),
     "square": _square,
-    "_conj": lambda graph, arguments, outputs: graph.emit("conj_physical", arguments, *outputs),  # not as a view
+    "_neg_view": lambda graph, arguments, outputs: graph.emit("neg", arguments, *outputs),
     "reciprocal": _reciprocal,
     **dict.fromkeys(("mm", "bmm", "matmul", "dot", "mv"), _matmul),
     "addmm": _plus_product("matmul", "mat1", "mat2"),

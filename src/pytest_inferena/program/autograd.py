@@ -13,31 +13,20 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
+from pytest_inferena.program.fourier import GRADIENTS
+from pytest_inferena.program.opaque import whole
 from pytest_inferena.worker import aten as spelled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 aten = torch.ops.aten
-LIBRARY = torch.library.Library("inferena", "FRAGMENT")
-"""Operators of the Program that ATen lacks, or takes apart before they can be seen."""
-
-
-def _whole(schema: str, function: Callable[..., Tensor]) -> Any:
-    """An operator that tracing leaves whole; its result is like its first argument."""
-    name = schema.partition("(")[0]
-    LIBRARY.define(schema)
-    LIBRARY.impl(name, function, "CompositeExplicitAutograd")
-    LIBRARY.impl(name, lambda x, *_: torch.empty_like(x), "Meta")
-    return getattr(torch.ops.inferena, name).default
-
-
-ROTARY = _whole("rotary_embedding(Tensor self, Tensor cos, Tensor sin) -> Tensor", spelled.rotary_embedding)
-RMS_NORM = _whole(
+ROTARY = whole("rotary_embedding(Tensor self, Tensor cos, Tensor sin) -> Tensor", spelled.rotary_embedding)
+RMS_NORM = whole(
     "rms_norm(Tensor input, int[] normalized_shape, Tensor? weight, float eps) -> Tensor",
     torch.nn.functional.rms_norm,
 )
-BATCH_NORM = _whole(
+BATCH_NORM = whole(
     "batch_norm(Tensor input, Tensor weight, Tensor bias, Tensor running_mean, Tensor running_var, float eps)"
     " -> Tensor",
     spelled.batch_norm,
@@ -224,6 +213,7 @@ SHORTER: Mapping[Any, Callable[..., Any]] = {
     spelled.attention: _attention,
     spelled.batch_norm: _batch_norm,
     spelled.rotary_embedding: _rotary_embedding,
+    **GRADIENTS,
     torch.nn.functional.rms_norm: _rms_norm,
     aten.adaptive_avg_pool1d: _adaptive_avg_pool,
     aten.adaptive_avg_pool2d: _adaptive_avg_pool,

@@ -9,12 +9,15 @@ layer does at once), `losses.py` and `indexing.py`; `beyond` has operators that 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pytest_inferena.program import arithmetic, indexing, layers, layout, losses
 from pytest_inferena.program.beyond import BEYOND
 from pytest_inferena.program.expand.tensor import tensors
-from pytest_inferena.program.graph import Graph
+from pytest_inferena.program.graph import Graph, NotExportable
+from pytest_inferena.program.pairs import concerns, write_pairs
+from pytest_inferena.program.places import at
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,17 +39,28 @@ def canonical(graph: Graph) -> Graph:
     """
     nodes, graph.nodes = graph.nodes, []
     for node in nodes:
-        arguments = {key: graph.resolve(value) for key, value in node.arguments.items()}
-        if node.operator in RULES:
-            result = RULES[node.operator](graph, arguments, node.outputs)
-            if result is not None:
-                graph.aliases[node.name] = result.name
-        elif node.operator in BEYOND:
-            _expand(graph, node, arguments)
-        else:
-            graph.emit(node.operator, arguments, *node.outputs)
+        try:
+            _write(graph, node)
+        except NotExportable as error:
+            made_of = {one.name: one for one in graph.made_of[0].nodes} if graph.made_of else {}
+            where = at(made_of[node.name]) if node.name in made_of else ""
+            raise NotExportable(f"{where}{error}") from error
     graph.prune()
     return graph
+
+
+def _write(graph: Graph, node: Node) -> None:
+    arguments = {key: graph.resolve(value) for key, value in node.arguments.items()}
+    if concerns(graph, node):
+        write_pairs(graph, replace(node, arguments=arguments), _write)
+    elif node.operator in RULES:
+        result = RULES[node.operator](graph, arguments, node.outputs)
+        if result is not None:
+            graph.aliases[node.name] = result.name
+    elif node.operator in BEYOND:
+        _expand(graph, node, arguments)
+    else:
+        graph.emit(node.operator, arguments, *node.outputs)
 
 
 def _expand(graph: Graph, node: Node, arguments: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch._decomp import decomposition_table
 
+from pytest_inferena.program import pairs
 from pytest_inferena.program.beyond import BEYOND
 from pytest_inferena.program.canonical import RULES
 from pytest_inferena.program.operators import OPERATORS, name_of
@@ -14,9 +15,7 @@ from pytest_inferena.program.operators import OPERATORS, name_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-WHOLE = frozenset({"complex"})
-"""Operators whose decomposition writes into views, which torch.export cannot undo."""
-KNOWN = WHOLE | OPERATORS.keys() | RULES.keys() | BEYOND.keys()
+KNOWN = OPERATORS.keys() | RULES.keys() | BEYOND.keys() | pairs.RULES.keys()
 """What a Program's graph is made of, in ATen's spellings."""
 DEEPEST = 5
 """How often what a decomposition gives is taken apart again."""

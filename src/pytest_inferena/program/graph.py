@@ -36,6 +36,8 @@ class Graph:
     """Tensor → the node that was emitted for it."""
     trains: bool = False
     """Whether engines derive gradients of it, so that it matters where none may flow."""
+    pairs: dict[str, tuple[Ref, Ref]] = field(default_factory=dict)
+    """Complex tensor → the real and the imaginary part that are written in its place."""
     made_of: Any = None
     """The FX graph that it was lowered from, and what its placeholders stand for."""
 

@@ -32,7 +32,17 @@ def distinct(wanted: Iterable[str], taken: Iterable[str], role: str) -> list[str
 def parameters_of(module: nn.Module) -> dict[str, nn.Parameter]:
     """A module's parameters by their names in the Program; tied ones have their first name only."""
     found = dict(module.named_parameters())
-    return dict(zip(distinct(found, {LOSS}, "parameter"), found.values(), strict=True))
+    names = [_outside(name, found) for name in found]
+    return dict(zip(distinct(names, {LOSS}, "parameter"), found.values(), strict=True))
+
+
+def _outside(name: str, names: Iterable[str]) -> str:
+    """A parameter that its module holds in another form, such as complex numbers as pairs, by its own name."""
+    held, _, last = name.rpartition(".")
+    if last != "original0" or f"{held}.original1" in names:
+        return name
+    owner, _, attribute = held.rpartition("parametrizations.")
+    return owner + attribute
 
 
 def heads(names: Iterable[str]) -> set[str]:

@@ -50,6 +50,24 @@ def attention(
     )
 
 
+def rfft(x: torch.Tensor, dim: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The Fourier transform of real numbers, up to half the frequencies, in two parts; not scaled, as all three."""
+    found = torch.fft.rfft(x, dim=dim)
+    return found.real, found.imag
+
+
+def irfft(real: torch.Tensor, imag: torch.Tensor, dim: int, length: int) -> torch.Tensor:
+    """Back to real numbers."""
+    return torch.fft.irfft(torch.complex(real, imag), length, dim, norm="forward")
+
+
+def fft(real: torch.Tensor, imag: torch.Tensor, dim: int, inverse: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """Of complex numbers, or back."""
+    x = torch.complex(real, imag)
+    found = torch.fft.ifft(x, dim=dim, norm="forward") if inverse else torch.fft.fft(x, dim=dim)
+    return found.real, found.imag
+
+
 SPELLED: Mapping[str, Callable[..., Any]] = {
     "rotary_embedding": rotary_embedding,
     "batch_norm": batch_norm,
@@ -57,6 +75,9 @@ SPELLED: Mapping[str, Callable[..., Any]] = {
     "full": lambda size, value, dtype: torch.full(size, value, dtype=getattr(torch, dtype)),
     "to": lambda x, dtype: x.to(getattr(torch, dtype)),
     "gelu": lambda x, approximate: torch.nn.functional.gelu(x, approximate=approximate),
+    "fft": fft,
+    "irfft": irfft,
+    "rfft": rfft,
     "group_norm": torch.nn.functional.group_norm,
     "layer_norm": torch.nn.functional.layer_norm,
     "rms_norm": torch.nn.functional.rms_norm,

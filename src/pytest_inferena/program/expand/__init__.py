@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from pytest_inferena.program.expand import layers, moves, pointwise, windows
+from pytest_inferena.program.expand import layers, moves, pointwise, transforms, windows
 from pytest_inferena.program.expand.tensor import tensors
 from pytest_inferena.program.graph import Graph
 from pytest_inferena.worker.capabilities import has
@@ -27,6 +27,7 @@ EXPANSIONS: Mapping[str, Callable[..., Any]] = {
     **pointwise.EXPANSIONS,
     **layers.EXPANSIONS,
     **moves.EXPANSIONS,
+    **transforms.EXPANSIONS,
     **windows.EXPANSIONS,
 }
 """The second tier: what it names can be written with other operators."""

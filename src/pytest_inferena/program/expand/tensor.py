@@ -48,6 +48,14 @@ class Tensor:
         made = self.graph.made(operator, given, self.like, tuple(shape), dtype or self.dtype)
         return Tensor(self.graph, self.like, made.name)
 
+    def pair(self, operator: str, arguments: dict[str, Any], shape: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Append a node that makes two tensors of the same kind."""
+        name = f"{self.like.name}~{len(self.graph.nodes)}"
+        specs = [TensorSpec(each, tuple(shape), self.dtype) for each in (name, f"{name}.1")]
+        self.graph.emit(operator, {key: _plain(value) for key, value in arguments.items()}, *specs)
+        first, second = (Tensor(self.graph, self.like, spec.name) for spec in specs)
+        return first, second
+
     def constant(self, values: Any) -> Tensor:
         """An array that the Program holds."""
         array = np.asarray(values)
