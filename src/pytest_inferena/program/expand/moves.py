@@ -153,7 +153,7 @@ def _counted(given: list[tuple[Tensor, int]]) -> Tensor:
 
 
 def index_put(x: Tensor, indices: list[Tensor], values: Tensor, accumulate: bool) -> Tensor:
-    """Values added to the rows that they are meant for: a product with rows that are 1 in one place; or the last of them.
+    """Values added to the rows that they are meant for, by a product with rows that are 1 in one place; or in their place.
 
     Which value counts where a row is named twice is open in PyTorch, on the CPU it is the last.
     """
