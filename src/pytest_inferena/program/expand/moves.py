@@ -153,7 +153,7 @@ def _counted(given: list[tuple[Tensor, int]]) -> Tensor:
 
 
 def index_put(x: Tensor, indices: list[Tensor], values: Tensor, accumulate: bool) -> Tensor:
-    """Values added to the rows that they are meant for, by a product with rows that are 1 in one place; or in their place.
+    """Values added to rows, by a product with rows that are 1 in one place; or written in place of them.
 
     Which value counts where a row is named twice is open in PyTorch, on the CPU it is the last.
     """
