@@ -3,6 +3,7 @@
 A rule gets the node's arguments by ATen's names and what the node makes.
 """
 
+from pytest_inferena.program.beyond.experts import EXPERTS
 from pytest_inferena.program.beyond.functions import FUNCTIONS
 from pytest_inferena.program.beyond.order import ORDER
 from pytest_inferena.program.beyond.scatter import SCATTER
@@ -10,5 +11,5 @@ from pytest_inferena.program.beyond.special import SPECIAL
 from pytest_inferena.program.beyond.strides import STRIDES
 from pytest_inferena.program.beyond.whole import WHOLE
 
-BEYOND = {**FUNCTIONS, **ORDER, **SCATTER, **SPECIAL, **STRIDES, **WHOLE}
+BEYOND = {**EXPERTS, **FUNCTIONS, **ORDER, **SCATTER, **SPECIAL, **STRIDES, **WHOLE}
 """ATen's name → its rule."""
