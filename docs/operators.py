@@ -44,9 +44,11 @@ whole architectures, not operators |
 | ncnn | Stable Diffusion 1.5 U-Net | its time step is an integer |
 | Meganeura | Stable Diffusion 1.5 U-Net | it has no sine, which the embedding of the time step needs |
 
-[coverage-tiny.md](coverage-tiny.md) has every cell at tiny size with its reason, [coverage.md](coverage.md) at full size.
+[coverage-tiny.md](coverage-tiny.md) has every cell at tiny size with its reason, [coverage.md](coverage.md) at \
+full size.
 
-Not in the tables: PyTorch and ExecuTorch take PyTorch's own operators; llama.cpp, CTranslate2 and Inferi recognise whole
+Not in the tables: PyTorch and ExecuTorch take PyTorch's own operators; llama.cpp, CTranslate2 and Inferi recognise \
+whole
 architectures.
 """
 

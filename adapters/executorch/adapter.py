@@ -19,7 +19,7 @@ from pytest_inferena import Unsupported
 from pytest_inferena.worker import aten
 from pytest_inferena.worker.channels_last import channels_last, kernels_last
 
-from . import training
+from . import fourier, training
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # everything in it is experimental, it says
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from pytest_inferena import Entry, Program
 
+SPELLED = {**aten.SPELLED, **fourier.OPERATORS}
 LACKS = re.compile(r"Missing out variants: \{(.+?)\}")
 """What the emitter says of operators that have no kernel's signature."""
 
@@ -82,7 +83,7 @@ class Adapter(Base):
             inputs = [*parameters, *inputs]
             partitioner = training.Staged
         else:
-            module, partitioner = mended(aten.to_module(entry, self.parameters)), XnnpackPartitioner
+            module, partitioner = mended(aten.to_module(entry, self.parameters, SPELLED)), XnnpackPartitioner
         try:
             exported = torch.export.export(module, tuple(inputs), strict=False)
             return Step(self._lower(exported, partitioner), inputs, list(entry.outputs))
@@ -97,7 +98,7 @@ class Adapter(Base):
             tensor = self.parameters[name].data
             tensor = tensor.permute(made.permuted[name]).contiguous() if name in made.permuted else tensor
             parameters[name] = torch.nn.Parameter(tensor, requires_grad=False)
-        module = mended(aten.to_module(made.entry, parameters, {**aten.SPELLED, **training.OPERATORS}))
+        module = mended(aten.to_module(made.entry, parameters, {**SPELLED, **training.OPERATORS}))
         return Stateless(module), [parameter.data for parameter in module.parameters()]
 
     def _lower(self, exported: torch.export.ExportedProgram, partitioner: type[XnnpackPartitioner]) -> bytes:

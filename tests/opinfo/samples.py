@@ -33,11 +33,12 @@ class Sample:
         return [value for value in self.arguments if isinstance(value, Tensor)]
 
     def call(self, tensors: Iterable[Tensor]) -> list[Tensor]:
-        """Every tensor that comes of it with these tensors in place of its own."""
+        """Every tensor that comes of it with these tensors in place of its own; of complex numbers the pairs."""
         rest = iter(tensors)
         given = [next(rest) if isinstance(value, Tensor) else value for value in self.arguments]
         args, keywords = pytree.tree_unflatten(given, self.tree)
-        return [value for value in pytree.tree_leaves(self.operator(*args, **keywords)) if isinstance(value, Tensor)]
+        found = [value for value in pytree.tree_leaves(self.operator(*args, **keywords)) if isinstance(value, Tensor)]
+        return [torch.view_as_real(value.resolve_conj()) if value.is_complex() else value for value in found]
 
     def shown(self) -> str:
         """Its arguments, tensors by their shapes."""
@@ -115,7 +116,7 @@ def samples(info: Any, dtype: torch.dtype, most: int) -> list[Sample]:
 
 
 def _small(info: Any, dtype: torch.dtype) -> Iterator[Sample]:
-    """Without complex numbers and empty tensors."""
+    """Without empty tensors, and complex numbers among what is given."""
     torch.manual_seed(0)
     trains = dtype.is_floating_point and info.supports_autograd
     for given in info.sample_inputs("cpu", dtype, requires_grad=trains):

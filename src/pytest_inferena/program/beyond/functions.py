@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     Rule: TypeAlias = Callable[[Mapping[str, Any], tuple[TensorSpec, ...]], Tensor | tuple[Tensor | None, ...]]
 
 
-def _of(function: Callable[[Tensor], Tensor]) -> Rule:
+def of_one(function: Callable[[Tensor], Tensor]) -> Rule:
     """A function of one tensor, in the result's dtype."""
     return lambda a, out: function(a["self"].to(out[0].dtype))
 
@@ -148,7 +148,7 @@ def _quotient(whole: Callable[[Tensor], Tensor]) -> Rule:
 
 
 def _logarithm(base: float) -> Rule:
-    return _of(lambda x: x.unary("log") * (1 / math.log(base)))
+    return of_one(lambda x: x.unary("log") * (1 / math.log(base)))
 
 
 def _binary(function: Callable[[Tensor, Tensor], Tensor]) -> Rule:
@@ -180,40 +180,40 @@ def smooth_l1_loss(a: Mapping[str, Any], out: tuple[TensorSpec, ...]) -> Tensor:
 
 
 FUNCTIONS: Mapping[str, Rule] = {
-    "acos": _of(lambda x: math.pi / 2 - arctangent(x / (1.0 - x * x).unary("sqrt"))),
-    "acosh": _of(lambda x: (x + ((x - 1.0) * (x + 1.0)).unary("sqrt")).unary("log")),
-    "asin": _of(lambda x: arctangent(x / (1.0 - x * x).unary("sqrt"))),
-    "asinh": _of(asinh),
-    "atan": _of(arctangent),
+    "acos": of_one(lambda x: math.pi / 2 - arctangent(x / (1.0 - x * x).unary("sqrt"))),
+    "acosh": of_one(lambda x: (x + ((x - 1.0) * (x + 1.0)).unary("sqrt")).unary("log")),
+    "asin": of_one(lambda x: arctangent(x / (1.0 - x * x).unary("sqrt"))),
+    "asinh": of_one(asinh),
+    "atan": of_one(arctangent),
     "atan2": _binary(atan2),
-    "atanh": _of(lambda x: (x * 2.0 / (1.0 - x)).unary("log1p") * 0.5),
-    "ceil": _of(lambda x: -floor(-x)),
+    "atanh": of_one(lambda x: (x * 2.0 / (1.0 - x)).unary("log1p") * 0.5),
+    "ceil": of_one(lambda x: -floor(-x)),
     "celu": lambda a, out: elu(a["self"].to(out[0].dtype), a["alpha"], 1, 1 / a["alpha"]),
     "elu": lambda a, out: elu(a["self"].to(out[0].dtype), a["alpha"], a["scale"], a["input_scale"]),
-    "cosh": _of(lambda x: (x.unary("exp") + (-x).unary("exp")) * 0.5),
-    "erfc": _of(lambda x: 1.0 - x.unary("erf")),
-    "exp2": _of(lambda x: (x * math.log(2)).unary("exp")),
-    "expm1": _of(expm1),
-    "floor": _of(floor),
+    "cosh": of_one(lambda x: (x.unary("exp") + (-x).unary("exp")) * 0.5),
+    "erfc": of_one(lambda x: 1.0 - x.unary("erf")),
+    "exp2": of_one(lambda x: (x * math.log(2)).unary("exp")),
+    "expm1": of_one(expm1),
+    "floor": of_one(floor),
     "fmod": _quotient(trunc),
-    "frac": _of(lambda x: x - trunc(x)),
+    "frac": of_one(lambda x: x - trunc(x)),
     "hypot": _binary(hypot),
     "isnan": lambda a, _: a["self"].compare("ne", a["self"]),
     "huber_loss": huber_loss,
     "log10": _logarithm(10),
     "log2": _logarithm(2),
-    "mish": _of(lambda x: x * softplus(x).unary("tanh")),
+    "mish": of_one(lambda x: x * softplus(x).unary("tanh")),
     "remainder": _quotient(floor),
-    "round": _of(rounded),
-    "sign": _of(sign),
-    "sgn": _of(sign),
-    "signbit": _of(signbit),
-    "sinc": _of(sinc),
-    "sinh": _of(sinh),
+    "round": of_one(rounded),
+    "sign": of_one(sign),
+    "sgn": of_one(sign),
+    "signbit": of_one(signbit),
+    "sinc": of_one(sinc),
+    "sinh": of_one(sinh),
     "smooth_l1_loss": smooth_l1_loss,
     "softplus": lambda a, out: softplus(a["self"].to(out[0].dtype), a["beta"], a["threshold"]),
-    "tan": _of(lambda x: x.unary("sin") / x.unary("cos")),
-    "trunc": _of(trunc),
+    "tan": of_one(lambda x: x.unary("sin") / x.unary("cos")),
+    "trunc": of_one(trunc),
     "xlogy": _binary(xlogy),
 }
 """ATen's name → a function of the arguments by ATen's names, and of what the node makes."""

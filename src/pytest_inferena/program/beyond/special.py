@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from pytest_inferena.program.beyond.functions import floor
+from pytest_inferena.program.beyond.functions import floor, of_one
+from pytest_inferena.program.expand.pointwise import horner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from pytest_inferena.program.beyond.functions import Rule
     from pytest_inferena.program.expand.tensor import Tensor
-    from pytest_inferena.worker.format import TensorSpec
 
 NEAR = (2.81022636e-08, 3.43273939e-07, -3.5233877e-06, -4.39150654e-06, 0.00021858087, -0.00125372503, -0.00417768164,
         0.246640727, 1.50140941)  # fmt: skip
@@ -28,8 +28,8 @@ def erfinv(x: Tensor) -> Tensor:
     size = -(1.0 - x * x).unary("log")
     close = size.compare("lt", 5.0)
     far = close.where(5.0, size)
-    near = _polynomial(close.where(size, 0.0) - 2.5, NEAR)
-    value = close.where(near, _polynomial(far.unary("sqrt") - 3.0, FAR)) * x
+    near = horner(close.where(size, 0.0) - 2.5, NEAR)
+    value = close.where(near, horner(far.unary("sqrt") - 3.0, FAR)) * x
     one = x.unary("abs").compare("eq", 1.0)
     value = one.where(x * math.inf, one.where(0.0, value))
     return _with_slope(x, value, (value * value).unary("exp") * (math.sqrt(math.pi) / 2))
@@ -86,13 +86,6 @@ def _shifted(x: Tensor) -> tuple[Tensor, Tensor]:
     return small, small.where(x + float(SHIFT), x)
 
 
-def _polynomial(x: Tensor, coefficients: tuple[float, ...]) -> Tensor:
-    total = x * coefficients[0] + coefficients[1]
-    for coefficient in coefficients[2:]:
-        total = total * x + coefficient
-    return total
-
-
 def _with_slope(x: Tensor, value: Tensor, slope: Tensor) -> Tensor:
     """A value whose gradient is known."""
     if not x.graph.trains:
@@ -100,12 +93,5 @@ def _with_slope(x: Tensor, value: Tensor, slope: Tensor) -> Tensor:
     return value.detach() + (x - x.detach()) * slope.detach().minimum(3e38)
 
 
-def _of(function: Callable[[Tensor], Tensor]) -> Rule:
-    def rule(a: Mapping[str, Any], out: tuple[TensorSpec, ...]) -> Tensor:
-        return function(a["self"].to(out[0].dtype))
-
-    return rule
-
-
-SPECIAL: Mapping[str, Rule] = {"digamma": _of(digamma), "erfinv": _of(erfinv), "lgamma": _of(lgamma)}
+SPECIAL: Mapping[str, Rule] = {"digamma": of_one(digamma), "erfinv": of_one(erfinv), "lgamma": of_one(lgamma)}
 """ATen's name → a function of the arguments by ATen's names, and of what the node makes."""

@@ -30,11 +30,12 @@ TANH = (
 def _rational(x: Tensor, coefficients: tuple[Sequence[float], Sequence[float]], bound: float) -> Tensor:
     x = clamp(x, -bound, bound)
     square = x * x
-    above, below = (_horner(square, one) for one in coefficients)
+    above, below = (horner(square, one) for one in coefficients)
     return x * above / below
 
 
-def _horner(x: Tensor, coefficients: Sequence[float]) -> Tensor:
+def horner(x: Tensor, coefficients: Sequence[float]) -> Tensor:
+    """A polynomial, the coefficient of the highest power first."""
     total = x * coefficients[0] + coefficients[1]
     for coefficient in coefficients[2:]:
         total = total * x + coefficient

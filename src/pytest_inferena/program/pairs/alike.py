@@ -32,10 +32,7 @@ def alike(c: Complex) -> Iterator[tuple[TensorSpec, Any]]:
         if all(c.pair(value)[which] is None for value in _flat(data)):
             halves.append([None] * len(c.node.outputs))
             continue
-        specs = [
-            TensorSpec(f"{spec.name}~{'ri'[which]}", spec.shape, REAL.get(spec.dtype, spec.dtype))
-            for spec in c.node.outputs
-        ]
+        specs = [_half_of(spec, which) for spec in c.node.outputs]
         c.call(c.node.operator, {name: _half(c, name, value, which) for name, value in c.a.items()}, *specs)
         halves.append([c.tensor(c.graph.resolve(Ref(spec.name)).name) for spec in specs])
     for spec, *parts in zip(c.node.outputs, *halves, strict=True):
@@ -43,6 +40,7 @@ def alike(c: Complex) -> Iterator[tuple[TensorSpec, Any]]:
 
 
 def _half_of(spec: TensorSpec, which: int) -> TensorSpec:
+    """What one part of a result is."""
     return TensorSpec(f"{spec.name}~part{which}", spec.shape, REAL.get(spec.dtype, spec.dtype))
 
 
