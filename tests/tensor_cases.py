@@ -137,10 +137,10 @@ def _shapes() -> dict[str, Case]:
 
 
 def _transforms() -> dict[str, Case]:
-    """Of odd and even lengths, and of one that is taken apart."""
+    """Of odd and even lengths, of one that is taken apart, and of a single row."""
     long, signal = floats(1, 576), floats(2, 7, 3)
     found: dict[str, Case] = {}
-    for name, x, dim in (("", X, 2), ("-odd", signal, 1), ("-long", long, 1)):
+    for name, x, dim in (("", X, 2), ("-odd", signal, 1), ("-long", long, 1), ("-row", X[0, 0], 0)):
         half, length = x.narrow(dim, 0, x.shape[dim] // 2 + 1), x.shape[dim]
         found |= {
             f"fft{name}": ("fft", {"real": x, "imag": x.flip(0) + 1, "dim": dim, "inverse": False}),

@@ -59,42 +59,50 @@ def _transform(real: Tensor, imag: Tensor | None, side: int) -> tuple[Tensor, Te
     return first, second
 
 
+def _rows(x: Tensor, dim: int) -> Tensor:
+    """With the dimension as the last one, of a matrix at least."""
+    return x.swap(dim, x.rank - 1) if x.rank > 1 else x.reshape(1, -1)
+
+
+def _back(x: Tensor, dim: int, rank: int) -> Tensor:
+    return x.swap(dim, rank - 1) if rank > 1 else x.reshape(-1)
+
+
 def fft(real: Tensor, imag: Tensor, dim: int, inverse: bool) -> tuple[Tensor, Tensor] | None:
     """With a complex matrix."""
-    last = real.rank - 1
     none = (real.graph.behind(Ref(imag.name), "full") or {}).get("fill_value") == 0
-    found = _transform(real.swap(dim, last), None if none else imag.swap(dim, last), 1 if inverse else -1)
-    return None if found is None else (found[0].swap(dim, last), found[1].swap(dim, last))
+    found = _transform(_rows(real, dim), None if none else _rows(imag, dim), 1 if inverse else -1)
+    return None if found is None else (_back(found[0], dim, real.rank), _back(found[1], dim, real.rank))
 
 
 def rfft(x: Tensor, dim: int) -> tuple[Tensor, Tensor] | None:
     """With the columns of half the frequencies; a long one is that of complex numbers, cut in half."""
-    last, length = x.rank - 1, x.shape[dim]
-    half, x = length // 2 + 1, x.swap(dim, last)
+    length, rows = x.shape[dim], _rows(x, dim)
+    half = length // 2 + 1
     if length <= LONG:
         cosine, sine = _turns(length, half, length)
-        found = _turned(x, None, (cosine, -sine), Tensor.__matmul__)
-    elif (whole := _transform(x, None, -1)) is None:
+        found = _turned(rows, None, (cosine, -sine), Tensor.__matmul__)
+    elif (whole := _transform(rows, None, -1)) is None:
         return None
     else:
-        found = tuple(part.slice(last, 0, half) for part in whole)
-    return found[0].swap(dim, last), found[1].swap(dim, last)
+        found = tuple(part.slice(-1, 0, half) for part in whole)
+    return _back(found[0], dim, x.rank), _back(found[1], dim, x.rank)
 
 
 def irfft(real: Tensor, imag: Tensor, dim: int, length: int) -> Tensor | None:
     """All frequencies but the first, and the one in the middle, count twice."""
-    last, half = real.rank - 1, length // 2 + 1
-    real, imag = (x.swap(dim, last) for x in (real, imag))
+    rank, half = real.rank, length // 2 + 1
+    real, imag = (_rows(x, dim) for x in (real, imag))
+    last = real.rank - 1
     if length > LONG:
-        middle = (length + 1) // 2
-        above = (x.slice(last, 1, middle) for x in (real, imag))
+        above = (x.slice(last, 1, (length + 1) // 2) for x in (real, imag))
         mirrored = [x.make("flip", {"self": x, "dims": [last]}, x.shape) for x in above]
         found = _transform(cat([real, mirrored[0]], last), cat([imag, -mirrored[1]], last), 1)
-        return None if found is None else found[0].swap(dim, last)
+        return None if found is None else _back(found[0], dim, rank)
     cosine, sine = _turns(half, length, length)
     twice = np.where((np.arange(half) * 2) % length == 0, 1.0, 2.0)[:, None]
     first, second = _constants(real, cosine * twice, sine * twice)
-    return (real @ first - imag @ second).swap(dim, last)
+    return _back(real @ first - imag @ second, dim, rank)
 
 
 EXPANSIONS: Mapping[str, Callable[..., Any]] = {"fft": fft, "irfft": irfft, "rfft": rfft}
