@@ -10,7 +10,7 @@ from pathlib import Path
 from pytest_inferena.engines.framework import Framework
 from pytest_inferena.program.expand import EXPANSIONS
 from pytest_inferena.program.operators import OPERATORS
-from pytest_inferena.session.bench import greet, start
+from pytest_inferena.session.starting import greet, start
 from pytest_inferena.worker.loading import load_adapter
 
 ROOT = Path(__file__).parents[1]

@@ -9,7 +9,6 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
@@ -17,17 +16,17 @@ from msgspec.structs import replace
 from pytest_inferena.cell import Outcome
 from pytest_inferena.collect.loop import shared
 from pytest_inferena.engines.limits import Limits
-from pytest_inferena.processes.client import Launch, Worker, WorkerFailed
+from pytest_inferena.processes.client import Worker, WorkerFailed
 from pytest_inferena.processes.marks import marks
 from pytest_inferena.processes.preparer import Preparer
 from pytest_inferena.processes.workload import Workload
 from pytest_inferena.results import Record
 from pytest_inferena.session.figures import Process, device_flags, figures, flags, loop_facts
 from pytest_inferena.session.judging import judged
+from pytest_inferena.session.starting import greet, start
 from pytest_inferena.store.kernels import Kernels
 from pytest_inferena.store.scratch import Scratch
 from pytest_inferena.store.turns import turn
-from pytest_inferena.worker.protocol import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
     from pytest_inferena.cell import Cell
     from pytest_inferena.collect.settings import Settings
     from pytest_inferena.collect.target import Target
-    from pytest_inferena.engines.framework import Backend, Framework
     from pytest_inferena.processes.preparer import Prepared
     from pytest_inferena.verdict.gate import Verdict
 
@@ -252,41 +250,3 @@ class Bench:
         finally:
             if file != self.tensors:
                 file.unlink(missing_ok=True)
-
-
-def start(  # noqa: PLR0913, PLR0917 - all that makes an environment
-    framework: Framework, backend: Backend, threads: int, folder: Path,
-    kept: Path | None = None, passed: Mapping[str, str] = MappingProxyType({}), limits: Limits | None = None,
-) -> Worker:  # fmt: skip
-    """Start a framework's worker in a folder of its own. Its kernels may go to another folder.
-
-    Args:
-        framework: what it runs.
-        backend: one of the framework's.
-        threads: its budget.
-        folder: a new one.
-        kept: where its kernels stay; None: nowhere.
-        passed: variables of the environment that the user lets through.
-        limits: what it may take; None: what is usual on this machine.
-
-    Raises:
-        WorkerFailed: its program cannot be started.
-    """
-    scratch = folder / "scratch"
-    scratch.mkdir(parents=True)
-    env = {**passed, **framework.environment(backend, scratch, threads, kept)}
-    return Worker(Launch(framework.command(backend), threads, env, folder, limits or Limits.of(None, framework.limits)))
-
-
-def greet(
-    worker: Worker, backend: Backend, threads: int, deadline: float, exchange: Path | None = None
-) -> dict[str, Any]:
-    """Say hello: the worker imports its framework and answers with its versions.
-
-    Raises:
-        WorkerFailed: it cannot.
-    """
-    return worker.ask(
-        "hello", deadline, protocol=VERSION, backend=backend.name, device=backend.device, threads=threads,
-        scratch=str(worker.folder / "scratch"), exchange=str(exchange) if exchange else None,
-    )  # fmt: skip
