@@ -22,7 +22,7 @@ TIMES = 3
 """How many times its usual difference a calibration may differ by."""
 DEVIATION = 1.4826
 """A normal distribution's standard deviation, where the median of the distances from its centre is 1."""
-FIRST = 5
+FIRST = 9
 """Calibrations at the beginning of a run, which tell how much it differs from itself."""
 AGAIN = 2
 """How often a cell is measured again."""
@@ -54,24 +54,22 @@ class Calibrations:
             what the quietest measurement gave, and how quiet it was.
         """
         if not self._moves:
-            self._moves = [abs(late / early - 1) for early, late in pairwise(self._kernel() for _ in range(FIRST))]
+            self._moves = [max(pair) / min(pair) - 1 for pair in pairwise(self._kernel() for _ in range(FIRST))]
         tries = [self._once(measure, process)]
         while tries[-1][1].noisy and len(tries) <= again:
             tries.append(self._once(measure, process))
-        found, noise = min(tries, key=lambda one: one[1].moved / one[1].limit)
+        found, noise = min(tries, key=lambda one: one[1].moved)
+        self._moves.append(noise.moved)
         return found, replace(noise, repeated=len(tries) - 1)
 
     def _once(self, measure: Callable[[], Found], process: int) -> tuple[Found, Noise]:
-        limit, load, early = self.limit, counters.load(), self._kernel()
+        load, early = counters.load(), self._kernel()
         before = counters.count(self._threads, process)
         found = measure()
         after, frequency = counters.count(self._threads, process), counters.frequency(self._threads)
-        noise = Noise(
-            calibration=(early, self._kernel()), limit=limit, load=load, frequency=frequency,
-            **counters.between(before, after),
-        )  # fmt: skip
-        self._moves.append(noise.moved)
-        return found, noise
+        counted = counters.between(before, after)
+        around = early, self._kernel()
+        return found, Noise(calibration=around, limit=self.limit, load=load, frequency=frequency, **counted)
 
 
 def noisiest(found: Iterable[Noise | None]) -> Noise | None:
