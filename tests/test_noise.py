@@ -17,7 +17,7 @@ from pytest_inferena.machine import calibration, counters
 from pytest_inferena.report import render
 from pytest_inferena.report.table import tables
 from pytest_inferena.results import Noise, plain
-from pytest_inferena.session.noise import Calibrations, noisiest
+from pytest_inferena.session.noise import LOOK, Calibrations, noisiest, settle
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -148,6 +148,7 @@ def test_what_the_system_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         for task in (7, 8):
             write(root / f"proc/7/task/{task}/status", f"Name:\tx\nnonvoluntary_ctxt_switches:\t{switches}\n")
             write(root / f"proc/7/task/{task}/sched", f"se.nr_migrations      :        {moves}\n")
+            write(root / f"proc/7/task/{task}/schedstat", f"{task} 2 1\n")
         write(root / "cpu/cpu1/thermal_throttle/core_throttle_count", f"{stolen}\n")
         seen.append(counters.count(1, 7) if busy == 100 else counters.count(2, 7))
     seen[0] = seen[0]._replace(ticks=(0, 200), throttled=4)
@@ -155,10 +156,28 @@ def test_what_the_system_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     write(root / "cpu/cpu1/cpufreq/scaling_cur_freq", "2000000\n")
     found = counters.between(*seen)
 
+    assert 15 == counters.worked(7)
     assert {
         "steal": round(40 / 120, 4), "pressure": {"cpu": 0.25}, "switches": 6, "migrations": 4, "throttled": 16
     } == found  # fmt: skip
     assert (2700, 3400) == (counters.frequency(2), counters.frequency(1))
+
+
+@pytest.mark.parametrize(
+    ("worked", "looks"),
+    [([0, 10**7, 2 * 10**7, 2 * 10**7], 3), ([5, 5], 1), ([None], 0), ([0, None], 1), ([*range(0, 10**9, 10**6)], 100)],
+)
+def test_a_worker_that_spins_is_waited_for(
+    worked: list[int | None], looks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until it sleeps, has ended, or half a second is over; where nobody can tell, not at all."""
+    more, clock = iter(worked), [0.0]
+    monkeypatch.setattr(counters, "worked", lambda _: next(more))
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(time, "sleep", lambda seconds: clock.__setitem__(0, clock[0] + seconds))
+    settle(7)
+
+    assert looks == round(clock[0] / LOOK)
 
 
 def test_a_system_that_says_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,7 +187,7 @@ def test_a_system_that_says_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     unknown = dict.fromkeys(("steal", "switches", "migrations", "throttled"))
     assert {**unknown, "pressure": {}} == found
-    assert counters.frequency(2) is None
+    assert counters.frequency(2) is counters.worked(7) is None
 
 
 def test_a_restless_machine_in_a_run(project: Project) -> None:
@@ -209,4 +228,5 @@ def test_reports_say_how_quiet_it_was() -> None:
         "stolen up to 2.0%; waiting for cpu up to 50.0%; throttled 3 times" == told
     )
     assert told in render(results, "md")
+    assert "speed moved by 20.0%, limit 3.0%" in render(results, "html")
     assert "Noise" not in dict(tables(make_results([make_record()]))[0].facts)

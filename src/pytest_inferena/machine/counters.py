@@ -57,7 +57,7 @@ def count(threads: int, process: int | None = None) -> Counters:
         threads: the budget, whose CPUs are looked at.
         process: whose threads' switches and migrations are counted.
     """
-    own = [*_tasks(process)] if process else []
+    own = [(text(task / "status"), text(task / "sched")) for task in _tasks(process)] if process else []
     throttled = [whole(file) for file in _files("thermal_throttle/core_throttle_count", threads)]
     stalled = {name: micros for name in RESOURCES if (micros := _stalled(name)) is not None}
     return Counters(
@@ -65,6 +65,12 @@ def count(threads: int, process: int | None = None) -> Counters:
         _sum([_number(status, "nonvoluntary_ctxt_switches") for status, _ in own]),
         _sum([_number(sched, r"se\.nr_migrations") for _, sched in own]), _sum(throttled),
     )  # fmt: skip
+
+
+def worked(process: int) -> int | None:
+    """Nanoseconds for which the threads of a process have had a CPU."""
+    found = [text(task / "schedstat").split() for task in _tasks(process)]
+    return _sum([int(fields[0]) for fields in found if fields])
 
 
 def between(before: Counters, after: Counters) -> dict[str, Any]:
@@ -107,10 +113,9 @@ def _stalled(resource: str) -> int | None:
     return int(found[1]) if found else None
 
 
-def _tasks(process: int) -> Iterator[tuple[str, str]]:
-    """`status` and `sched` of each thread of a process."""
-    for task in (PROC / str(process) / "task").glob("[0-9]*"):
-        yield text(task / "status"), text(task / "sched")
+def _tasks(process: int) -> Iterator[Path]:
+    """A folder for each thread of a process."""
+    return (PROC / str(process) / "task").glob("[0-9]*")
 
 
 def _number(document: str, name: str) -> int | None:

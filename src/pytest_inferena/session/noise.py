@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import time
 from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, TypeVar
@@ -26,6 +27,11 @@ FIRST = 9
 """Calibrations at the beginning of a run, which tell how much it differs from itself."""
 AGAIN = 2
 """How often a cell is measured again."""
+
+LOOK, PATIENCE = 0.005, 0.5
+"""Seconds from one look at a worker to the next, and for how long it is waited for."""
+IDLE = 0.1
+"""The share of a CPU below which it sleeps."""
 
 Found = TypeVar("Found")
 
@@ -54,6 +60,7 @@ class Calibrations:
             what the quietest measurement gave, and how quiet it was.
         """
         if not self._moves:
+            settle(process)
             self._moves = [max(pair) / min(pair) - 1 for pair in pairwise(self._kernel() for _ in range(FIRST))]
         tries = [self._once(measure, process)]
         while tries[-1][1].noisy and len(tries) <= again:
@@ -63,13 +70,25 @@ class Calibrations:
         return found, replace(noise, repeated=len(tries) - 1)
 
     def _once(self, measure: Callable[[], Found], process: int) -> tuple[Found, Noise]:
+        settle(process)
         load, early = counters.load(), self._kernel()
         before = counters.count(self._threads, process)
         found = measure()
         after, frequency = counters.count(self._threads, process), counters.frequency(self._threads)
         counted = counters.between(before, after)
+        settle(process)
         around = early, self._kernel()
         return found, Noise(calibration=around, limit=self.limit, load=load, frequency=frequency, **counted)
+
+
+def settle(process: int) -> None:
+    """Wait until a process sleeps. Threads of some engines spin for a while after a step: that is no noise."""
+    until, used = time.monotonic() + PATIENCE, counters.worked(process)
+    while used is not None and time.monotonic() < until:
+        time.sleep(LOOK)
+        before, used = used, counters.worked(process)
+        if used is not None and used - before < IDLE * LOOK * 1e9:
+            return
 
 
 def noisiest(found: Iterable[Noise | None]) -> Noise | None:
