@@ -45,7 +45,7 @@ def load() -> float | None:
 
 def frequency(threads: int) -> float | None:
     """MHz of the budget's CPUs at this moment: their mean."""
-    found = [whole(file) for file in _files("cpufreq/scaling_cur_freq", threads)]
+    found = [_whole(file) for file in _files("cpufreq/scaling_cur_freq", threads)]
     known = [kilohertz for kilohertz in found if kilohertz]
     return round(statistics.mean(known) / 1000) if known else None
 
@@ -58,7 +58,7 @@ def count(threads: int, process: int | None = None) -> Counters:
         process: whose threads' switches and migrations are counted.
     """
     own = [(text(task / "status"), text(task / "sched")) for task in _tasks(process)] if process else []
-    throttled = [whole(file) for file in _files("thermal_throttle/core_throttle_count", threads)]
+    throttled = [_whole(file) for file in _files("thermal_throttle/core_throttle_count", threads)]
     stalled = {name: micros for name in RESOURCES if (micros := _stalled(name)) is not None}
     return Counters(
         time.monotonic(), _ticks(threads), stalled,
@@ -88,7 +88,7 @@ def between(before: Counters, after: Counters) -> dict[str, Any]:
     }
 
 
-def whole(file: Path) -> int | None:
+def _whole(file: Path) -> int | None:
     """The whole number that a file holds."""
     found = text(file).strip()
     return int(found) if found.isdecimal() else None

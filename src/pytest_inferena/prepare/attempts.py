@@ -26,6 +26,8 @@ class Attempts:
     def __init__(self) -> None:
         self.failed: dict[str, dict[str, str]] = {}
         """Entry → `outcome` and `message` of what went wrong first."""
+        self.apart = False
+        """Whether outputs of inference depend on the targets when it is a part of training, and it is none therefore."""
         self._errors: dict[str, Exception] = {}
 
     @contextlib.contextmanager

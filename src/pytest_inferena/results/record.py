@@ -152,10 +152,10 @@ class Record(Cell, frozen=True, kw_only=True):
     """What became of the cell; exactly one. `published` is somebody else's figure, of which nothing was verified."""
     flags: tuple[str, ...] = ()
     """Remarks that never change the outcome: few (under 10 samples where more were asked for), threads (more CPU
-    seconds per second than 1.1 times the thread budget), noisy (the machine's speed
-    before and after it differs, also where it was measured again), implausible, resumed, xpass (right, though a known
-    issue was declared, so its test fails), software (its device is a driver for CPUs), fallback (some operators ran
-    on the CPU, though another device was asked for)."""
+    seconds per second than 1.1 times the thread budget), noisy (the machine's speed before and after it differs, also
+    where it was measured again), implausible, resumed, xpass (right, though a known issue was declared, so its test
+    fails), software (its device is a driver for CPUs), fallback (some operators ran on the CPU, though another device
+    was asked for)."""
     reason: str = ""
     """Why the outcome is not pass, in a sentence; empty for pass."""
     median: Number | None = None
