@@ -80,6 +80,15 @@ def test_what_a_machine_differs_by_all_the_time_is_not_held_against_a_cell() -> 
     assert all(math.isclose(3 * 1.4826 * 0.05, noise.limit) for noise in noises)
 
 
+def test_what_is_usual_is_learnt() -> None:
+    """Nine calibrations were alike; when most of what followed was not, that is what this machine does."""
+    restless = calibrations([*CALM, *[100, 110] * 20])
+    noises = [restless.watch(lambda: None, os.getpid(), again=0)[1] for _ in range(20)]
+
+    assert [True] * 8 == [noise.noisy for noise in noises[:8]]
+    assert not noises[-1].noisy
+
+
 def test_of_several_processes_the_noisiest_is_told() -> None:
     """By how far it is beyond its own limit; measurements of all are counted."""
     calm, restless = Noise(calibration=(1, 1), limit=0.1), Noise(calibration=(1, 1.2), limit=0.1, repeated=2)
