@@ -32,7 +32,21 @@ TAIL = """
 `inferena operators` prints the table for the engines that are installed here.
 `inferena operators MODEL` prints what each of them runs of a model, and what stands in the way.
 
-Not in the table: PyTorch and ExecuTorch take PyTorch's own operators; llama.cpp, CTranslate2 and Inferi recognise whole
+## What the five models still lack, and why no expansion gives it
+
+| engine | cells | why |
+|---|---|---|
+| PyTorch (aot) | training | AOTInductor compiles what torch.export gives, which has no backward pass |
+| CTranslate2, llama.cpp, Inferi | models that are no Llama, for CTranslate2 also no Whisper | they load \
+whole architectures, not operators |
+| CTranslate2, llama.cpp, Inferi | training | they have no backward pass, or take no gradient of the embedding |
+| ncnn | training | its layers compute in float32 alone; a graph of gradients needs truth values and integers |
+| ncnn | Stable Diffusion 1.5 U-Net | its time step is an integer |
+| Meganeura | Stable Diffusion 1.5 U-Net | it has no sine, which the embedding of the time step needs |
+
+[coverage-tiny.md](coverage-tiny.md) has every cell at tiny size with its reason, [coverage.md](coverage.md) at full size.
+
+Not in the tables: PyTorch and ExecuTorch take PyTorch's own operators; llama.cpp, CTranslate2 and Inferi recognise whole
 architectures.
 """
 

@@ -143,7 +143,7 @@ def test_operators_of_others_keep_their_namespace(tmp_path: Path, monkeypatch: p
 
 
 class Twice(Net):
-    """Has one loss under two names, as models of several tasks do; one is there only with labels, one depends on them."""
+    """One output is there only with labels, as a second loss of some models is, and one depends on them."""
 
     def forward(self, x: Tensor, labels: Tensor | None = None) -> Any:
         """Logits, and what labels change."""

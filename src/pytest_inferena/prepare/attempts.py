@@ -27,7 +27,7 @@ class Attempts:
         self.failed: dict[str, dict[str, str]] = {}
         """Entry → `outcome` and `message` of what went wrong first."""
         self.apart = False
-        """Whether outputs of inference depend on the targets when it is a part of training, and it is none therefore."""
+        """Whether inference cannot be a part of training, because an output would need the targets."""
         self._errors: dict[str, Exception] = {}
 
     @contextlib.contextmanager
