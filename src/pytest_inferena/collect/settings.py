@@ -60,6 +60,8 @@ class Settings:
     """Limits of workers and the preparer that stand above those of adapter.toml: `memory`."""
     processes: int = 1
     """How many processes of an engine measure a cell, one after the other; 1 where nothing is measured."""
+    calibrates: bool = True
+    """Whether the machine is calibrated before and after each cell; never where nothing is measured."""
     unused: tuple[str, ...] = ()
     """A sentence for each option of pytest-benchmark that was given and does not count."""
     command: str = field(default="pytest", compare=False)
@@ -120,6 +122,7 @@ class Settings:
             reports=reports,
             timeouts={key: _seconds(key, value) for key, value in pairs("timeout", config).items()},
             loop=loop,
+            calibrates=loop["max_rounds"] > 1,
             passed={name: os.environ[name] for name in config.getoption("inferena_env") or () if name in os.environ},
             limits=_limits(config.getoption("inferena_memory")),
             unused=unused,
