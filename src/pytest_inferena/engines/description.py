@@ -59,6 +59,8 @@ class Backend:
     """Distributions that it needs beside the framework's."""
     replaces: tuple[str, ...] = ()
     """Distributions of the framework's that those of `requires` stand for, because they own the same module."""
+    device_variable: str = ""
+    """The variable that takes a device's number, for devices that have none of their own, such as Vulkan's."""
 
     @property
     def variant(self) -> str:

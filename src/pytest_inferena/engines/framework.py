@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pytest_inferena.engines.description import Backend, Description, KnownIssue, RegistryError
 from pytest_inferena.engines.kinds import Kind, kind_of
-from pytest_inferena.machine import devices
+from pytest_inferena.machine import devices, several
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -78,7 +78,7 @@ class Framework(Description):
         """Why a backend cannot run here, with the remedy; "" if it can."""
         if backend.platforms and sys.platform not in backend.platforms:
             return f"{backend.name} is for {' and '.join(backend.platforms)} only"
-        if reason := devices.absent(backend.device):
+        if reason := devices.absent(backend.device) or several.hidden(backend.device):
             return reason
         absent = [tool for tool in backend.tools if shutil.which(tool) is None]
         tools = f"{' and '.join(absent)} not found on PATH: install it" if absent else ""

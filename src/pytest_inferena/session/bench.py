@@ -17,12 +17,13 @@ from msgspec.structs import replace
 from pytest_inferena.cell import Outcome
 from pytest_inferena.collect.loop import shared
 from pytest_inferena.engines.limits import Limits
+from pytest_inferena.machine.several import gone
 from pytest_inferena.processes.client import Launch, Worker, WorkerFailed
 from pytest_inferena.processes.marks import marks
 from pytest_inferena.processes.preparer import Preparer
 from pytest_inferena.processes.workload import Workload
 from pytest_inferena.results import Record
-from pytest_inferena.session.figures import Process, device_flags, figures, flags, loop_facts
+from pytest_inferena.session.figures import Process, device_flags, figures, flags, loop_facts, on_cpu
 from pytest_inferena.session.judging import judged
 from pytest_inferena.store.kernels import Kernels
 from pytest_inferena.store.scratch import Scratch
@@ -89,6 +90,7 @@ class Bench:
 
     def __init__(self, harness: Harness, target: Target) -> None:
         self.harness, self.target, self.settings = harness, target, harness.settings
+        self.unit = self.settings.placing.unit(target.backend)
         self.prepared: Prepared | None = None
         self.worker: Worker | None = None
         self.kept: Kernels | None = None
@@ -114,10 +116,13 @@ class Bench:
                 raise WorkerFailed(Outcome.UNSUPPORTED, reason)
             if missing:
                 raise WorkerFailed(Outcome.NOT_INSTALLED, missing)
-            with turn(), self.clock.running():
+            if reason := self.settings.placing.refusal(self.target.backend):
+                raise WorkerFailed(Outcome.UNSUPPORTED, reason)
+            with turn(self.unit.identity if self.unit else ""), self.clock.running():
                 record = self._measure(cell, loop)
         except WorkerFailed as failure:
-            record = Record.of(cell, failure.outcome, reason=str(failure))
+            lost = gone(self.unit) if failure.outcome.broke else ""
+            record = Record.of(cell, failure.outcome, reason=f"{failure}{lost}")
             if record.outcome is not Outcome.UNSUPPORTED:  # the worker lives on, so its log is of other cells too
                 self._end()
         except BaseException:  # a time limit of pytest's, Ctrl-C: nobody knows how far the worker is
@@ -170,6 +175,7 @@ class Bench:
         extra: dict[str, Any] = {
             "compile_s": found[0].compiled,
             "entry": entry,
+            **({"device": str(self.unit)} if self.unit else {}),
             "workload": self.harness.workload(self.target).key(),
             "expanded": dict(self.expanded.get(entry, {})),
             **{name: told for name in ("uncovered", "uneven") if (told := golden.get(name))},
@@ -212,7 +218,9 @@ class Bench:
             self._start()
         if entry not in self.compiled:
             self.compiled[entry] = self._ask("compile", entry=entry)
-            self.hello["ran"] = self.compiled[entry].get("ran") or self.hello.get("ran", "")
+            self.hello["ran"] = ran = self.compiled[entry].get("ran") or self.hello.get("ran", "")
+            if on_cpu(self.target.backend.device, ran):
+                raise WorkerFailed(Outcome.ERROR, f"it was to run on {self.target.backend.device}, and says: {ran}")
         return self.compiled[entry]
 
     def _start(self) -> None:
@@ -227,7 +235,8 @@ class Bench:
             self.shared = self.shared or Path(tempfile.mkdtemp(prefix="kernels-", dir=self.harness.scratch))
         kept = self.kept.take() if self.kept else self.shared
         limits = Limits.of(workload.parameters, engine.limits, self.settings.limits)
-        self.worker = start(engine, target.backend, self.settings.threads, folder, kept, self.settings.passed, limits)
+        backend = self.settings.placing.placed(target.backend, self.unit)
+        self.worker = start(engine, backend, self.settings.threads, folder, kept, self.settings.passed, limits)
         deadline = self.settings.deadline("hello", target.framework.timeouts)
         self.hello = greet(self.worker, target.backend, self.settings.threads, deadline, self.prepared.exchange)
         if (operators := self.hello.get("operators")) is not None:
