@@ -57,9 +57,10 @@ setup-all: .venv/all.done ## every engine
 	|| echo "the tests of the HTML page need chromium: install it"
 	@touch $@
 
-matrix: setup-all ## every cell at tiny size, judged without figures, and what of it works
+matrix: setup-all ## docs/coverage-tiny.md, every cell at tiny size; takes hours, and goes on where it was stopped
 	$(BIN)/pytest benchmarks --inferena-size=tiny --inferena-large --inferena-threads=1 --benchmark-disable \
-	--inferena-timeout=compile=3600 -q --inferena-report=coverage:docs/coverage-tiny.md || test $$? = 1
+	--inferena-timeout=compile=3600 -q --inferena-resume --inferena-results=.inferena/matrix.jsonl \
+	--inferena-report=coverage:docs/coverage-tiny.md || test $$? = 1
 
 ENGINES := eager or jax or onnxruntime
 panel: setup ## docs/panel.md, real architectures in small on ENGINES; takes hours, and goes on where it was stopped

@@ -4,14 +4,12 @@
 """
 
 import sys
-import tempfile
 from pathlib import Path
 
 from pytest_inferena.engines.framework import Framework
+from pytest_inferena.explain.operators import LEGEND, said, table
 from pytest_inferena.program.expand import EXPANSIONS
 from pytest_inferena.program.operators import OPERATORS
-from pytest_inferena.session.bench import greet, start
-from pytest_inferena.worker.loading import load_adapter
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "operators.md"
@@ -28,24 +26,29 @@ What it lacks is expanded; a model that needs what has no expansion is refused b
 |---|---|---|---|---|
 """
 TAIL = """
-Not in the table: PyTorch and ExecuTorch take PyTorch's own operators; llama.cpp, CTranslate2 and Inferi recognise whole
+{table}
+
+{legend}.
+`inferena operators` prints the table for the engines that are installed here.
+`inferena operators MODEL` prints what each of them runs of a model, and what stands in the way.
+
+## What the five models still lack, and why no expansion gives it
+
+| engine | cells | why |
+|---|---|---|
+| PyTorch (aot) | training | AOTInductor compiles what torch.export gives, which has no backward pass |
+| CTranslate2, llama.cpp, Inferi | models that are no Llama, for CTranslate2 also no Whisper | they load \
+whole architectures, not operators |
+| CTranslate2, llama.cpp, Inferi | training | they have no backward pass, or take no gradient of the embedding |
+| ncnn | training | its layers compute in float32 alone; a graph of gradients needs truth values and integers |
+| ncnn | Stable Diffusion 1.5 U-Net | its time step is an integer |
+| Meganeura | Stable Diffusion 1.5 U-Net | it has no sine, which the embedding of the time step needs |
+
+[coverage-tiny.md](coverage-tiny.md) has every cell at tiny size with its reason, [coverage.md](coverage.md) at full size.
+
+Not in the tables: PyTorch and ExecuTorch take PyTorch's own operators; llama.cpp, CTranslate2 and Inferi recognise whole
 architectures.
 """
-
-
-def said(framework):
-    """What an engine says that it has; None if it says nothing, or is not installed."""
-    backend = framework.backends[0]
-    if framework.missing(backend):
-        return None
-    if framework.exchange:
-        return load_adapter(framework.name, framework.adapter).Adapter.operators
-    with tempfile.TemporaryDirectory() as folder:
-        worker = start(framework, backend, 1, Path(folder) / "worker")
-        try:
-            return greet(worker, backend, 1, 60).get("operators")
-        finally:
-            worker.close()
 
 
 def row(title, operators):
@@ -56,18 +59,23 @@ def row(title, operators):
     return f"| {title} | {len(tiers[1])} | {len(tiers[0])} | {limited} | {lacks or 'none'} |"
 
 
-def rows():
-    """The table's lines by engine, of those that are installed and say what they have."""
+def asked():
+    """What the engines say, those that are installed and say something: title and operators by name."""
     found = {}
     for file in sorted(ROOT.glob("adapters/*/adapter.toml")):
         framework = Framework.read(file.parent)
-        if (operators := said(framework)) is not None:
-            found[framework.name] = row(framework.title, operators)
+        if framework.missing(framework.backends[0]):
+            continue
+        if (operators := said(framework, framework.backends[0])) is not None:
+            found[framework.name] = framework.title, operators
     return found
 
 
 if __name__ == "__main__":
     first = len(OPERATORS.keys() - EXPANSIONS.keys())
     head = HEAD.format(count=len(OPERATORS), first=first, second=len(EXPANSIONS))
-    PAGE.write_text(head + "\n".join(rows().values()) + "\n" + TAIL)
+    engines = asked()
+    whole = table({name: operators for name, (_, operators) in engines.items()}, "github")
+    rows = "\n".join(row(*engine) for engine in engines.values())
+    PAGE.write_text(f"{head}{rows}\n{TAIL.format(table=whole, legend=LEGEND)}")
     sys.exit(0)

@@ -17,6 +17,17 @@ LABELS = torch.zeros(2, 8, 8, dtype=torch.long)
 ROW = torch.tensor([0, 2, 0])
 PLACES = torch.tensor([3, 0, 3, 7, 1, 3, 0, 5]).expand(2, 3, 8, 8)
 """Numbers along the last dimension, some more than once."""
+ENDS = torch.tensor([3, 3, 8], dtype=torch.int32)
+"""Of groups of rows; one is empty."""
+
+
+def transformers_grouped_mm() -> Callable[..., Tensor]:
+    """What mixtures of experts of transformers call while they are exported."""
+    import transformers.integrations.moe  # noqa: F401 - registers it
+
+    found: Callable[..., Tensor] = torch.ops.transformers.grouped_mm_fallback
+    return found
+
 
 FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "acos": lambda x: torch.acos(x * 0.2),
@@ -82,8 +93,13 @@ WHOLE: dict[str, Callable[[Tensor], Tensor]] = {
     "einsum": lambda x: torch.einsum("bchw,bdhw->bcd", x, x),
     "fold": lambda x: F.fold(x.reshape(2, 12, 16), (5, 5), 2),
     "grid_sample": lambda x: F.grid_sample(x, torch.tanh(x.permute(0, 2, 3, 1)[..., :2]), align_corners=False),
+    "grouped_mm": lambda x: torch._grouped_mm(x[0, 0], x[1], offs=ENDS),
+    "grouped_mm-columns": lambda x: torch._grouped_mm(x[0], x[1, 1], offs=ENDS),
+    "grouped_mm-sums": lambda x: torch._grouped_mm(x[0, 0], x[1, 1], offs=ENDS),
+    "grouped_mm-of-transformers": lambda x: transformers_grouped_mm()(x[0, 0], x[1], ENDS),
     "huber_loss": lambda x: F.huber_loss(x, x * 2),
     "index-mask": lambda x: x.index_put((torch.tensor([True, False]),), torch.ones(8), accumulate=True),
+    "index_put-in-place": lambda x: torch.ops.aten.index_put(x[0, 0], [ROW[:2] - 2], x[1, 0, :2] * 2),
     "index_put-last": lambda x: torch.ops.aten.index_put(x, [None, ROW, None, ROW + 1], x[0, 0, 0], True),
     "index_add": lambda x: torch.index_add(x, 1, torch.tensor([0, 2]), x[:, :2]),
     "kthvalue": lambda x: x.kthvalue(2, 2)[0],
@@ -134,6 +150,12 @@ STEPS: dict[str, Callable[[Tensor], Tensor]] = {
     "cummax-places": lambda x: torch.round(x).cummax(3)[1],
     "div-trunc": lambda x: torch.div(x * 9, 2, rounding_mode="trunc"),
     "max_pool3d-places": lambda x: F.max_pool3d(x[:, None], 3, 2, 1, ceil_mode=True, return_indices=True)[1],
+    "histc": lambda x: x.histc(5, -1, 2),
+    "histc-of-integers": lambda x: (x * 3).long().clamp(0, 7).float().histc(8, 0, 7),
+    "histc-whole": lambda x: x.histc(4),
+    "inverse-permutation": lambda x: torch.ops.aten.index_put(
+        torch.zeros(8, dtype=torch.long), [x[0, 0, 0].argsort()], torch.arange(8)
+    ),
     "sort-places": lambda x: torch.round(x).sort(dim=3, stable=True)[1],
     "topk-places": lambda x: x.topk(3, 2, largest=False)[1],
     "ceil": lambda x: torch.ceil(x * 3),

@@ -130,6 +130,8 @@ CASES: dict[str, dict[str, tuple[Function, str]]] = {
         "constant_scalar": (lambda a: a.x * torch.tensor(2.0), "mul"),
         "integer_remainder": (lambda a: a.i % 3, "floor_divide mul sub"),
         "maximum": (lambda a: torch.maximum(a.x, a.i), "to maximum"),
+        "max_of_two": (lambda a: torch.max(a.x, a.i), "to maximum"),
+        "min_of_two": (lambda a: a.x.min(torch.tensor(0.0)), "minimum"),
         "maximum_of_constant": (lambda a: torch.maximum(a.x, torch.tensor(0.0)), "maximum"),
         "clamp": (lambda a: a.x.clamp(-0.5, 0.5), "clamp"),
         "clamp_min": (lambda a: a.x.clamp_min(0.1), "clamp"),

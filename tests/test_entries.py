@@ -140,3 +140,24 @@ def test_operators_of_others_keep_their_namespace(tmp_path: Path, monkeypatch: p
     assert {**FORWARD, "training": "pass", "joint": "pass"} == made.verdicts()
     assert made.program.custom is not None
     assert ["tests_entries"] == made.program.custom["namespaces"]
+
+
+class Twice(Net):
+    """One output is there only with labels, as a second loss of some models is, and one depends on them."""
+
+    def forward(self, x: Tensor, labels: Tensor | None = None) -> Any:
+        """Logits, and what labels change."""
+        y = self.linear(x)
+        if labels is None:
+            return {"logits": y, "shown": y}
+        loss = (y - labels).square().mean()
+        return {"loss": loss, "logits": y, "mean_loss": loss * 1, "shown": y + labels}
+
+
+def test_outputs_that_need_targets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Inference gives what the module gives without targets."""
+    made = Made(Case(Twice(), {"x": X}, {"x": X[:1]}, {"labels": X * 2}, "loss"), tmp_path, monkeypatch)
+
+    assert {} == made.failed
+    assert {"logits", "shown"} == {*made.program.entry("inference").outputs}
+    assert {**FORWARD, "training": "pass", "joint": "pass"} == made.verdicts()

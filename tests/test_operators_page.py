@@ -20,7 +20,9 @@ def test_every_engine_that_is_installed_has_its_row() -> None:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
 
-    assert [] == [row for row in module.rows().values() if row not in PAGE.splitlines()]
+    rows = [module.row(*engine) for engine in module.asked().values()]
+
+    assert [] == [row for row in rows if row not in PAGE.splitlines()]
 
 
 def test_the_page_counts_the_tiers() -> None:

@@ -33,7 +33,8 @@ class Net(nn.Module):
         self.a, self.b = nn.Linear(8, 8), nn.Linear(8, 8)
 
     def forward(self, x):
-        x = self.a(x)
+        x = self.a(x).reshape(1, 4, 2, 4).transpose(1, 2)
+        x = F.scaled_dot_product_attention(x, x, x).transpose(1, 2).reshape(4, 8)  # a view where flash attention ran
         x = F.layer_norm(x, (8,), eps=1e-3)
         x = F.softmax(x, -1) + torch.sigmoid(x)
         x = F.gelu(x).reshape(2, 2, 8)
@@ -78,9 +79,9 @@ def changed(argument: str, value: Any) -> Callable[..., Any]:
 
 
 FAULTS: dict[str, tuple[str, Callable[..., Any], str]] = {
-    "eps": ("layer_norm", changed("eps", 2e-3), r"at node layer_norm, .*net\.py:20 \(x = F\.layer_norm"),
-    "clamp": ("clamp", changed("max", 0.3), r"at node clamp, .*net\.py:23 \(x = self\.b"),
-    "gelu": ("gelu", changed("approximate", "tanh"), r"at node gelu, .*net\.py:22 \(x = F\.gelu"),
+    "eps": ("layer_norm", changed("eps", 2e-3), r"at node layer_norm, .*net\.py:21 \(x = F\.layer_norm"),
+    "clamp": ("clamp", changed("max", 0.3), r"at node clamp, .*net\.py:24 \(x = self\.b"),
+    "gelu": ("gelu", changed("approximate", "tanh"), r"at node gelu, .*net\.py:23 \(x = F\.gelu"),
 }
 
 

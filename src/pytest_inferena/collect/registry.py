@@ -19,7 +19,7 @@ from pytest_inferena.engines.framework import Framework, RegistryError
 from pytest_inferena.machine.devices import KINDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     import pluggy
 
@@ -82,6 +82,16 @@ class Registry:
                 names = " and ".join(name for name, one in known.items() if one.title == title)
                 found.append(f"the {kind} {names} have one title, {title!r}; tables tell them apart by their names")
         return found
+
+    def chosen(self, names: Sequence[str]) -> Mapping[str, Framework]:
+        """Frameworks by name, in this order; all of them where no name is given.
+
+        Raises:
+            RegistryError: there is none of a name.
+        """
+        if unknown := [name for name in names if name not in self.frameworks]:
+            raise RegistryError(f"{unknown[0]} is no engine; there are {', '.join(self.frameworks)}")
+        return {name: self.frameworks[name] for name in names or self.frameworks}
 
     def with_interpreters(self, pythons: Mapping[str, str]) -> Registry:
         """The same registry, with other interpreters for the workers of some frameworks.

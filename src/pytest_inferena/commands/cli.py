@@ -9,12 +9,11 @@ import json
 import sys
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pytest_inferena.collect.arguments import BENCHMARKS
 from pytest_inferena.collect.offer import given
 from pytest_inferena.collect.registry import Registry, collect
-from pytest_inferena.commands import caching, explain
+from pytest_inferena.commands import caching, explain, operators
 from pytest_inferena.engines import crates
 from pytest_inferena.engines.distributions import SetupError
 from pytest_inferena.engines.framework import RegistryError
@@ -22,9 +21,6 @@ from pytest_inferena.engines.install import setup
 from pytest_inferena.report.encodings import ERRORS
 from pytest_inferena.results import ResultsError, read, read_all
 from pytest_inferena.store.disk import CacheError
-
-if TYPE_CHECKING:
-    from pytest_inferena.engines.framework import Framework
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -67,7 +63,8 @@ def parser() -> argparse.ArgumentParser:
     )
     paged.add_argument("--pictures", type=Path, metavar="FOLDER", help="a picture of each model, as SVG and as PNG")
     paged.set_defaults(run=_report)
-    explain.describe(commands).set_defaults(run=_explain)
+    explain.describe(commands).set_defaults(run=lambda options: explain.run(registry(), options))
+    operators.describe(commands).set_defaults(run=lambda options: operators.run(registry(), options))
     merged = commands.add_parser("merge", help="join result files of several machines, or of one over time")
     merged.add_argument("results", nargs="+", type=Path)
     merged.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="where to write all of them")
@@ -128,7 +125,7 @@ def _doctor(options: argparse.Namespace) -> None:
     from pytest_inferena.commands.doctor import examine
 
     known = registry()
-    report = examine(Registry(known.models, _chosen(known, options.engine)) if options.engine else known)
+    report = examine(Registry(known.models, known.chosen(options.engine)))
     if options.json:
         print(json.dumps(report, indent=2))
         return
@@ -150,20 +147,9 @@ def _doctor(options: argparse.Namespace) -> None:
         print(f"  {model['title']:<32} {size}".rstrip())
 
 
-def _chosen(known: Registry, names: list[str]) -> dict[str, Framework]:
-    """Engines by name.
-
-    Raises:
-        RegistryError: there is none of a name.
-    """
-    if unknown := [name for name in names if name not in known.frameworks]:
-        raise RegistryError(f"{unknown[0]} is no engine; there are {', '.join(known.frameworks)}")
-    return {name: known.frameworks[name] for name in names}
-
-
 def _setup(options: argparse.Namespace) -> None:
     known = registry()
-    engines = known.frameworks if options.all else _chosen(known, options.engine)
+    engines = known.chosen([] if options.all else options.engine) if options.all or options.engine else {}
     if not engines:
         raise SetupError(f"name an engine, or say --all; there are {', '.join(known.frameworks)}")
     failures = []
@@ -181,7 +167,7 @@ def _setup(options: argparse.Namespace) -> None:
 
 def _wheel(options: argparse.Namespace) -> None:
     known = registry()
-    engines = _chosen(known, options.engine) if options.engine else known.frameworks
+    engines = known.chosen(options.engine)
     for engine in engines.values():
         if made := engine.kind.wheel(options.output):
             print(made)
@@ -212,10 +198,6 @@ def _report(options: argparse.Namespace) -> None:
         print(options.md / name)
     for path in pictures.write(runs, options.pictures) if options.pictures else ():
         print(path)
-
-
-def _explain(options: argparse.Namespace) -> int:
-    return explain.run(registry(), options)
 
 
 def _merge(options: argparse.Namespace) -> None:

@@ -100,7 +100,7 @@ def base(folder: Path, request: Mapping[str, Any], made_by: Imported) -> dict[st
     program.write()
     model, size = _model(request), request["size"]
     pieces = Pieces(folder, request["left"], lambda: made_by.origins(distributions(request)))
-    runs, proof, rights = Runs(case), Proof(parameters), {}
+    runs, proof, rights = Runs(case, apart=attempts.apart), Proof(parameters), {}
     for entry in ENTRIES:
         if entry in attempts.failed or model.too_big(entry, size):
             continue

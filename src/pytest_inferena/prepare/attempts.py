@@ -26,6 +26,8 @@ class Attempts:
     def __init__(self) -> None:
         self.failed: dict[str, dict[str, str]] = {}
         """Entry → `outcome` and `message` of what went wrong first."""
+        self.apart = False
+        """Whether inference cannot be a part of training, because an output would need the targets."""
         self._errors: dict[str, Exception] = {}
 
     @contextlib.contextmanager

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 Tensors: TypeAlias = "Mapping[str, torch.Tensor]"
 SUMS = 4
+ALIKE = {torch.ops.aten.view.default: torch.ops.aten.reshape.default}
+"""What does the same to a tensor that lies otherwise in memory, as one in float64 may."""
 LARGE = 1e-5
 """The NRMSE that rounding a constant to float32 does not make."""
 
@@ -69,7 +71,7 @@ def _of_exported(
             kept[node] = values[value] if isinstance(value, str) else value
         elif node.op == "call_function":
             args, kwargs = torch.fx.node.map_arg((node.args, node.kwargs), kept.__getitem__)
-            kept[node] = node.target(*args, **kwargs)
+            kept[node] = ALIKE.get(node.target, node.target)(*args, **kwargs)
             if isinstance(kept[node], torch.Tensor):
                 yield node, _name(node), kept[node]
         for source in node.all_input_nodes:

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 def entries(case: Case, attempts: Attempts) -> dict[str, tuple[Graph, Mapping[str, torch.Tensor]]]:
     """The graphs of a case's entries with their inputs. Where one has none, the others are made all the same.
 
-    Inference and training are parts of one export, or each has its own where that fails.
+    Inference and training are parts of one export, or each has its own where that fails, or where outputs of inference
+    would need the targets.
     """
     made = {}
     with attempts.at("latency"):
@@ -39,7 +40,10 @@ def entries(case: Case, attempts: Attempts) -> dict[str, tuple[Graph, Mapping[st
         graphs = exported(whole)
         made["training"] = graphs.graph(whole.tensors(), {LOSS: 0}, trains=True), whole.tensors()
         part = Call(case.module, case, "inference").tensors()
-        made["inference"] = graphs.graph(part, {name: at for at, name in enumerate(whole.outputs, 1)}), part
+        graph = graphs.graph(part, {name: at for at, name in enumerate(whole.outputs, 1)})
+        attempts.apart = not graph.parameters.isdisjoint(whole.tensors().keys() - part.keys())
+        if not attempts.apart:
+            made["inference"] = graph, part
     if "inference" not in made:
         with attempts.at("inference"):
             made["inference"] = _of(case, "inference")

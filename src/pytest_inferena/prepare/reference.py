@@ -73,10 +73,11 @@ def run(
 
 
 class Runs:
-    """The runs of a case's module that golden and the reference are made of. What training runs is inference too."""
+    """The runs of a case's module that golden and the reference are made of."""
 
-    def __init__(self, case: Case) -> None:
-        self.case = case
+    def __init__(self, case: Case, *, apart: bool = False) -> None:
+        self.case, self.apart = case, apart
+        """Apart: what training runs is not inference too."""
         self.sizes: dict[str, float] = {}
         """What every layer's activations are in float32, as `calibrate.sizes` has them."""
         self._inference: dict[str, Results] = {}
@@ -102,7 +103,7 @@ class Runs:
         outputs: Results = {}
         with plain_kernels(), mode or measuring(module, self.sizes):
             results = run(module, self.case, entry, dtype, outputs)
-        if entry == "training":
+        if entry == "training" and not self.apart:
             self._inference[kept] = outputs
         return results
 

@@ -102,8 +102,7 @@ class Preparer:
         Raises:
             WorkerFailed: with the outcome that its cells get.
         """
-        folder = self._folders.setdefault(workload, Folder(workload))
-        base = self._part(folder, BASE, {"part": BASE})
+        base, folder = self.base(workload), self._folders[workload]
         parts = {BASE: base}
         facts = base.manifest
         absent = {
@@ -134,6 +133,14 @@ class Preparer:
         place = exchange / "program" if exchange and expanded else None
         given = base.program, exchange, facts["weights"], facts["golden"], hashes, parts, folder.forget
         return Prepared(*given, absent, place, expanded, facts.get("found_out", {}))
+
+    def base(self, workload: Workload) -> Part:
+        """What all engines share.
+
+        Raises:
+            WorkerFailed: with the outcome that all its cells get.
+        """
+        return self._part(self._folders.setdefault(workload, Folder(workload)), BASE, {"part": BASE})
 
     def expand(self, workload: Workload, prepared: Prepared, entries: Sequence[str], operators: Operators) -> Prepared:
         """The same for an engine with these operators. What it lacks is expanded, once for all engines like it.

@@ -102,6 +102,11 @@ OURS = frozenset({"aten", "prims", "inferena"})
 
 
 def name_of(operator: Any) -> str:
-    """A torch operator's name in a Program: ATen's without its namespace, any other with it: `torchvision::nms`."""
+    """A torch operator's name in a Program: ATen's without its namespace, any other with it: `torchvision::nms`.
+
+    `max` and `min` of two tensors are no reductions.
+    """
     namespace, _, name = str(operator._schema.name).partition("::")
+    if namespace == "aten" and name in {"max", "min"} and operator._overloadname == "other":
+        return f"{name}imum"
     return name if namespace in OURS else f"{namespace}::{name}"

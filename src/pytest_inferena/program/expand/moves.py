@@ -152,15 +152,23 @@ def _counted(given: list[tuple[Tensor, int]]) -> Tensor:
     return total.to(first.dtype)
 
 
-def index_put(x: Tensor, indices: list[Tensor], values: Tensor, accumulate: bool) -> Tensor | None:
-    """Values added to the rows that they are meant for: a product with rows that are 1 in one place."""
-    if not accumulate:
-        return None
+def index_put(x: Tensor, indices: list[Tensor], values: Tensor, accumulate: bool) -> Tensor:
+    """Values added to rows, by a product with rows that are 1 in one place; or written in place of them.
+
+    Which value counts where a row is named twice is open in PyTorch, on the CPU it is the last.
+    """
     count, rest = len(indices), x.shape[len(indices) :]
-    number = _counted([*zip(indices, x.shape, strict=False)]) if count > 1 else indices[0]
-    places = _one_hot(number.reshape(-1), math.prod(x.shape[:count])).to(x.dtype)  # (M, N)
+    number = _counted([*zip(indices, x.shape, strict=False)]) if count > 1 or not accumulate else indices[0]
+    places = _one_hot(number.reshape(-1), math.prod(x.shape[:count]))  # (M, N)
     flat = values.expand(*number.shape, *rest).reshape(places.shape[0], -1)
-    return x + (places.swap(0, 1) @ flat).reshape(*x.shape)
+    if accumulate:
+        return x + (places.to(x.dtype).swap(0, 1) @ flat).reshape(*x.shape)
+    turns = x.constant(np.arange(1, places.shape[0] + 1, dtype=np.float32).reshape(-1, 1))
+    last = (places.to("float32") * turns).reduce("amax", [0], keepdim=False)  # 0: none
+    which = (last.maximum(1.0) - 1.0).to("int64")
+    shape = (places.shape[1], flat.shape[1])
+    found = x.make("index_select", {"self": flat, "dim": 0, "index": which}, shape)
+    return last.compare("gt", 0.0).reshape(-1, 1).where(found, x.reshape(*shape)).reshape(*x.shape)
 
 
 def scatter_add(x: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor | None:

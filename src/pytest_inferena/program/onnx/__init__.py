@@ -13,7 +13,7 @@ from onnx import OperatorSetIdProto, helper
 
 from pytest_inferena.program.onnx import elementwise, layers, shapes, windows
 from pytest_inferena.program.onnx.builder import DTYPES, STRETCHES, Builder
-from pytest_inferena.program.onnx.external import external
+from pytest_inferena.program.onnx.external import SMALL, external
 from pytest_inferena.store.disk import link
 from pytest_inferena.worker import Unsupported, refuse
 from pytest_inferena.worker.capabilities import has
@@ -67,7 +67,7 @@ def to_onnx(
     """Write an entry as `folder/ENTRY.onnx`.
 
     The graph has the inputs of the entry, then the parameters where they are inputs, and the entry's outputs
-    by their names. Parameters and constants of the Program that become initializers are external data: they stay
+    by their names. Parameters and larger constants of the Program that become initializers are external data: they stay
     in `weights.safetensors` and `ENTRY.constants.safetensors`. Give the engine the Program's folder for them, or
     `link` the files beside the model.
 
@@ -119,7 +119,7 @@ def _graph(entry: Entry, program: Program, *, as_inputs: bool) -> GraphProto:
         _write(builder, node, program.model)
     builder.finish()
     parameters = [program.parameters[name] for name in entry.parameters]
-    constants = external(program.folder / f"{entry.name}.constants.safetensors", entry.constants)
+    constants = external(program.folder / f"{entry.name}.constants.safetensors", entry.constants, above=SMALL)
     weights = [] if as_inputs else external(program.folder / "weights.safetensors", parameters)
     read = {name for node in builder.nodes for name in node.input}
     inputs = [*entry.inputs, *(parameters if as_inputs else ())]

@@ -16,8 +16,17 @@ if TYPE_CHECKING:
     from pytest_inferena.worker.format import TensorSpec
 
 
-def external(file: Path, specs: Iterable[TensorSpec]) -> list[TensorProto]:
+SMALL = 1024
+"""Bytes below which a constant stands in the ONNX file itself, as is usual: engines read what tells a shape from it."""
+
+
+def external(file: Path, specs: Iterable[TensorSpec], *, above: int = 0) -> list[TensorProto]:
     """Initializers whose data are bytes of a safetensors file. ONNX names the file without its folder.
+
+    Args:
+        file: where they lie.
+        specs: which of them.
+        above: smaller ones, in bytes, are copied instead.
 
     Raises:
         KeyError: the file has no tensor of that name.
@@ -27,10 +36,15 @@ def external(file: Path, specs: Iterable[TensorSpec]) -> list[TensorProto]:
     for spec in specs:
         begin, end = places[spec.name]["data_offsets"]
         tensor = TensorProto(name=spec.name, data_type=DTYPES[spec.dtype], dims=spec.shape)
+        tensors.append(tensor)
+        if end - begin < above:
+            with file.open("rb") as stream:
+                stream.seek(data + begin)
+                tensor.raw_data = stream.read(end - begin)
+            continue
         tensor.data_location = TensorProto.EXTERNAL
         for key, value in (("location", file.name), ("offset", data + begin), ("length", end - begin)):
             tensor.external_data.add(key=key, value=str(value))
-        tensors.append(tensor)
     return tensors
 
 
