@@ -112,12 +112,11 @@ class Bench:
         self.clock, self.log = Clock(), ""
         try:
             too_big = self.target.model.too_big(cell.entry, cell.size)
-            if reason := self.target.absent(cell.metric) or too_big:
+            refused = self.settings.placing.refusal(self.target.backend)
+            if reason := self.target.absent(cell.metric) or too_big or refused:
                 raise WorkerFailed(Outcome.UNSUPPORTED, reason)
             if missing:
                 raise WorkerFailed(Outcome.NOT_INSTALLED, missing)
-            if reason := self.settings.placing.refusal(self.target.backend):
-                raise WorkerFailed(Outcome.UNSUPPORTED, reason)
             with turn(self.unit.identity if self.unit else ""), self.clock.running():
                 record = self._measure(cell, loop)
         except WorkerFailed as failure:
