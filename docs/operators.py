@@ -44,10 +44,10 @@ whole architectures, not operators |
 | ncnn | Stable Diffusion 1.5 U-Net | its time step is an integer |
 | Meganeura | Stable Diffusion 1.5 U-Net | it has no sine, which the embedding of the time step needs |
 
-[coverage-tiny.md](coverage-tiny.md) has every cell at tiny size with its reason, [coverage.md](coverage.md) at full size.
+Every cell with its reason: [coverage-tiny.md](coverage-tiny.md) at tiny size, [coverage.md](coverage.md) at full size.
 
-Not in the tables: PyTorch and ExecuTorch take PyTorch's own operators; llama.cpp, CTranslate2 and Inferi recognise whole
-architectures.
+Not in the tables: PyTorch and ExecuTorch take PyTorch's own operators; llama.cpp, CTranslate2 and Inferi recognise
+whole architectures.
 """
 
 

@@ -10,6 +10,7 @@ import torch
 from pytest_inferena.prepare import __main__ as preparer
 from pytest_inferena.prepare.imported import Imported
 from pytest_inferena.program import canonical, gradients, joint
+from pytest_inferena.worker.format import Unsupported
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -105,3 +106,18 @@ def test_wrong_gradient_of_the_joint_graph_is_found(tmp_path: Path, monkeypatch:
 
     with pytest.raises(ValueError, match=r"the capture differs from the module .*entry joint, grad:"):
         made_joint(base, facts)
+
+
+@pytest.mark.parametrize("equal", [True, False])
+def test_a_choice_among_equal_numbers(equal: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is no fault of the capture that another one is taken than PyTorch takes."""
+    numbers = "x.round()" if equal else "(x + torch.arange(8) / 50)"
+    ends = f"x.gather(2, {numbers}.topk(3, 2)[1])"
+    monkeypatch.setitem(globals(), "MODEL", MODEL.replace("return x, x.argmax(-1)", f"return {ends}, x.argmax(-1)"))
+    if equal:
+        with pytest.raises(
+            Unsupported, match=r"hang on which of equal numbers is taken at node topk\.1, .*net\.py:25 "
+        ):
+            made(tmp_path)
+    else:
+        made(tmp_path)

@@ -13,7 +13,7 @@ import torch
 from pytest_inferena.program.places import place_of
 from pytest_inferena.worker.aten import keywords_of
 from pytest_inferena.worker.aten import operator as function_of
-from pytest_inferena.worker.format import Ref, substitute
+from pytest_inferena.worker.format import Ref, Unsupported, substitute
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -30,16 +30,30 @@ LARGE = 1e-5
 
 
 def first_difference(graph: Graph, entry: Entry, parameters: Tensors) -> str:
-    """Where an entry is the first to differ from the graph of torch.export, with the line of the user's code."""
+    """Where an entry is the first to differ from the graph of torch.export, with the line of the user's code.
+
+    Raises:
+        Unsupported: there a choice is made among equal numbers. PyTorch leaves open which of them it takes.
+    """
     exported, known = graph.made_of
     inputs = {name: torch.from_numpy(array) for name, array in entry.arrays("inputs").items()}
     constants = {name: torch.from_numpy(array) for name, array in entry.arrays("constants").items()}
+    several: dict[torch.fx.Node, Any] = {}
     with torch.no_grad():
         found = {name: _sums(value) for name, value in _of_entry(entry, {**inputs, **parameters, **constants})}
         for node, name, value in _of_exported(exported, known, {**inputs, **parameters}):
+            if not isinstance(value, torch.Tensor):
+                several[node] = value
+                continue
             sums = found.get(graph.resolve(Ref(name)).name)
             if sums is not None and _gap(_sums(value), sums) > LARGE:
-                return f"at node {name}, {place_of(node) or 'no line of the code is known'}"
+                where = f"at node {name}, {place_of(node) or 'no line of the code is known'}"
+                if _has_equal(node, several):
+                    raise Unsupported(
+                        f"the outputs hang on which of equal numbers is taken {where}; PyTorch leaves that open, so no "
+                        "engine can be judged: give the model inputs or weights of which no two are equal there"
+                    )
+                return where
     return "in what torch.export made of it, at no node that can be named"
 
 
@@ -62,7 +76,7 @@ def _of_entry(entry: Entry, values: dict[str, Any]) -> Iterator[tuple[str, Any]]
 def _of_exported(
     graph: torch.fx.Graph, known: Mapping[str, Any], values: Tensors
 ) -> Iterator[tuple[torch.fx.Node, str, Any]]:
-    """Every tensor of a graph of torch.export with its node, and the name that the Program has for it."""
+    """All that a graph of torch.export computes with its node, and the name that the Program has for a tensor."""
     kept: dict[torch.fx.Node, Any] = {}
     last = {source: node for node in graph.nodes for source in node.all_input_nodes}
     for node in graph.nodes:
@@ -72,11 +86,22 @@ def _of_exported(
         elif node.op == "call_function":
             args, kwargs = torch.fx.node.map_arg((node.args, node.kwargs), kept.__getitem__)
             kept[node] = ALIKE.get(node.target, node.target)(*args, **kwargs)
-            if isinstance(kept[node], torch.Tensor):
-                yield node, _name(node), kept[node]
+            yield node, _name(node), kept[node]
         for source in node.all_input_nodes:
             if last[source] is node:
                 del kept[source]
+
+
+def _has_equal(node: torch.fx.Node, several: Mapping[torch.fx.Node, Any]) -> bool:
+    """Whether a node is the places of numbers, as those of `topk` and `sort` are, of which some are equal."""
+    if node.target is not operator.getitem or node.args[1] != 1:
+        return False
+    source: Any = node.args[0]
+    schema = source.target._schema  # noqa: SLF001 - ATen has no other place for names of arguments
+    names = [argument.name for argument in schema.arguments]
+    dim = {**dict(zip(names, source.args, strict=False)), **source.kwargs}.get("dim", -1)
+    numbers = several[source][0]
+    return bool(numbers.ndim) and bool((numbers.sort(dim)[0].diff(dim=dim) == 0).any())
 
 
 def _name(node: torch.fx.Node) -> str:
