@@ -9,7 +9,7 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from pytest_inferena.processes.client import Launch, Worker, WorkerFailed
-from pytest_inferena.session.bench import greet
+from pytest_inferena.session.starting import greet
 from pytest_inferena.worker import Adapter, Program, Setup, Unsupported
 
 if TYPE_CHECKING:

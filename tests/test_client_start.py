@@ -12,7 +12,7 @@ from tests.workers import open_files
 from pytest_inferena.engines.framework import Backend
 from pytest_inferena.processes import marks
 from pytest_inferena.processes.client import INHERITED, THREADS, Launch, Worker, WorkerFailed
-from pytest_inferena.session.bench import greet
+from pytest_inferena.session.starting import greet
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -105,6 +105,7 @@ def test_engines_in_turns(project: Project) -> None:
 
     result.assert_outcomes(passed=1)
     assert ["shop", "shop"] == [row["group"] for row in rows]
+    assert [None, None] == [row["extra_info"]["noise"] for row in rows]  # in turns, noise hits all engines alike
     assert ["mlp-fake-numeric-inference", "mlp-fake-second-inference"] == [row["name"].split()[-1] for row in rows]
 
 

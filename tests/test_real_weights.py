@@ -24,7 +24,7 @@ from pytest_inferena.machine import thread_budget
 from pytest_inferena.prepare.expanded import write_expanded
 from pytest_inferena.prepare.sources import load_case
 from pytest_inferena.prepare.weights import resolve_weights
-from pytest_inferena.session.bench import greet, start
+from pytest_inferena.session.starting import greet, start
 from pytest_inferena.worker import Setup
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from safetensors.numpy import load_file
 from pytest_inferena.engines.framework import Backend
 from pytest_inferena.machine import thread_budget
 from pytest_inferena.processes.client import Launch, Worker
-from pytest_inferena.session.bench import greet
+from pytest_inferena.session.starting import greet
 from pytest_inferena.store import cache
 
 if TYPE_CHECKING:

@@ -63,6 +63,8 @@ class Settings:
     """How many processes of an engine measure a cell, one after the other; 1 where nothing is measured."""
     placing: Placing = field(default_factory=Placing)
     """Which of several devices a backend uses."""
+    calibrates: bool = True
+    """Whether the machine is calibrated before and after each cell; never where nothing is measured."""
     unused: tuple[str, ...] = ()
     """A sentence for each option of pytest-benchmark that was given and does not count."""
     command: str = field(default="pytest", compare=False)
@@ -123,6 +125,7 @@ class Settings:
             reports=reports,
             timeouts={key: _seconds(key, value) for key, value in pairs("timeout", config).items()},
             loop=loop,
+            calibrates=loop["max_rounds"] > 1,
             passed={name: os.environ[name] for name in config.getoption("inferena_env") or () if name in os.environ},
             limits=_limits(config.getoption("inferena_memory")),
             placing=Placing.of(config),

@@ -13,7 +13,7 @@ from pathlib import Path
 from pytest_inferena.collect.arguments import BENCHMARKS
 from pytest_inferena.collect.offer import given
 from pytest_inferena.collect.registry import Registry, collect
-from pytest_inferena.commands import caching, explain, operators
+from pytest_inferena.commands import caching, explain, operators, quiet
 from pytest_inferena.engines import crates
 from pytest_inferena.engines.distributions import SetupError
 from pytest_inferena.engines.framework import RegistryError
@@ -42,6 +42,8 @@ def parser() -> argparse.ArgumentParser:
     commands = made.add_subparsers(required=True, metavar="COMMAND")
     doctor = commands.add_parser("doctor", help="what is installed, which devices, what is missing and how to get it")
     doctor.add_argument("engine", nargs="*", help="these alone; each that is installed is started once")
+    doctor.add_argument("--quiet-check", action="store_true",
+        help="instead: the least difference that noise does not hide here, and what would make it less")  # fmt: skip
     doctor.add_argument("--json", action="store_true", help="as JSON")
     doctor.set_defaults(run=_doctor)
     _describe_setup(commands.add_parser("setup", help="install an engine, or build it"))
@@ -122,6 +124,9 @@ def registry() -> Registry:
 
 
 def _doctor(options: argparse.Namespace) -> None:
+    if options.quiet_check:
+        quiet.run(options)
+        return
     from pytest_inferena.commands.doctor import examine
 
     known = registry()

@@ -13,7 +13,7 @@ from pytest_inferena.collect.settings import DEADLINES
 from pytest_inferena.machine import devices
 from pytest_inferena.processes.client import WorkerFailed
 from pytest_inferena.results import plain
-from pytest_inferena.session.bench import greet, start
+from pytest_inferena.session.starting import greet, start
 from pytest_inferena.store import cache
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from safetensors.numpy import load_file
 from pytest_inferena.cell import Outcome
 from pytest_inferena.collect.settings import DEADLINES
 from pytest_inferena.processes.client import Worker, WorkerFailed
-from pytest_inferena.session.bench import greet, start
+from pytest_inferena.session.starting import greet, start
 from pytest_inferena.worker.format import Unsupported
 from pytest_inferena.worker.loading import load_adapter
 

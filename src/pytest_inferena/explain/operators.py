@@ -23,7 +23,7 @@ from pytest_inferena.processes.preparer import Preparer
 from pytest_inferena.processes.workload import Workload
 from pytest_inferena.program.expand import EXPANSIONS
 from pytest_inferena.program.operators import OPERATORS
-from pytest_inferena.session.bench import greet, start
+from pytest_inferena.session.starting import greet, start
 from pytest_inferena.worker.capabilities import require
 from pytest_inferena.worker.format import Program, Unsupported
 from pytest_inferena.worker.loading import load_adapter

@@ -1,4 +1,4 @@
-"""What machine this is: its processor, memory, devices and system, found out in a few milliseconds."""
+"""What machine this is, found out in a few milliseconds; how fast and how quiet it is at a moment."""
 
 from __future__ import annotations
 

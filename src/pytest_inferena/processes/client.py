@@ -215,7 +215,7 @@ def affinity(threads: int) -> Iterator[None]:
         yield
         return
     before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, sorted(before)[:threads])
+    os.sched_setaffinity(0, system.cpus(threads))
     try:
         yield
     finally:

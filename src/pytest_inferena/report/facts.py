@@ -13,6 +13,7 @@ from pytest_inferena.results import Record, Run
 Fact: TypeAlias = tuple[str, str]
 SHARED = ("program", "weights", "inputs")
 """Kinds of hashes that all engines of a table have to share."""
+_STALLS = ("cpu", "io", "memory")
 SMALLEST = 1e-99
 """What a size of zero counts as where the farthest from 1 is looked for."""
 
@@ -31,6 +32,7 @@ def table_facts(run: Run, records: Sequence[Record], labels: Mapping[Engine, str
         ("Footprint", _footprints(records, labels)),
         ("Expanded", _expanded(records, labels)),
         ("Hashes", _hashes(records)),
+        ("Noise", _noise(records, labels)),
         ("Flags", _flags(records, labels)),
         ("Not installed", _missing(records)),
     )
@@ -205,6 +207,24 @@ def _missing(records: Iterable[Record]) -> str:
     counts = (("engine", len(engines)), ("backend", len(backends)))
     texts = [f"{count} more {name}{'' if count == 1 else 's'}" for name, count in counts if count]
     return f"{', '.join(texts)}: inferena doctor" if texts else ""
+
+
+def _noise(records: Sequence[Record], labels: Mapping[Engine, str]) -> str:
+    """How quiet the machine was around the cells: how far its speed moved, and what the system says it lost."""
+    watched = [(record.noise, f"{labels[record.engine]}, {record.metric}") for record in records if record.noise]
+    if not watched:
+        return ""
+    noises = [noise for noise, _ in watched]
+    worst, cell = max(watched, key=lambda one: one[0].moved)
+    text = f"the machine's speed moved by up to {worst.moved:.1%} around a cell ({cell})"
+    again = sum(noise.repeated > 0 for noise in noises)
+    text += f"; {again} of {len(noises)} cells were measured again" if again else ""
+    shares = {"stolen": [noise.steal for noise in noises]}
+    shares |= {f"waiting for {name}": [noise.pressure.get(name) for noise in noises] for name in _STALLS}
+    told = {name: max(known) for name, found in shares.items() if (known := [one for one in found if one is not None])}
+    text += "".join(f"; {name} up to {share:.1%}" for name, share in told.items())
+    throttled = sum(noise.throttled or 0 for noise in noises)
+    return text + (f"; throttled {throttled} times" if throttled else "")
 
 
 def _flags(records: Sequence[Record], labels: Mapping[Engine, str]) -> str:

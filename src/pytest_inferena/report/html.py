@@ -160,6 +160,7 @@ def _cell(which: int, record: Record, history: Sequence[Any], date: str) -> dict
         "Expanded": ", ".join(f"{count} {name}" for name, count in expanded(record).items()),
         "Hashes": ", ".join(f"{kind} {name[:8]}" for kind, name in record.hashes.items() if name),
         "Threads": str(record.threads),
+        "Noise": f"speed moved by {noise.moved:.1%}, limit {noise.limit:.1%}" if (noise := record.noise) else "",
         "Weights": record.weights,
         "Started": record.started,
         "Command": record.command,

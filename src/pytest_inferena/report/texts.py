@@ -145,6 +145,10 @@ def _doubt(record: Record, flag: str) -> str:
         return f"few: only {len(record.durations)} samples"
     if flag == "threads":
         return f"threads: {record.extra.get('cpu_per_wall', 0):.2f} CPUs were busy, the budget is {record.threads}"
+    if flag == "noisy" and record.noise:
+        times = "" if record.metric == "compile" else f", in each of {record.noise.repeated + 1} measurements"
+        moved, limit = (f"{share:.1%}" for share in (record.noise.moved, record.noise.limit))
+        return f"noisy: the machine's speed before and after it differs by {moved}, more than {limit}{times}"
     if flag == "xpass":
         return "xpass: right, though a known issue is declared, so its test fails"
     return flag

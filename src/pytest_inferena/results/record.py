@@ -108,6 +108,43 @@ class VerdictFigures(Struct, frozen=True, kw_only=True):
             raise ValueError(f"outcome: expected one of {', '.join(map(repr, JUDGED))}, found {str(self.outcome)!r}")
 
 
+class Noise(Struct, frozen=True, kw_only=True):
+    """How quiet the machine was while a cell was measured; of several processes, when it was least so."""
+
+    calibration: tuple[Number, Number]
+    """How fast the machine was, before and after: what the slowest CPU of the budget hashes (SHA-256). Unit: MiB/s."""
+    limit: Number
+    """The share by which the two may differ: 3 %, or three times what calibrations of this run differ by. Unit: 1."""
+    repeated: Whole = 0
+    """How often the cell was measured again because they differed by more; the quietest measurement counts. Unit: 1."""
+    load: Number | None = None
+    """Load average of the last minute before it. Unit: processes."""
+    steal: Number | None = None
+    """Share of time for which the host gave the budget's CPUs to others. Unit: 1."""
+    pressure: dict[str, Number] = {}
+    """Share of time in which something on the machine waited for cpu, io or memory, by that name. Unit: 1."""
+    switches: Whole | None = None
+    """How often a thread of the engine had to leave its CPU to another. Unit: 1."""
+    migrations: Whole | None = None
+    """How often a thread of the engine was moved to another CPU. Unit: 1."""
+    frequency: Number | None = None
+    """Mean frequency of the budget's CPUs, right after it. Unit: MHz."""
+    throttled: Whole | None = None
+    """How often one of them was slowed down because it was too hot. Unit: 1."""
+    others: Others = {}
+
+    @property
+    def moved(self) -> float:
+        """The share by which the calibrations differ."""
+        low, high = sorted(self.calibration)
+        return high / low - 1 if low else 0.0
+
+    @property
+    def noisy(self) -> bool:
+        """Whether that is more than noise of this run explains."""
+        return self.moved > self.limit
+
+
 class Record(Cell, frozen=True, kw_only=True):
     """One cell's outcome and figures. A later record of the same key replaces an earlier one."""
 
@@ -115,9 +152,10 @@ class Record(Cell, frozen=True, kw_only=True):
     """What became of the cell; exactly one. `published` is somebody else's figure, of which nothing was verified."""
     flags: tuple[str, ...] = ()
     """Remarks that never change the outcome: few (under 10 samples where more were asked for), threads (more CPU
-    seconds per second than 1.1 times the thread budget), noisy, implausible, resumed, xpass (right, though a known
-    issue was declared, so its test fails), software (its device is a driver for CPUs), fallback (some operators ran
-    on the CPU, though another device was asked for)."""
+    seconds per second than 1.1 times the thread budget), noisy (the machine's speed before and after it differs, also
+    where it was measured again), implausible, resumed, xpass (right, though a known issue was declared, so its test
+    fails), software (its device is a driver for CPUs), fallback (some operators ran on the CPU, though another device
+    was asked for)."""
     reason: str = ""
     """Why the outcome is not pass, in a sentence; empty for pass."""
     median: Number | None = None
@@ -132,6 +170,8 @@ class Record(Cell, frozen=True, kw_only=True):
     Unit: seconds."""
     verdict: VerdictFigures | None = None
     """What the gate found; null where nothing was judged."""
+    noise: Noise | None = None
+    """How quiet the machine was; null where nothing was timed, or nobody looked."""
     attempts: tuple[Outcome, ...] = ()
     """Outcome of every attempt at the cell, where the run made several: it was run again, repeated, or is measured by
     several tests. This record is the last of those attempts that pytest counts, or the last of the bad ones."""

@@ -8,8 +8,8 @@ import shutil
 import tempfile
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
@@ -18,26 +18,27 @@ from pytest_inferena.cell import Outcome
 from pytest_inferena.collect.loop import shared
 from pytest_inferena.engines.limits import Limits
 from pytest_inferena.machine.several import gone
-from pytest_inferena.processes.client import Launch, Worker, WorkerFailed
+from pytest_inferena.processes.client import Worker, WorkerFailed
 from pytest_inferena.processes.marks import marks
 from pytest_inferena.processes.preparer import Preparer
 from pytest_inferena.processes.workload import Workload
 from pytest_inferena.results import Record
 from pytest_inferena.session.figures import Process, device_flags, figures, flags, loop_facts, on_cpu
 from pytest_inferena.session.judging import judged
+from pytest_inferena.session.noise import AGAIN, Calibrations, noisiest
+from pytest_inferena.session.starting import greet, start
 from pytest_inferena.store.kernels import Kernels
 from pytest_inferena.store.scratch import Scratch
 from pytest_inferena.store.turns import turn
-from pytest_inferena.worker.protocol import VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from pytest_inferena.cell import Cell
     from pytest_inferena.collect.settings import Settings
     from pytest_inferena.collect.target import Target
-    from pytest_inferena.engines.framework import Backend, Framework
     from pytest_inferena.processes.preparer import Prepared
+    from pytest_inferena.results import Noise
     from pytest_inferena.verdict.gate import Verdict
 
 NS = 1e-9
@@ -54,6 +55,7 @@ class Harness:
         self.scratch = self._scratch.folder
         marks().watch(self.scratch)
         given = self.settings
+        self.calibrations = Calibrations(given.threads)
         self.preparer = Preparer(given.threads, given.deadline("prepare", {}), given.passed, given.limits)
 
     def workload(self, target: Target) -> Workload:
@@ -185,9 +187,11 @@ class Bench:
         compiled = self.compiled[entry]
         if compiled.get("fallback"):
             extra["fallback"] = compiled["fallback"]
-        told = (*device_flags(cell, compiled), *flags([one.reply for one in found if one.reply], cell.threads))
+        noise = noisiest(one.noise for one in found)
+        told = [*device_flags(cell, compiled), *flags([one.reply for one in found if one.reply], cell.threads)]
+        told += ["noisy"] if noise and noise.noisy else []
         return Record.of(
-            cell, verdict.outcome, flags=told, extra=extra,
+            cell, verdict.outcome, flags=tuple(told), extra=extra, noise=noise,
             verdict=verdict.figures(), reason="" if verdict.outcome is Outcome.PASS else verdict.message,
             **({} if self.settings.judges_only else figures([one.samples for one in found])),
         )  # fmt: skip
@@ -203,11 +207,13 @@ class Bench:
 
     def _process(self, entry: str, cell: Cell, loop: Mapping[str, Any]) -> Process:
         """Compile in this worker, or a fresh one, and measure unless that was to be measured; then judge."""
-        compiled = self._compiled(entry, fresh=cell.metric == "compile")["ns"] * NS
+        reply = self._compiled(entry, fresh=cell.metric == "compile")
+        compiled = reply["ns"] * NS
         if cell.metric == "compile":
-            return Process(compiled, [compiled], self._judged(entry, cell))
-        reply = self._ask("measure", entry=entry, loop=loop)
-        return Process(compiled, [ns * NS for ns in reply["ns"]], self._judged(entry, cell), {**reply, "loop": loop})
+            return Process(compiled, [compiled], self._judged(entry, cell), noise=reply["noise"])
+        reply, noise = self._watched(partial(self._ask, "measure", entry=entry, loop=loop))
+        samples = [ns * NS for ns in reply["ns"]]
+        return Process(compiled, samples, self._judged(entry, cell), {**reply, "loop": loop}, noise)
 
     def _compiled(self, entry: str, *, fresh: bool) -> dict[str, Any]:
         """The reply to compiling an entry. A compile cell always gets that of a fresh worker's first entry."""
@@ -216,11 +222,19 @@ class Bench:
         if self.worker is None:
             self._start()
         if entry not in self.compiled:
-            self.compiled[entry] = self._ask("compile", entry=entry)
+            ask = partial(self._ask, "compile", entry=entry)
+            reply, noise = self._watched(ask, again=0) if fresh else (ask(), None)
+            self.compiled[entry] = {**reply, "noise": noise}
             self.hello["ran"] = ran = self.compiled[entry].get("ran") or self.hello.get("ran", "")
             if on_cpu(self.target.backend.device, ran):
                 raise WorkerFailed(Outcome.ERROR, f"it was to run on {self.target.backend.device}, and says: {ran}")
         return self.compiled[entry]
+
+    def _watched(self, ask: Callable[[], dict[str, Any]], again: int = AGAIN) -> tuple[dict[str, Any], Noise | None]:
+        """What is measured, and how quiet the machine was meanwhile."""
+        if self.worker is None or not self.settings.calibrates:
+            return ask(), None
+        return self.harness.calibrations.watch(ask, self.worker.process.pid, again)
 
     def _start(self) -> None:
         """Start a worker and let it load the parameters."""
@@ -260,41 +274,3 @@ class Bench:
         finally:
             if file != self.tensors:
                 file.unlink(missing_ok=True)
-
-
-def start(  # noqa: PLR0913, PLR0917 - all that makes an environment
-    framework: Framework, backend: Backend, threads: int, folder: Path,
-    kept: Path | None = None, passed: Mapping[str, str] = MappingProxyType({}), limits: Limits | None = None,
-) -> Worker:  # fmt: skip
-    """Start a framework's worker in a folder of its own. Its kernels may go to another folder.
-
-    Args:
-        framework: what it runs.
-        backend: one of the framework's.
-        threads: its budget.
-        folder: a new one.
-        kept: where its kernels stay; None: nowhere.
-        passed: variables of the environment that the user lets through.
-        limits: what it may take; None: what is usual on this machine.
-
-    Raises:
-        WorkerFailed: its program cannot be started.
-    """
-    scratch = folder / "scratch"
-    scratch.mkdir(parents=True)
-    env = {**passed, **framework.environment(backend, scratch, threads, kept)}
-    return Worker(Launch(framework.command(backend), threads, env, folder, limits or Limits.of(None, framework.limits)))
-
-
-def greet(
-    worker: Worker, backend: Backend, threads: int, deadline: float, exchange: Path | None = None
-) -> dict[str, Any]:
-    """Say hello: the worker imports its framework and answers with its versions.
-
-    Raises:
-        WorkerFailed: it cannot.
-    """
-    return worker.ask(
-        "hello", deadline, protocol=VERSION, backend=backend.name, device=backend.device, threads=threads,
-        scratch=str(worker.folder / "scratch"), exchange=str(exchange) if exchange else None,
-    )  # fmt: skip

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pytest_inferena.cell import Cell
+    from pytest_inferena.results import Noise
     from pytest_inferena.verdict.gate import Verdict
 
     Replies = Sequence[Mapping[str, Any]]
@@ -36,6 +37,8 @@ class Process:
     verdict: Verdict
     reply: Mapping[str, Any] | None = None
     """What the loop saw; None where nothing but compiling was measured."""
+    noise: Noise | None = None
+    """How quiet the machine was; None where nobody looked."""
 
 
 def figures(samples: Sequence[Sequence[float]]) -> dict[str, Any]:

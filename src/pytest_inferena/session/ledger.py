@@ -17,7 +17,7 @@ from pytest_inferena.worker.strict import out_of_bounds
 if TYPE_CHECKING:
     from pytest_inferena.results import Record
 
-EXTRA = ("outcome", "flags", "attempts", "verdict", "interval", "ran", "versions", "hashes")
+EXTRA = ("outcome", "flags", "attempts", "verdict", "interval", "noise", "ran", "versions", "hashes")
 """Fields of a record that ride along as pytest-benchmark's extra_info, beside those that the test has put there."""
 
 

@@ -182,8 +182,8 @@ class Inferena:
         if self._settings.judges_only:
             return self._settings
         loop = changed(self._settings.loop, self._asked)
-        if rounds > 1:  # in which engines take turns, and a process for each turn would take minutes
-            return replace(self._settings, loop=shared(loop, rounds), processes=1)
+        if rounds > 1:  # engines take turns, which noise hits alike; a process for each turn would take minutes
+            return replace(self._settings, loop=shared(loop, rounds), processes=1, calibrates=False)
         return replace(self._settings, loop=loop)
 
     def _result(self, choice: Choice, records: Sequence[Record], file: Path) -> Result:

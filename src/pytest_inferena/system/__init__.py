@@ -8,6 +8,7 @@ import sys
 if sys.platform == "win32":
     from pytest_inferena.system.windows import (
         Group,
+        cpus,
         ending,
         handover,
         inherited,
@@ -19,6 +20,7 @@ if sys.platform == "win32":
 else:
     from pytest_inferena.system.posix import (
         Group,
+        cpus,
         ending,
         handover,
         inherited,
@@ -28,4 +30,4 @@ else:
         memory_mib,
     )
 
-__all__ = ["Group", "ending", "handover", "inherited", "is_root", "joined", "memory_limit", "memory_mib"]
+__all__ = ["Group", "cpus", "ending", "handover", "inherited", "is_root", "joined", "memory_limit", "memory_mib"]

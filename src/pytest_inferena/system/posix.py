@@ -63,6 +63,13 @@ def _signal(number: int) -> str:
         return f"signal {number}"
 
 
+def cpus(threads: int) -> list[int]:
+    """The CPUs on which a process with so many threads may run; none where the system cannot arrange that."""
+    if sys.platform != "linux":
+        return []
+    return sorted(os.sched_getaffinity(0))[:threads]
+
+
 def joined(words: Sequence[str]) -> str:
     """A command line that a shell takes apart into these words."""
     return shlex.join(words)

@@ -108,6 +108,11 @@ def ending(status: int) -> tuple[str, str]:
     return "exited", f"exited with status {status}"
 
 
+def cpus(threads: int) -> list[int]:  # noqa: ARG001 - as on other systems
+    """The CPUs to which a process with so many threads is bound; none."""
+    return []
+
+
 def joined(words: Sequence[str]) -> str:
     """A command line that a shell takes apart into these words."""
     return subprocess.list2cmdline(words)
