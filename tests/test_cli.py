@@ -190,6 +190,32 @@ def test_setup_for_a_backend_breaks_nothing(ran: list[list[str]]) -> None:
     assert [["numpy-gpu", "numpy", "safetensors"]] == [line[-3:] for line in ran]
 
 
+@pytest.mark.parametrize("exchange", [False, True])
+def test_setup_builds_for_a_backend(ran: list[list[str]], tmp_path: Path, exchange: bool) -> None:
+    """What is built for a backend goes into an environment that its worker uses, and the preparer has the plain one."""
+    gpu = Backend("gpu", "metal", build={"numpy": "-DGPU=ON"})
+    plain = replace(Framework.read(FAKE), exchange=exchange)
+    engine = replace(plain, backends=(*plain.backends, gpu))
+    missing = engine.missing(gpu)
+    python = install.setup(engine, backend="gpu")
+    installed = [line for line in ran if "install" in line]
+
+    assert "numpy not installed: inferena setup fake --backend gpu" == missing
+    assert tmp_path / "engines" / "fake-gpu" == python.parents[1]
+    assert [str(python), sys.executable] == [engine.command(one)[0] for one in (gpu, engine.backends[0])]
+    assert ["numpy"] * exchange == [line[-1] for line in installed[:-1]]
+    assert ["made.whl", "safetensors"] == [Path(word).name for word in installed[-1][-2:]]
+
+
+def test_a_backend_that_is_built_needs_the_plain_engine_too(ran: list[list[str]]) -> None:
+    """Where the preparer writes its files, which needs the engine in this interpreter."""
+    gpu = Backend("gpu", "metal", build={"numpy": "-DGPU=ON"})
+    engine = replace(Framework.read(FAKE), exchange=True, requires=("numpy", "nowhere"), backends=(gpu,))
+
+    assert "nowhere not installed: inferena setup fake" == engine.missing(gpu)
+    assert [] == ran
+
+
 def test_setup_that_fails(capfd: pytest.CaptureFixture[str]) -> None:
     """The step and its status are named."""
     engine = replace(Framework.read(FAKE), requires=("no-such-distribution-anywhere",))

@@ -28,7 +28,7 @@ LINUX = pytest.mark.skipif(sys.platform != "linux", reason="these are Linux's fi
 @pytest.fixture(autouse=True)
 def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A machine without any device: its files would lie in this folder, and its programs too."""
-    for name in ("_NVIDIA", "_DRM", "_KFD", "_DXG"):
+    for name in ("_NVIDIA", "_DRM", "_BUS", "_KFD", "_DXG"):
         monkeypatch.setattr(devices, name, tmp_path / name)
     monkeypatch.setenv("PATH", str(tmp_path))
     for asked in (devices.nvidia, devices.has_gpu):
@@ -67,6 +67,21 @@ def test_a_device_that_is_there(bare: Path) -> None:
     card(bare, "0x8086")
 
     assert ["", "", "", "", ""] == [devices.absent(kind) for kind in ("cuda", "rocm", "xpu", "vulkan", "cpu")]
+
+
+@LINUX
+def test_a_device_without_a_driver(bare: Path) -> None:
+    """A graphics card that only the bus shows lacks its driver; another vendor's, or a sound card, says nothing."""
+    for place, vendor, kind in (("01", "0x10de", "0x030200"), ("02", "0x10de", "0x040300"), ("03", "0x1002", "0x03")):
+        (bare / "_BUS" / place).mkdir(parents=True)
+        (bare / "_BUS" / place / "vendor").write_text(f"{vendor}\n")
+        (bare / "_BUS" / place / "class").write_text(f"{kind}\n")
+    expected = "no driver: there is an NVIDIA GPU at 01, which no driver shows; install NVIDIA's"
+    before = devices.absent("cuda")
+    (bare / "_BUS" / "01" / "class").write_text("0x040300\n")
+
+    assert expected == before
+    assert devices.absent("cuda").startswith("no NVIDIA GPU")
 
 
 def test_devices_are_listed_with_memory_and_driver(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,6 +217,22 @@ def found(name: str, backend: str) -> tuple[Framework, Backend]:
     """An engine of this repository, and a backend."""
     framework = Framework.read(ROOT / "adapters" / name)
     return framework, next(one for one in framework.backends if one.name == backend)
+
+
+@pytest.mark.parametrize(
+    ("device", "ran", "expected"),
+    [
+        ("cuda", "XLA on cpu: cpu", True),
+        ("vulkan", "ncnn 1.0, CPU, float32, 2 threads", True),
+        ("cuda", "XLA on gpu: NVIDIA L4", False),
+        ("webgpu", "ONNX Runtime, WebGpuExecutionProvider, CPUExecutionProvider, a software device", False),
+        ("opencl", "pocl, cpu-haswell-AMD EPYC", False),
+        ("cpu", "XLA on cpu: cpu", False),
+    ],
+)
+def test_a_silent_fallback_is_told_by_what_ran(device: str, ran: str, expected: bool) -> None:
+    """An engine that was asked for a device and names the CPU has run there; a software device has a flag instead."""
+    assert expected == figures.on_cpu(device, ran)
 
 
 def test_flags_of_a_device() -> None:

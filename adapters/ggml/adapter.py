@@ -16,7 +16,7 @@ from pytest_inferena import Adapter as Base
 from pytest_inferena import Unsupported
 from pytest_inferena.worker.format import substitute
 
-from . import elementwise, layers, moves, windows
+from . import devices, elementwise, layers, moves, windows
 from .graph import Context, Graph, Value, check, fill
 
 if TYPE_CHECKING:
@@ -40,7 +40,6 @@ CONDITIONS: Operators = {
     "index_put": {"accumulate": [True]},
     "to": {"dtype": ["float32", "int32", "int64", "bool"]},
 }
-FEATURES = ("avx2", "fma", "f16c", "avx512", "neon", "dotprod", "sve", "llamafile")
 
 
 class Adapter(Base):
@@ -51,8 +50,7 @@ class Adapter(Base):
 
     def load(self, program: Program, weights: Mapping[str, np.ndarray[Any, Any]]) -> None:
         """Copy the parameters into a buffer of the backend."""
-        self.backend = ggml.ggml_backend_cpu_init()
-        ggml.ggml_backend_cpu_set_n_threads(self.backend, self.setup.threads)
+        self.backend = devices.opened(self.setup.device, self.setup.threads)
         specs = program.parameters.values()
         self.memory = Context(len(specs))
         self.parameters: dict[str, Value] = {}
@@ -80,10 +78,8 @@ class Adapter(Base):
         return Step(self.backend, graph, {name: values[tensor] for name, tensor in entry.outputs.items()})
 
     def describe(self) -> str:
-        """The library's version and what its kernels were built with, by its own account."""
-        built = [name for name in FEATURES if getattr(ggml, f"ggml_cpu_has_{name}")()]
-        version = ggml.ggml_version().decode()
-        return f"ggml {version} on CPU, built with {' '.join(built)}, {self.setup.threads} threads"
+        """The library's version and its device, by its own account."""
+        return f"ggml {ggml.ggml_version().decode()} on {devices.name_of(self.setup.device, self.setup.threads)}"
 
 
 def applied(graph: Graph, node: Node, values: Mapping[str, Value]) -> dict[str, Value]:
@@ -106,6 +102,7 @@ class Step:
             if tensor.contents.view_src:
                 ggml.ggml_set_output(tensor.contents.view_src)
             graph.expand(value)
+        devices.check(backend, graph.graph)
         graph.leaves.allocate(backend)
         for tensor, array in graph.known:
             fill(tensor, array)
@@ -122,7 +119,7 @@ class Step:
             raise RuntimeError(f"ggml_backend_graph_compute returned {status}")
 
     def synchronize(self) -> None:
-        """The call returns when the CPU is done."""
+        """The call returns when the device is done."""
 
     def outputs(self) -> dict[str, np.ndarray[Any, Any]]:
         """Copies of the outputs, in the Program's dtypes."""

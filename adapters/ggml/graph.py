@@ -189,6 +189,10 @@ class Graph:
         """Floats that are whole as integers."""
         return self.call(ggml.ggml_cast, tensor, ggml.GGML_TYPE_I32)
 
+    def largest(self, tensor: Any, size: int) -> Any:
+        """The largest of each row's elements, of which there are `size`; Vulkan has no pool of one dimension."""
+        return self.call(ggml.ggml_pool_2d, tensor, ggml.GGML_OP_POOL_MAX, size, 1, size, 1, 0, 0)
+
     def reshape(self, x: Value, shape: Sequence[int]) -> Value:
         """The same elements in other sizes."""
         if x.data is not None:

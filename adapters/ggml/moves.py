@@ -90,7 +90,7 @@ def amax(g: Graph, x: Value, dims: list[int], keepdim: bool) -> Value:
     moved, _ = to_end(g, x, dims)
     size = math.prod(x.shape[dim] for dim in dims)
     rows = g.packed(moved, math.prod(x.shape) // size, size)
-    largest = g.call(ggml.ggml_pool_1d, rows, ggml.GGML_OP_POOL_MAX, size, size, 0)
+    largest = g.largest(rows, size)
     return g.made(largest, reduced(x.shape, dims, keepdim))
 
 

@@ -201,7 +201,7 @@ def max_pool2d_with_indices(
     # A place outside the image is 0 there, which may equal the maximum: it scores nothing.
     inside, places = _places(sizes, kernel, stride, padding, (height, width))
     scores = g.call(ggml.ggml_mul, g.resized(equal, count, math.prod(sizes), taps), g.tensor(g.constant(inside)))
-    best = g.call(ggml.ggml_pool_1d, scores, ggml.GGML_OP_POOL_MAX, taps, taps, 0)
+    best = g.largest(scores, taps)
     tap = g.call(ggml.ggml_scale_bias, best, -1.0, float(taps))
     row = g.call(ggml.ggml_floor, g.call(ggml.ggml_scale_bias, tap, 1 / kernel[1], 0.5 / kernel[1]))
     within = g.call(ggml.ggml_add, tap, g.call(ggml.ggml_scale, row, float(width - kernel[1])))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 from typing import TYPE_CHECKING, Any
 
 import llama_cpp as api
 import numpy as np
+from llama_cpp._ggml import libggml
 
-from pytest_inferena import Exchange, refuse
+from pytest_inferena import Exchange, Unsupported, refuse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,16 +58,42 @@ class Adapter(Exchange):
             api.llama_log_set(CALLBACK, None)
             parameters = api.llama_model_default_params()
             parameters.n_gpu_layers = 0
+            if self.setup.device != "cpu":
+                self.devices = (ctypes.c_void_p * 2)(device(self.setup.device), None)
+                parameters.devices, parameters.n_gpu_layers = ctypes.addressof(self.devices), -1  # all of them
             self.model = api.llama_model_load_from_file(str(self.exchange / MODEL).encode(), parameters)
             if self.model is None:
                 raise RuntimeError("llama.cpp cannot open the model that was prepared: " + "".join(LOG[-5:]))
-        return Step(self.model, entry, self.setup.threads)
+        return Step(self.model, entry, self.setup.threads, fallback=int(self.setup.device != "cpu"))
 
     def describe(self) -> str:
-        """Device and features that the library was built with and finds here."""
-        device, _, features = api.llama_print_system_info().decode().partition(" : ")
+        """The device, or the features of the CPU's that the library was built with and finds here."""
+        if self.setup.device != "cpu":
+            named = libggml.ggml_backend_dev_description(ctypes.c_void_p(device(self.setup.device)))
+            return f"llama.cpp, {self.setup.device}: {ctypes.string_at(named).decode()}"
+        name, _, features = api.llama_print_system_info().decode().partition(" : ")
         found = [feature.removesuffix(" = 1") for feature in features.split(" | ") if feature.endswith(" = 1")]
-        return f"llama.cpp, {device} with {' '.join(found)}, {self.setup.threads} threads"
+        return f"llama.cpp, {name} with {' '.join(found)}, {self.setup.threads} threads"
+
+
+DEVICES = {"vulkan": b"Vulkan0"}
+"""A kind of device → its first one, as ggml calls it; the others are hidden from this process."""
+libggml.ggml_backend_dev_by_name.restype = ctypes.c_void_p
+libggml.ggml_backend_dev_description.restype = ctypes.c_void_p
+
+
+def device(kind: str) -> int:
+    """The address of the device of a kind.
+
+    Raises:
+        Unsupported: this library is not built for it, or finds none.
+    """
+    found: int | None = libggml.ggml_backend_dev_by_name(DEVICES[kind])
+    if found is None:
+        raise Unsupported(
+            f"llama.cpp is built without {kind}, or finds no device for it: inferena setup llamacpp --backend {kind}"
+        )
+    return found
 
 
 LOG: list[str] = []
@@ -83,9 +111,13 @@ CALLBACK = api.llama_log_callback(keep)
 
 
 class Step:
-    """A context and a batch: token ids (B, T) to logits of all positions, (B, T, vocabulary)."""
+    """A context and a batch: token ids (B, T) to logits of all positions, (B, T, vocabulary).
 
-    def __init__(self, model: Any, entry: Entry, threads: int) -> None:
+    On a GPU there is a fallback of one operator: llama.cpp keeps the embedding of the tokens on the CPU.
+    """
+
+    def __init__(self, model: Any, entry: Entry, threads: int, fallback: int) -> None:
+        self.fallback = fallback
         [tokens] = entry.arrays("inputs").values()
         [(self.name, tensor)] = entry.outputs.items()
         self.shape = entry.specs[tensor].shape

@@ -56,6 +56,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add("--inferena-threads", type=int, metavar="N", help="thread budget of every engine (default: all CPUs)")
     add("--inferena-processes", type=int, metavar="N",
         help="processes of the engine that measure a cell, one after the other (default: 1)")  # fmt: skip
+    add("--inferena-device", action="append", metavar="KIND:NUMBER",
+        help="one of several devices of a kind, such as cuda:1 (default: the first); once for each kind")  # fmt: skip
     add("--inferena-software", action="store_true", help="also backends for GPUs where llvmpipe or alike stands in")
     add("--inferena-large", action="store_true", help="also the models marked large")
     add("--inferena-tuned", action="store_true", help="also the engines that search for fast kernels")

@@ -12,6 +12,7 @@ import pytest
 from pytest_inferena.cell import Cell
 from pytest_inferena.collect.again import Call
 from pytest_inferena.collect.loop import loop_of
+from pytest_inferena.collect.placing import Placing
 from pytest_inferena.engines.description import LONGEST
 from pytest_inferena.engines.limits import Limits
 from pytest_inferena.machine import thread_budget
@@ -60,6 +61,8 @@ class Settings:
     """Limits of workers and the preparer that stand above those of adapter.toml: `memory`."""
     processes: int = 1
     """How many processes of an engine measure a cell, one after the other; 1 where nothing is measured."""
+    placing: Placing = field(default_factory=Placing)
+    """Which of several devices a backend uses."""
     calibrates: bool = True
     """Whether the machine is calibrated before and after each cell; never where nothing is measured."""
     unused: tuple[str, ...] = ()
@@ -88,8 +91,8 @@ class Settings:
         weights = weights if weights in WEIGHTS else f"path: {Path(weights).name}"
         return Cell(
             model=target.model.name, framework=target.framework.name, backend=target.backend.name,
-            device=target.backend.device, metric=metric, size=self.size, dtype=target.dtype, threads=self.threads,
-            batch=target.batch, seq=target.seq, variant=target.backend.variant, weights=weights,
+            device=self.placing.device(target.backend), metric=metric, size=self.size, dtype=target.dtype,
+            threads=self.threads, batch=target.batch, seq=target.seq, variant=target.backend.variant, weights=weights,
         )  # fmt: skip
 
     @classmethod
@@ -125,6 +128,7 @@ class Settings:
             calibrates=loop["max_rounds"] > 1,
             passed={name: os.environ[name] for name in config.getoption("inferena_env") or () if name in os.environ},
             limits=_limits(config.getoption("inferena_memory")),
+            placing=Placing.of(config),
             unused=unused,
             command=joined(["pytest", *config.invocation_params.args]),
             call=Call.of(config, weights),

@@ -15,6 +15,7 @@ from pytest_inferena.cell import METRICS
 from pytest_inferena.engines.fields import FieldError, build
 from pytest_inferena.engines.limits import Limits
 from pytest_inferena.files import read_plain
+from pytest_inferena.store import cache
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -59,6 +60,13 @@ class Backend:
     """Distributions that it needs beside the framework's."""
     replaces: tuple[str, ...] = ()
     """Distributions of the framework's that those of `requires` stand for, because they own the same module."""
+    build: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """Distributions of the framework's that are built for it, each with its CMAKE_ARGS; they get an environment of
+    their own, which its worker uses."""
+    debian: tuple[str, ...] = ()
+    """Packages of Debian that building takes."""
+    device_variable: str = ""
+    """The variable that takes a device's number, for devices that have none of their own, such as Vulkan's."""
 
     @property
     def variant(self) -> str:
@@ -160,6 +168,12 @@ class Description:
         """The distributions that this platform needs, each with the versions that were tested."""
         return _needed(self.requires)
 
+    def interpreter(self, backend: Backend) -> str:
+        """The interpreter of a backend's worker. What is built for a backend can't be beside what others use."""
+        if backend.build and self.python == sys.executable:
+            return str(environment(f"{self.name}-{backend.name}"))
+        return self.python
+
     def needs(self, backend: Backend) -> Mapping[str, SpecifierSet]:
         """The distributions that a backend needs, its own among them."""
         shared = {name: tested for name, tested in self.requirements.items() if name not in backend.replaces}
@@ -235,6 +249,11 @@ class Description:
         for name in (self.name, self.language, *parts):
             if not NAME.fullmatch(name):
                 raise RegistryError(f"{file}: name {name!r}: only a-z, 0-9, _ and . (it is a marker and part of ids)")
+
+
+def environment(name: str) -> Path:
+    """The interpreter of an environment that `inferena setup` makes."""
+    return cache.root() / "engines" / name / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
 
 
 def _needed(requires: Iterable[str]) -> dict[str, SpecifierSet]:

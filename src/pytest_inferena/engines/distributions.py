@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from packaging.requirements import Requirement
 
-from pytest_inferena.engines.description import RegistryError
+from pytest_inferena.engines.description import RegistryError, environment
 from pytest_inferena.machine import instruction_sets
 from pytest_inferena.store import cache
 
@@ -55,23 +55,23 @@ def versions(names: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def versions_elsewhere(engine: Description) -> dict[str, str]:
-    """Versions of the required distributions that the engine's own interpreter has.
+def versions_elsewhere(engine: Description, python: str) -> dict[str, str]:
+    """Versions of the required distributions that another interpreter has.
 
     Raises:
         RegistryError: it does not answer.
     """
-    command = [engine.python, "-c", _ASK, *engine.known]
+    command = [python, "-c", _ASK, *engine.known]
     try:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
         found: dict[str, str] = json.loads(answer)
     except (OSError, subprocess.SubprocessError, ValueError) as error:
-        raise RegistryError(f"{engine.python}, the interpreter of {engine.name}, does not answer: {error}") from error
+        raise RegistryError(f"{python}, the interpreter of {engine.name}, does not answer: {error}") from error
     return found
 
 
-def install(engine: Description, *, isolated: bool) -> Path:
-    """Install what an engine requires, into this interpreter or an environment of its own.
+def install(engine: Description, own: str) -> Path:
+    """Install what an engine requires, into this interpreter or an environment of its own, which has a name.
 
     Returns:
         the interpreter that has it now.
@@ -79,17 +79,17 @@ def install(engine: Description, *, isolated: bool) -> Path:
     Raises:
         SetupError: a step failed.
     """
-    python = _environment(engine) if isolated else Path(sys.executable)
+    python = _environment(engine, own) if own else Path(sys.executable)
     installer = _pip(python)
     if not has_pip() and (engine.build or installer[0] == sys.executable):
         raise SetupError(
             f"{engine.title}: this environment has no pip: '{sys.executable} -m ensurepip', then this again"
         )
-    wanted = [*engine.requires, *(WORKER if isolated else ())]
+    wanted = [*engine.requires, *(WORKER if own else ())]
     built = [str(_wheel(engine, text)) for text in wanted if Requirement(text).name in engine.build]
     alone = [text for text in wanted if Requirement(text).name in engine.alone]
     plain = [text for text in wanted if Requirement(text).name not in {*engine.build, *engine.alone}]
-    tested = ["--constraint", str(CONSTRAINTS)] if CONSTRAINTS.exists() and not isolated else []
+    tested = ["--constraint", str(CONSTRAINTS)] if CONSTRAINTS.exists() and not own else []
     command = [*installer, "install", *_target(python), *tested]
     run([*command, *built, *plain], engine)
     if alone:
@@ -106,11 +106,11 @@ def has_pip() -> bool:
     return importlib.machinery.PathFinder.find_spec("pip") is not None
 
 
-def _environment(engine: Description) -> Path:
+def _environment(engine: Description, name: str) -> Path:
     import venv
 
-    folder = cache.root() / "engines" / engine.name
-    python = folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+    python = environment(name)
+    folder = python.parents[1]
     if not python.exists():
         print(f"{engine.title}: an environment of its own in {folder}", flush=True)
         venv.create(folder, with_pip=True)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import shutil
 import sys
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING
 
 from pytest_inferena.engines.description import Backend, Description, KnownIssue, RegistryError
 from pytest_inferena.engines.kinds import Kind, kind_of
-from pytest_inferena.machine import devices
+from pytest_inferena.machine import devices, several
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,6 +48,11 @@ class Framework(Description):
         """Versions of the required distributions in its interpreter, or of what an executable is built of."""
         return self.kind.versions()
 
+    @cache  # noqa: B019 - there are few frameworks, and they live as long as the process
+    def _versions_for(self, backend: Backend) -> Mapping[str, str]:
+        """Versions in the environment of a backend that is built."""
+        return self.kind.versions(backend)
+
     def footprint(self, backend: Backend) -> float | None:
         """MiB that must be shipped to run a backend; None if its files cannot be found from here."""
         size = self.kind.size(backend)
@@ -55,9 +60,11 @@ class Framework(Description):
 
     def installed(self, backend: Backend | None = None) -> tuple[dict[str, str], str]:
         """Versions of the distributions there are, and the reason why it, or a backend, cannot run ("" if it can)."""
-        versions = dict(self.versions)
+        if backend and backend.build and self.exchange and (reason := self.installed()[1]):
+            return dict(self.versions), reason  # the preparer, which writes its files, is here
+        versions = dict(self._versions_for(backend) if backend and backend.build else self.versions)
         needs = self.needs(backend) if backend else self.requirements
-        own = f" --backend {backend.name}" if backend and backend.requires else ""
+        own = f" --backend {backend.name}" if backend and (backend.requires or backend.build) else ""
         if missing := [name for name in needs if name not in versions]:
             rivals = [name for name in (backend.replaces if backend else ()) if name in versions]
             apart = f", which cannot be beside {' and '.join(rivals)}" if rivals else ""
@@ -78,7 +85,7 @@ class Framework(Description):
         """Why a backend cannot run here, with the remedy; "" if it can."""
         if backend.platforms and sys.platform not in backend.platforms:
             return f"{backend.name} is for {' and '.join(backend.platforms)} only"
-        if reason := devices.absent(backend.device):
+        if reason := devices.absent(backend.device) or several.hidden(backend.device):
             return reason
         absent = [tool for tool in backend.tools if shutil.which(tool) is None]
         tools = f"{' and '.join(absent)} not found on PATH: install it" if absent else ""

@@ -15,7 +15,7 @@ from pytest_inferena.system import is_root
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pytest_inferena.engines.framework import Framework
+    from pytest_inferena.engines.framework import Backend, Framework
 
 
 def setup(engine: Framework, *, isolated: bool = False, feature: str = "", backend: str = "") -> Path:
@@ -33,16 +33,22 @@ def setup(engine: Framework, *, isolated: bool = False, feature: str = "", backe
     Raises:
         SetupError: a step failed.
     """
+    own = engine.name if isolated else ""
     if backend:
-        engine, own = _for_backend(engine, backend, isolated=isolated)
-        feature = feature or own
+        plain = engine
+        engine, asked = _for_backend(engine, backend, isolated=isolated)
+        feature = feature or asked.feature
+        if asked.build:
+            own = f"{engine.name}-{backend}"
+            if engine.exchange:  # the preparer, which is here, needs it too
+                plain.kind.install("", "")
     engine.kind.require(feature)
     _system(engine)
-    return engine.kind.install(feature, isolated=isolated)
+    return engine.kind.install(feature, own)
 
 
-def _for_backend(engine: Framework, name: str, *, isolated: bool) -> tuple[Framework, str]:
-    """The engine with what a backend requires, and the backend's feature.
+def _for_backend(engine: Framework, name: str, *, isolated: bool) -> tuple[Framework, Backend]:
+    """The engine with what a backend requires, and the backend.
 
     Raises:
         SetupError: there is no such backend, or its distributions would break what is installed here.
@@ -57,7 +63,8 @@ def _for_backend(engine: Framework, name: str, *, isolated: bool) -> tuple[Frame
             f"{engine.title}: {' and '.join(backend.requires)} and {' and '.join(rivals)}, which is installed, own the "
             f"same module: inferena setup {engine.name} --isolated --backend {name}"
         )
-    return replace(engine, requires=requires), backend.feature
+    build, debian = {**engine.build, **backend.build}, (*engine.debian, *backend.debian)
+    return replace(engine, requires=requires, build=build, debian=debian), backend
 
 
 def _system(engine: Framework) -> None:

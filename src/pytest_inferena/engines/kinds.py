@@ -48,8 +48,9 @@ class Kind(ABC):
     def command(self, backend: Backend) -> tuple[str, ...]:
         """The command that starts a worker, if nothing is missing."""
 
-    def versions(self) -> Mapping[str, str]:
+    def versions(self, backend: Backend | None = None) -> Mapping[str, str]:
         """Versions of what the engine is made of, by name."""
+        del backend
         return distributions.versions(self.says.known)
 
     def missing(self, backend: Backend) -> str:
@@ -74,8 +75,12 @@ class Kind(ABC):
             )
 
     @abstractmethod
-    def install(self, feature: str, *, isolated: bool) -> Path:
+    def install(self, feature: str, own: str) -> Path:
         """Install the engine. What is installed already is left alone.
+
+        Args:
+            feature: the feature of cargo; "" for none.
+            own: the name of an environment of its own; "" for this one.
 
         Returns:
             the interpreter that has it now, or its executable.
@@ -101,25 +106,28 @@ class PythonWorker(Kind):
 
     def command(self, backend: Backend) -> tuple[str, ...]:
         """The interpreter with the worker, the adapter, and the distributions whose versions it reports."""
-        return (self.says.python, str(WORKER), self.says.name, str(self.says.adapter), *self.says.needs(backend))
+        python, says = self.says.interpreter(backend), self.says
+        return (python, str(WORKER), says.name, str(says.adapter), *says.needs(backend))
 
-    def versions(self) -> Mapping[str, str]:
-        """Versions of the required distributions that its interpreter has."""
-        if self.says.python == sys.executable:
+    def versions(self, backend: Backend | None = None) -> Mapping[str, str]:
+        """Versions of the required distributions that its interpreter has, or a backend's."""
+        python = self.says.interpreter(backend) if backend else self.says.python
+        if python == sys.executable:
             return super().versions()
-        return distributions.versions_elsewhere(self.says)
+        if backend and backend.build and not Path(python).exists():
+            return {}
+        return distributions.versions_elsewhere(self.says, python)
 
     def size(self, backend: Backend) -> int | None:
         """The size of the distributions and of what they require, without the interpreter and system libraries."""
-        del backend
-        if self.says.python != sys.executable:
+        if self.says.interpreter(backend) != sys.executable:
             return None
         return footprint.size(self.says.requires, self.says.alone)
 
-    def install(self, feature: str, *, isolated: bool) -> Path:
+    def install(self, feature: str, own: str) -> Path:
         """Install by pip, into this interpreter or an environment of its own."""
         del feature
-        return distributions.install(self.says, isolated=isolated)
+        return distributions.install(self.says, own)
 
 
 class Executable(Kind):
@@ -139,13 +147,13 @@ class Executable(Kind):
         """The adapter's folder, and the program."""
         return [self.says.folder, self.says.folder / self.says.executable]
 
-    def install(self, feature: str, *, isolated: bool) -> Path:
+    def install(self, feature: str, own: str) -> Path:
         """Refuse: only its author knows how it is installed.
 
         Raises:
             SetupError: always.
         """
-        del feature, isolated
+        del feature, own
         raise SetupError(f"{self.says.title} runs {self.says.executable}: {self.says.remedy}")
 
 
@@ -177,10 +185,10 @@ class Crate(Kind):
         built = self.built(backend)
         return (str(built.program if built else self.says.cargo),)
 
-    def versions(self) -> Mapping[str, str]:
+    def versions(self, backend: Backend | None = None) -> Mapping[str, str]:
         """Versions of the crates that the executable is built of, and of what the preparer has."""
-        builds = (self.built(backend) for backend in self.says.backends)
-        return {**super().versions(), **next((one.versions for one in builds if one), {})}
+        builds = (self.built(one) for one in self.says.backends)
+        return {**super().versions(backend), **next((one.versions for one in builds if one), {})}
 
     def missing(self, backend: Backend) -> str:
         """Whether it is not built, or the environment's variable names no program."""
@@ -203,7 +211,7 @@ class Crate(Kind):
                         f"{self.says.title}: {feature} is built with {tool}, which is not on PATH: {source}"
                     )
 
-    def install(self, feature: str, *, isolated: bool) -> Path:
+    def install(self, feature: str, own: str) -> Path:
         """Build by cargo, then install by pip what the preparer needs."""
         try:
             program = crates.build(self.says.folder, self.says.cargo, feature).program
@@ -211,7 +219,7 @@ class Crate(Kind):
             raise SetupError(f"{self.says.title}: {error}") from error
         if not self.says.requires:
             return program
-        return distributions.install(self.says, isolated=isolated)
+        return distributions.install(self.says, own)
 
     def wheel(self, output: Path) -> Path:
         """Make a wheel of the executable without a feature.

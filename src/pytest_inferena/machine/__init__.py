@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_inferena.machine import devices
+from pytest_inferena.machine import devices, several
 from pytest_inferena.machine.asking import field, run, text
 from pytest_inferena.system import memory_mib
 
@@ -24,14 +24,13 @@ def describe() -> Platform:
     from pytest_inferena.results import Platform  # here: the preparer asks for memory only, and depends on no results
 
     cpu = _cpu()
-    gpus, driver = devices.nvidia()
     return Platform(
         id=machine_id(cpu, os.cpu_count() or 1),
         cpu=cpu,
         os=_system(),
         memory_mib=memory_mib(),
-        devices=("cpu", *gpus),
-        driver=driver,
+        devices=("cpu", *(unit.name or str(unit) for unit in several.units("cuda"))),
+        driver=devices.nvidia().driver,
         python=platform.python_version(),
     )
 

@@ -26,6 +26,7 @@ THROUGH_DRIVERS = frozenset({"vulkan", "webgpu", "opencl"})
 SOFTWARE = re.compile(r"llvmpipe|lavapipe|swiftshader|\bpocl\b|microsoft basic render|software device", re.IGNORECASE)
 _NVIDIA = Path("/proc/driver/nvidia")
 _DRM = Path("/sys/class/drm")
+_BUS = Path("/sys/bus/pci/devices")
 _KFD = Path("/dev/kfd")
 _DXG = Path("/dev/dxg")
 _VENDORS = {"0x10de": "NVIDIA", "0x1002": "AMD", "0x8086": "Intel"}
@@ -54,28 +55,39 @@ def software(name: str) -> bool:
     return SOFTWARE.search(name) is not None
 
 
+class Nvidia(NamedTuple):
+    """NVIDIA's GPUs in the order of their places on the bus, and the driver's version."""
+
+    names: tuple[str, ...]
+    driver: str | None
+    identities: tuple[str, ...]
+    """UUIDs, or the numbers where only nvidia-smi answers."""
+
+
 @cache
-def nvidia() -> tuple[tuple[str, ...], str | None]:
-    """The GPUs' names in the driver's order, and the driver's version; /proc answers without a process."""
-    files = sorted((_NVIDIA / "gpus").glob("*/information"))
-    names = tuple(name for file in files if (name := field(text(file), "Model")))
+def nvidia() -> Nvidia:
+    """What the driver says: /proc answers without a process."""
+    files = map(text, sorted((_NVIDIA / "gpus").glob("*/information")))
+    cards = [(name, field(file, "GPU UUID")) for file in files if (name := field(file, "Model"))]
     version = re.search(r"Module(?: for \S+)?\s+(\d[\d.]*)", text(_NVIDIA / "version"))
-    if names and version:
-        return names, version[1]
-    if rows := _smi():
-        return tuple(row[0] for row in rows), rows[0][2]
-    return names, version[1] if version else None
+    driver = version[1] if version else None
+    if not (cards and driver) and (rows := _smi()):
+        cards, driver = [(row[0], "") for row in rows], rows[0][2]
+    identities = (uuid or str(number) for number, (_, uuid) in enumerate(cards))
+    return Nvidia(tuple(name for name, _ in cards), driver, tuple(identities))
 
 
 def absent(kind: str) -> str:
     """Why this machine has no device of a kind; "" if it has, or if only the engine can tell."""
-    if kind in {"cuda", "tensorrt"} and not nvidia()[0]:
+    if kind in {"cuda", "tensorrt"} and not nvidia().names:
+        if idle := next(iter(_on_the_bus("0x10de")), ""):
+            return f"no driver: there is an NVIDIA GPU at {idle}, which no driver shows; install NVIDIA's"
         return "no NVIDIA GPU: neither /proc/driver/nvidia nor nvidia-smi names one"
     if sys.platform != "linux":
         return ""
     if kind in {"rocm", "migraphx"} and not _KFD.exists():
         return f"no AMD GPU for ROCm: there is no {_KFD}, which the kernel's module amdgpu makes"
-    if kind == "xpu" and "Intel" not in _pci().values() and not _DXG.exists():
+    if kind == "xpu" and "Intel" not in pci().values() and not _DXG.exists():
         return f"no Intel GPU: {_DRM} has none"
     return ""
 
@@ -83,17 +95,17 @@ def absent(kind: str) -> str:
 @cache
 def has_gpu() -> bool:
     """Whether Vulkan, WebGPU and OpenCL can find a real GPU here: where a system does not say, that is believed."""
-    return sys.platform != "linux" or bool(_pci()) or _DXG.exists() or bool(nvidia()[0])
+    return sys.platform != "linux" or bool(pci()) or _DXG.exists() or bool(nvidia().names)
 
 
 def listed() -> list[Device]:
     """Every device, as often as it has drivers. A driver that crashes shows none."""
     found = [Device("cuda", row[0], _whole(row[1]), f"driver {row[2]}, compute capability {row[3]}") for row in _smi()]
     if not found:
-        found += [Device("cuda", name, None, f"driver {nvidia()[1]}") for name in nvidia()[0]]
+        found += [Device("cuda", name, None, f"driver {nvidia().driver}") for name in nvidia().names]
     if sys.platform == "darwin" and (name := run("sysctl", "-n", "machdep.cpu.brand_string")).startswith("Apple"):
         found.append(Device("metal", name))
-    found += [Device("pci", f"{vendor} GPU {card}") for card, vendor in _pci().items() if vendor != "NVIDIA"]
+    found += [Device("pci", f"{vendor} GPU {card}") for card, vendor in pci().items() if vendor != "NVIDIA"]
     for api in ("vulkan", "opencl"):
         answer = run(sys.executable, "-I", str(_ASK_DRIVERS), api).splitlines()  # a driver may have printed before
         for row in json.loads(answer[-1]) if answer else ():
@@ -111,10 +123,16 @@ def _smi() -> list[list[str]]:
     return [row for row in rows if len(row) == len(_SMI)]
 
 
-def _pci() -> dict[str, str]:
+def pci() -> dict[str, str]:
     """Graphics cards that the kernel of Linux has a driver for: their names there, such as `card0`, and vendors."""
     cards = ((card.name, text(card / "device" / "vendor").strip()) for card in sorted(_DRM.glob("card[0-9]*")))
     return {name: _VENDORS[vendor] for name, vendor in cards if vendor in _VENDORS}
+
+
+def _on_the_bus(vendor: str) -> list[str]:
+    """Places on the bus of a vendor's graphics cards, which have the class 03, as the kernel of Linux sees them."""
+    cards = (card for card in sorted(_BUS.glob("*")) if text(card / "class").startswith("0x03"))
+    return [card.name for card in cards if text(card / "vendor").strip() == vendor]
 
 
 def _whole(number: str) -> int | None:

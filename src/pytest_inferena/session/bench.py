@@ -17,12 +17,13 @@ from msgspec.structs import replace
 from pytest_inferena.cell import Outcome
 from pytest_inferena.collect.loop import shared
 from pytest_inferena.engines.limits import Limits
+from pytest_inferena.machine.several import gone
 from pytest_inferena.processes.client import Worker, WorkerFailed
 from pytest_inferena.processes.marks import marks
 from pytest_inferena.processes.preparer import Preparer
 from pytest_inferena.processes.workload import Workload
 from pytest_inferena.results import Record
-from pytest_inferena.session.figures import Process, device_flags, figures, flags, loop_facts
+from pytest_inferena.session.figures import Process, device_flags, figures, flags, loop_facts, on_cpu
 from pytest_inferena.session.judging import judged
 from pytest_inferena.session.noise import AGAIN, Calibrations, noisiest
 from pytest_inferena.session.starting import greet, start
@@ -91,6 +92,7 @@ class Bench:
 
     def __init__(self, harness: Harness, target: Target) -> None:
         self.harness, self.target, self.settings = harness, target, harness.settings
+        self.unit = self.settings.placing.unit(target.backend)
         self.prepared: Prepared | None = None
         self.worker: Worker | None = None
         self.kept: Kernels | None = None
@@ -112,14 +114,16 @@ class Bench:
         self.clock, self.log = Clock(), ""
         try:
             too_big = self.target.model.too_big(cell.entry, cell.size)
-            if reason := self.target.absent(cell.metric) or too_big:
+            refused = self.settings.placing.refusal(self.target.backend)
+            if reason := self.target.absent(cell.metric) or too_big or refused:
                 raise WorkerFailed(Outcome.UNSUPPORTED, reason)
             if missing:
                 raise WorkerFailed(Outcome.NOT_INSTALLED, missing)
-            with turn(), self.clock.running():
+            with turn(self.unit.identity if self.unit else ""), self.clock.running():
                 record = self._measure(cell, loop)
         except WorkerFailed as failure:
-            record = Record.of(cell, failure.outcome, reason=str(failure))
+            lost = gone(self.unit) if failure.outcome.broke else ""
+            record = Record.of(cell, failure.outcome, reason=f"{failure}{lost}")
             if record.outcome is not Outcome.UNSUPPORTED:  # the worker lives on, so its log is of other cells too
                 self._end()
         except BaseException:  # a time limit of pytest's, Ctrl-C: nobody knows how far the worker is
@@ -172,6 +176,7 @@ class Bench:
         extra: dict[str, Any] = {
             "compile_s": found[0].compiled,
             "entry": entry,
+            **({"device": str(self.unit)} if self.unit else {}),
             "workload": self.harness.workload(self.target).key(),
             "expanded": dict(self.expanded.get(entry, {})),
             **{name: told for name in ("uncovered", "uneven") if (told := golden.get(name))},
@@ -220,7 +225,9 @@ class Bench:
             ask = partial(self._ask, "compile", entry=entry)
             reply, noise = self._watched(ask, again=0) if fresh else (ask(), None)
             self.compiled[entry] = {**reply, "noise": noise}
-            self.hello["ran"] = self.compiled[entry].get("ran") or self.hello.get("ran", "")
+            self.hello["ran"] = ran = self.compiled[entry].get("ran") or self.hello.get("ran", "")
+            if on_cpu(self.target.backend.device, ran):
+                raise WorkerFailed(Outcome.ERROR, f"it was to run on {self.target.backend.device}, and says: {ran}")
         return self.compiled[entry]
 
     def _watched(self, ask: Callable[[], dict[str, Any]], again: int = AGAIN) -> tuple[dict[str, Any], Noise | None]:
@@ -241,7 +248,8 @@ class Bench:
             self.shared = self.shared or Path(tempfile.mkdtemp(prefix="kernels-", dir=self.harness.scratch))
         kept = self.kept.take() if self.kept else self.shared
         limits = Limits.of(workload.parameters, engine.limits, self.settings.limits)
-        self.worker = start(engine, target.backend, self.settings.threads, folder, kept, self.settings.passed, limits)
+        backend = self.settings.placing.placed(target.backend, self.unit)
+        self.worker = start(engine, backend, self.settings.threads, folder, kept, self.settings.passed, limits)
         deadline = self.settings.deadline("hello", target.framework.timeouts)
         self.hello = greet(self.worker, target.backend, self.settings.threads, deadline, self.prepared.exchange)
         if (operators := self.hello.get("operators")) is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -89,6 +90,11 @@ def loop_facts(replies: Replies) -> dict[str, Any]:
         return {}
     busiest = max(replies, key=lambda reply: reply["cpu_per_wall"])
     return {name: busiest[name] for name in ("cpu_per_wall", "warmups", "steps_per_sample", "loop")}
+
+
+def on_cpu(device: str, ran: str) -> bool:
+    """Whether an engine that was asked for another device says that the CPU did all of it."""
+    return device != "cpu" and not software(ran) and re.search(r"\bcpu\b", ran, re.IGNORECASE) is not None
 
 
 def device_flags(cell: Cell, compiled: Mapping[str, Any]) -> list[str]:
