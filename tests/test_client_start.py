@@ -29,6 +29,7 @@ def test_command_that_cannot_start_is_an_error(tmp_path: Path, name: str, mode: 
     if mode is not None:
         command.write_bytes(b"\0no program")
         command.chmod(mode)
+    marks.marks()  # its guard has a pipe, from the first worker on
     before = open_files()
     with pytest.raises(WorkerFailed) as caught:
         Worker(Launch((str(command),), 1, {}, tmp_path / "folder"))

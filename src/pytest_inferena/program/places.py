@@ -42,7 +42,7 @@ def raised_at(error: BaseException | None) -> str:
         frames = traceback.extract_tb(error.__traceback__)
         if place := _place([(frame.filename, frame.lineno or 0, frame.line or "") for frame in frames]):
             return place
-        error = error.__cause__ or error.__context__
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     return blamed(first)[1]
 
 

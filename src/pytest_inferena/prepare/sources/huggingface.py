@@ -72,7 +72,7 @@ def _fetched(name: str) -> Path:
         raise ValueError(
             f"{name} is no folder here, and cannot be fetched from the hub ({type(error).__name__}); where there is a "
             f"network: hf download {place} --local-dir FOLDER; then --inferena-model=hf:FOLDER"
-        ) from error
+        ) from None  # no line of the hub's library tells more
 
 
 def _config(folder: Path) -> dict[str, Any]:
