@@ -49,7 +49,7 @@ def _of_one(operator: str, arguments: Mapping[str, Any]) -> tuple[Entry, dict[st
     """An entry of one node, its inputs, and what PyTorch makes of them."""
     inputs: dict[str, Tensor] = {}
     referred = {name: _refer(value, inputs) for name, value in arguments.items()}
-    count = {"max_pool2d_with_indices": 2, "native_layer_norm": 3}.get(operator, 1)
+    count = {"fft": 2, "max_pool2d_with_indices": 2, "native_layer_norm": 3, "rfft": 2}.get(operator, 1)
     names = [f"out_{index}" for index in range(count)]
     outputs = tuple(TensorSpec(name, (), "float32") for name in names)
     specs = tuple(_spec(name, value) for name, value in inputs.items())
