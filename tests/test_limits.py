@@ -77,7 +77,7 @@ def test_processes(start: Callable[..., Worker]) -> None:
     assert "error" == outcome
     assert message.startswith("load: it has ")
     assert message.endswith(f" processes, and its limit is 20; 'processes' {IN_ADAPTER}")
-    assert [] == marks.carriers(marks.marks().name, marks.living())
+    assert [] == marks.carriers(worker._mark, marks.living())
 
 
 FULL = "answer(ok=False, kind='error', message=str(error))"

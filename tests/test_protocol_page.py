@@ -21,7 +21,7 @@ from pytest_inferena.worker.timing import Loop
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "worker-protocol.md").read_text(encoding="utf-8")
 DIALOGUE = re.findall(r"^([→←]) (.*)$", PAGE, re.MULTILINE)
-SENT = "src/pytest_inferena/session/bench.py", "src/pytest_inferena/processes/client.py"
+SENT = [f"src/pytest_inferena/{name}.py" for name in ("session/bench", "session/starting", "processes/client")]
 
 
 def section(request: str) -> str:
@@ -34,13 +34,14 @@ def sent() -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for name in SENT:
         for node in ast.walk(ast.parse((ROOT / name).read_text(encoding="utf-8"))):
-            if (
-                isinstance(node, ast.Call)
-                and isinstance(node.func, ast.Attribute)
-                and node.func.attr in {"ask", "_ask"}
-                and isinstance(node.args[0], ast.Constant)
-            ):
-                found.setdefault(str(node.args[0].value), set()).update(str(key.arg) for key in node.keywords)
+            if not isinstance(node, ast.Call):
+                continue
+            called, *rest = [node.func, *node.args]
+            if isinstance(called, ast.Name) and called.id == "partial":
+                called, *rest = rest
+            asks = isinstance(called, ast.Attribute) and called.attr in {"ask", "_ask"}
+            if asks and isinstance(rest[0], ast.Constant):
+                found.setdefault(str(rest[0].value), set()).update(str(key.arg) for key in node.keywords)
     return found
 
 
