@@ -152,6 +152,7 @@ def test_unwritable_place_names_the_file(tmp_path: Path) -> None:
         ({"extra": {"peak": [float("-inf")]}}, r"extra\.peak\.0: is -inf"),
         ({"extra": {"path": Path()}}, "not JSON serializable"),
         ({"outcome": "passed"}, "outcome: expected one of 'pass', "),
+        ({"attempts": ["pass", ""]}, r"attempts\[1\]: expected one of 'pass', "),
     ],
 )
 def test_a_bad_record_is_never_written(path: Path, changes: dict[str, Any], message: str) -> None:

@@ -111,10 +111,13 @@ def _expected(kind: type[Struct], steps: Sequence[str | int], text: str) -> str 
 
 def _choices(kind: type[Struct], steps: Sequence[str | int]) -> Sequence[object]:
     """The values that a field may have, if they are limited."""
-    *outer, last = map(str, steps)
-    for name in outer:
-        kind = parts(kind)[name]
-    hint = get_type_hints(kind)[last]
+    hint: Any = kind
+    for step in steps:
+        if isinstance(step, int):
+            hint = get_args(hint)[0]  # arrays of choices have one type
+            continue
+        hints = (hint, *get_args(hint))
+        hint = get_type_hints(next(one for one in hints if isinstance(one, type) and issubclass(one, Struct)))[step]
     return get_args(hint) or list(hint)
 
 
