@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shlex
 import shutil
 import subprocess
@@ -152,10 +153,7 @@ def test_the_hub_without_a_network(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     with pytest.raises(ValueError, match="nobody/nothing") as caught:
         load_case(Source.parse("hf:nobody/nothing", tmp_path), "full")
     caught.value.__traceback__ = caught.tb.tb_next  # as in the preparer, where no file of the user's has called it
-    said = failure(caught.value)[1]
-
-    assert said.startswith("nobody/nothing is no folder here, and cannot be fetched from the hub")
-    assert said.endswith("hf download nobody/nothing --local-dir FOLDER; then --inferena-model=hf:FOLDER")
+    assert re.match("nobody/nothing is no folder here.*hf download nobody/nothing --local-dir", failure(caught.value)[1])
 
 
 @pytest.mark.parametrize(("said", "name"), [("somebody/my-bert", "my_bert"), ("somebody/my-bert@v1", "my_bert")])

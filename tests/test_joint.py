@@ -131,7 +131,7 @@ def _joint(module: nn.Module, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
     ],
 )
 def test_losses_and_masks(name: str, inputs: dict[str, Tensor]) -> None:
-    """Ignored labels, weights, a query that may attend to nothing (it gets zeros, not NaN), rows that are read often."""
+    """Ignored labels, weights, a query that may attend to nothing (zeros, not NaN), rows that are read often."""
     torch.set_num_threads(1)
     module = Step(name)
     loss = module(**inputs)
