@@ -149,11 +149,10 @@ def test_the_command_that_converts_a_pickle(broken: Path) -> None:
 def test_the_hub_without_a_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The message says how to get the folder elsewhere, and names no line of the hub's library."""
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-
     with pytest.raises(ValueError, match="nobody/nothing") as caught:
         load_case(Source.parse("hf:nobody/nothing", tmp_path), "full")
     caught.value.__traceback__ = caught.tb.tb_next  # as in the preparer, where no file of the user's has called it
-    assert re.match("nobody/nothing is no folder here.*hf download nobody/nothing --local-dir", failure(caught.value)[1])
+    assert re.match(r"nobody/nothing is no folder.*hf download nobody/nothing --local-dir", failure(caught.value)[1])
 
 
 @pytest.mark.parametrize(("said", "name"), [("somebody/my-bert", "my_bert"), ("somebody/my-bert@v1", "my_bert")])
