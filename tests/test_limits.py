@@ -18,6 +18,7 @@ from pytest_inferena.engines.limits import GIB, Limits, size_of
 from pytest_inferena.processes import marks
 from pytest_inferena.processes.client import WorkerFailed
 from pytest_inferena.processes.preparer import Preparer
+from pytest_inferena.processes.watch import Watch
 from pytest_inferena.processes.workload import Workload
 from pytest_inferena.system import posix
 
@@ -183,6 +184,20 @@ def test_what_watching_takes(start: Callable[..., Worker]) -> None:
     worker.ask("load", 30)
 
     assert time.process_time() - before < 0.2
+
+
+def test_watching_a_slow_machine(start: Callable[..., Worker], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a look takes long there are fewer of them."""
+    family = Watch._family
+
+    def slow(watch: Watch) -> list[int]:
+        until = time.thread_time() + 0.03
+        while time.thread_time() < until:
+            pass
+        return family(watch)
+
+    monkeypatch.setattr(Watch, "_family", slow)
+    test_what_watching_takes(start)
 
 
 def test_watching_ends(start: Callable[..., Worker]) -> None:

@@ -93,11 +93,13 @@ def _of_exported(
 
 
 def _has_equal(node: torch.fx.Node, several: Mapping[torch.fx.Node, Any]) -> bool:
-    """Whether a node is the places of numbers, as those of `topk` and `sort` are, of which some are equal."""
+    """Whether a node is the places of what `topk` or `sort` gives, and some of those numbers are equal."""
     if node.target is not operator.getitem or node.args[1] != 1:
         return False
     source: Any = node.args[0]
     schema = source.target._schema  # noqa: SLF001 - ATen has no other place for names of arguments
+    if schema.name not in {"aten::topk", "aten::sort"}:  # other second results are no places of the first's numbers
+        return False
     names = [argument.name for argument in schema.arguments]
     dim = {**dict(zip(names, source.args, strict=False)), **source.kwargs}.get("dim", -1)
     numbers = several[source][0]
