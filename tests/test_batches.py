@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -110,7 +110,7 @@ def test_the_usual_inputs_stay() -> None:
         ("torchvision:mobilenet_v3_small", {"seq": 8}, "it takes pictures"),
     ],
 )
-def test_what_a_model_does_not_have(source: str, asked: dict[str, int], message: str) -> None:
+def test_what_a_model_does_not_have(source: str, asked: dict[str, Any], message: str) -> None:
     """Its cells are unsupported, for a reason that names the remedy; those of other models go on."""
     with pytest.raises(Unsupported, match=message):
         load_case(Source.parse(source, ROOT), "tiny", **asked)

@@ -1,4 +1,4 @@
-"""A cell of another dtype, batch or sequence is another cell: by id, by key, in tables, in comparisons.
+"""A cell of another dtype, batch, sequence or kind of inputs is another cell: by id, by key, in tables, in comparisons.
 
 The registry is made to give a dtype too, which nothing prepares yet. The model makes nothing of a length.
 """
@@ -27,7 +27,7 @@ from functools import cached_property
 from pytest_inferena.collect.registry import Registry
 
 _usual = Registry.targets.func
-_DIMENSIONS = ({}, {"batch": 4}, {"seq": 16}, {"batch": 4, "dtype": "bfloat16"})
+_DIMENSIONS = ({}, {"batch": 4}, {"seq": 16}, {"inputs": "smooth"}, {"batch": 4, "dtype": "bfloat16"})
 
 
 def _with_dimensions(self):
@@ -37,13 +37,13 @@ def _with_dimensions(self):
 Registry.targets = cached_property(_with_dimensions)
 Registry.targets.__set_name__(Registry, "targets")
 """
-IDS = ["mlp-fake-numeric", *(f"mlp-fake-numeric-{end}" for end in ("batch4", "seq16", "batch4-bfloat16"))]
-TITLES = ["Tiny MLP", *(f"Tiny MLP, {end}" for end in ("seq 16", "batch 4", "bfloat16, batch 4"))]
+IDS = ["mlp-fake-numeric", *(f"mlp-fake-numeric-{end}" for end in ("batch4", "seq16", "smooth", "batch4-bfloat16"))]
+TITLES = ["Tiny MLP", *(f"Tiny MLP, {end}" for end in ("smooth inputs", "seq 16", "batch 4", "bfloat16, batch 4"))]
 
 
 @pytest.fixture
 def dimensions(project: Project) -> Project:
-    """A project whose model runs in four ways."""
+    """A project whose model runs in five ways."""
     project.append("conftest.py", CONFTEST)
     return project
 
@@ -55,12 +55,16 @@ def test_each_has_its_id_key_and_record(dimensions: Project) -> None:
     alone = [f"pytest 'test_inference.py::test_inference[{name}]' --inferena-threads=1" for name in IDS]
 
     assert IDS == [record.id for record in found]
-    assert [(None, None, "float32"), (4, None, "float32"), (None, 16, "float32"), (4, None, "bfloat16")] == [
-        (record.batch, record.seq, record.dtype) for record in found
-    ]
+    assert [
+        (None, None, "noise", "float32"),
+        (4, None, "noise", "float32"),
+        (None, 16, "noise", "float32"),
+        (None, None, "smooth", "float32"),
+        (4, None, "noise", "bfloat16"),
+    ] == [(record.batch, record.seq, record.inputs, record.dtype) for record in found]
     assert len(IDS) == len({record.key for record in found})
     assert alone == [record.command for record in found]
-    assert ["pass", "pass", "pass", "error"] == [record.outcome for record in found]
+    assert ["pass"] * 4 + ["error"] == [record.outcome for record in found]
     assert "The gate is not calibrated for bfloat16" in found[-1].reason
 
 
@@ -68,10 +72,10 @@ def test_each_is_selected_and_resumed_alone(dimensions: Project) -> None:
     """Its id is enough to run it, and a journal that has it is taken over for it and for no other."""
     test = f"test_inference.py::test_inference[{IDS[1]}]"
     dimensions.run(test).assert_outcomes(passed=1)
-    dimensions.run("-m", "inference", "--inferena-resume").assert_outcomes(passed=3, failed=1)
+    dimensions.run("-m", "inference", "--inferena-resume").assert_outcomes(passed=4, failed=1)
     lines = [json.loads(line) for line in dimensions.journals()[-1].read_text().splitlines()[1:]]
 
-    assert [4, None, None, 4] == [line["batch"] for line in lines]
+    assert [4, None, None, None, 4] == [line["batch"] for line in lines]
 
 
 @pytest.mark.parametrize("format", ["md", "html", "coverage"])
@@ -106,10 +110,10 @@ def test_each_is_compared_with_itself(dimensions: Project, tmp_path: Path, capsy
 
 
 def test_the_id_names_what_is_not_usual() -> None:
-    """The device is told where it is not in the backend's name, then batch, sequence and dtype."""
+    """The device is told where it is not in the backend's name, then batch, sequence, inputs and dtype."""
     usual = Cell(model="m", framework="f", backend="b", device="cpu", metric="training", threads=1)
-    fields = {"model": "m", "framework": "f", "backend": "b", "metric": "training", "threads": 2}
-    other = Cell(**fields, device="cuda", dtype="bfloat16", batch=4, seq=16, size="tiny")  # type: ignore[arg-type]
+    fields = {"model": "m", "framework": "f", "backend": "b", "metric": "training", "threads": 2, "size": "tiny"}
+    other = Cell(**fields, device="cuda", dtype="bfloat16", batch=4, seq=16, inputs="smooth")  # type: ignore[arg-type]
 
-    assert ("m-f-b", "m-f-b-cuda-batch4-seq16-bfloat16") == (usual.id, other.id)
+    assert ("m-f-b", "m-f-b-cuda-batch4-seq16-smooth-bfloat16") == (usual.id, other.id)
     assert "m-f-b-training" == str(usual)

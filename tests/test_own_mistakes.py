@@ -12,7 +12,7 @@ from pytest_inferena.machine import thread_budget
 if TYPE_CHECKING:
     from tests.projects import Project
 
-THERE = "there are model, framework, metric, size, weights, threads, batch, seq"
+THERE = "there are model, framework, metric, size, weights, threads, batch, seq, inputs"
 COLLECTED = [
     (
         "@pytest.mark.inferena(frmework='fake')\ndef test_it(inferena): pass",

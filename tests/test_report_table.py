@@ -93,7 +93,7 @@ def test_best_lies_apart_or_is_shared(
 
 
 def test_work_that_differs_never_shares_a_table() -> None:
-    """Model, size, weights, dtype, batch, seq and threads each make a table of their own."""
+    """Model, size, weights, dtype, batch, seq, inputs and threads each make a table of their own."""
     changes: list[dict[str, Any]] = [
         {},
         {"model": "bert"},
@@ -103,6 +103,7 @@ def test_work_that_differs_never_shares_a_table() -> None:
         {"dtype": "bfloat16"},
         {"batch": 4},
         {"seq": 64},
+        {"inputs": "smooth"},
         {"threads": 1},
     ]
     titles = [table.title for table in tables(make_results([make_record(**change) for change in changes]))]
@@ -111,6 +112,7 @@ def test_work_that_differs_never_shares_a_table() -> None:
         "Small U-Net, bfloat16",
         "Small U-Net, batch 4",
         "Small U-Net, seq 64",
+        "Small U-Net, smooth inputs",
         "Small U-Net, threads 1",
     } == set(titles)
     assert ("Small U-Net", "BERT", "new") == (titles[0], *titles[-2:])

@@ -62,8 +62,8 @@ def test_later_record_of_a_key_replaces_the_earlier(path: Path) -> None:
 
 
 def test_key_is_in_the_order_of_its_names() -> None:
-    """The key has the eleven parts that identify a cell."""
-    expected = ("unet", "mu", "main", "cpu", "latency", "full", "float32", 2, 4, None, "tuned")
+    """The key has the twelve parts that identify a cell."""
+    expected = ("unet", "mu", "main", "cpu", "latency", "full", "float32", 2, 4, None, "noise", "tuned")
 
     assert expected == make_record("latency", "mu", batch=4, variant="tuned").key
     assert len(expected) == len(KEY)

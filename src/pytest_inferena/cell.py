@@ -13,6 +13,9 @@ ENTRIES = {"compile": "inference", "inference": "inference", "latency": "latency
 """Metric → the entry of the Program that it runs, in the order of running."""
 METRICS = tuple(ENTRIES)
 
+INPUTS = ("noise", "smooth")
+"""What the inputs are: those of the model, or smooth ones in their place."""
+
 Count: TypeAlias = Annotated[int, Meta(ge=1)]
 Key: TypeAlias = tuple[str | int | None, ...]
 
@@ -70,6 +73,7 @@ class Work(NamedTuple):
     dtype: str
     batch: int | None
     seq: int | None
+    inputs: str
     threads: int
 
 
@@ -97,6 +101,9 @@ class Cell(Struct, frozen=True, kw_only=True):
     """Batch size; null is the model's own. Part of the key. Unit: samples."""
     seq: Count | None = None
     """Sequence length; null is the model's own. Part of the key. Unit: tokens."""
+    inputs: str = INPUTS[0]
+    """noise: the inputs that the model comes with; smooth: a picture, a chirp or a text that repeats itself in their
+    place. Part of the key."""
     variant: str = "vanilla"
     """vanilla: the engine as it comes; tuned: with settings of its own. Part of the key."""
     weights: str = "seeded"
@@ -106,7 +113,7 @@ class Cell(Struct, frozen=True, kw_only=True):
     def id(self) -> str:
         """What pytest calls it, beside the metric: `my_net-my_engine-cpu`, and `-batch4-bfloat16` behind it."""
         names = self.model, self.framework, self.backend, self.device
-        return id_of(names, self.dtype, self.batch, self.seq)
+        return id_of(names, self.dtype, self.batch, self.seq, self.inputs)
 
     @property
     def key(self) -> Key:
@@ -121,7 +128,7 @@ class Cell(Struct, frozen=True, kw_only=True):
     @property
     def work(self) -> Work:
         """What is done in it."""
-        return Work(self.model, self.size, self.weights, self.dtype, self.batch, self.seq, self.threads)
+        return Work(self.model, self.size, self.weights, self.dtype, self.batch, self.seq, self.inputs, self.threads)
 
     @property
     def entry(self) -> str:
@@ -144,7 +151,7 @@ KEY = tuple(name for name in Cell.__struct_fields__ if name != "weights")
 DEFAULTS = {field.name: field.default for field in fields(Cell) if not field.required}
 
 
-def id_of(names: tuple[str, str, str, str], dtype: str, batch: int | None, seq: int | None) -> str:
+def id_of(names: tuple[str, str, str, str], dtype: str, batch: int | None, seq: int | None, inputs: str) -> str:
     """Name what a worker serves.
 
     Args:
@@ -152,10 +159,12 @@ def id_of(names: tuple[str, str, str, str], dtype: str, batch: int | None, seq: 
         dtype: Told where it is not the usual one.
         batch: None for the model's own.
         seq: None for the model's own.
+        inputs: Told where they are not the usual ones.
     """
     *parts, device = names
     backend = parts[-1]
     parts += [device] if device not in {"cpu", backend} else []
     parts += [f"{name}{count}" for name, count in (("batch", batch), ("seq", seq)) if count is not None]
+    parts += [inputs] if inputs != DEFAULTS["inputs"] else []
     parts += [dtype] if dtype != DEFAULTS["dtype"] else []
     return "-".join(parts)

@@ -20,7 +20,9 @@ COLLECTED: pytest.StashKey[bool] = pytest.StashKey()
 """Whether a test that uses a fixture of ours was collected."""
 HARNESS: pytest.StashKey[Harness] = pytest.StashKey()
 WORKERS: pytest.StashKey[Workers] = pytest.StashKey()
-OWN_MARKER = "inferena(model, framework, metric, size, weights, threads, batch, seq): what that fixture measures"
+OWN_MARKER = (
+    "inferena(model, framework, metric, size, weights, threads, batch, seq, inputs): what that fixture measures"
+)
 LEDGER = "pytest-benchmark"
 """The name under which pytest-benchmark's session is a plugin, however pytest-benchmark itself was loaded."""
 
@@ -53,6 +55,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addini("inferena_models", "models as --inferena-model names them, one a line", "linelist")
     add("--inferena-batch", metavar="N[,N…]", help="elements in a batch, each a table (default: the model's own)")
     add("--inferena-seq", metavar="N[,N…]", help="length of a text in tokens, the same way")
+    add("--inferena-inputs", metavar="noise,smooth", help="smooth: pictures, chirps and repeated tokens for inputs")
     add("--inferena-threads", type=int, metavar="N", help="thread budget of every engine (default: all CPUs)")
     add("--inferena-processes", type=int, metavar="N",
         help="processes of the engine that measure a cell, one after the other (default: 1)")  # fmt: skip
@@ -105,12 +108,13 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", OWN_MARKER)
     given = (value for name, value in vars(config.option).items() if name.startswith("inferena_"))
     if any(value is not None and value is not False for value in given):
-        from pytest_inferena.collect.settings import Settings, counts, pairs
+        from pytest_inferena.collect.settings import Settings, counts, kinds_of_inputs, pairs
 
         Settings.from_config(config)
         pairs("python", config)
         counts("batch", config)
         counts("seq", config)
+        kinds_of_inputs(config)
     if config.option.markers:
         from pytest_inferena.collect.offer import offer
 

@@ -26,7 +26,7 @@ CARRIED = {
     "-c": "inifilename", "--rootdir": "rootdir", "--confcutdir": "confcutdir", "--import-mode": "importmode",
     "-o": "override_ini", "-p": "plugins",
     **{f"--inferena-{name}": f"inferena_{name}"
-       for name in ("batch", "device", "env", "memory", "model", "processes", "python", "seq", "timeout")},
+       for name in ("batch", "device", "env", "inputs", "memory", "model", "processes", "python", "seq", "timeout")},
 }  # fmt: skip
 """Options without which a test is not found, or does not run as it did; each with its place in pytest's options."""
 

@@ -9,7 +9,7 @@ import pytest
 
 KINDS: dict[str, Any] = {
     "model": (str, Path), "framework": str, "metric": str, "size": str, "weights": (str, Path), "threads": int,
-    "batch": int, "seq": int,
+    "batch": int, "seq": int, "inputs": str,
 }  # fmt: skip
 """What a test can choose, and the types of a choice."""
 

@@ -9,7 +9,7 @@ import pytest
 
 from pytest_inferena.collect.registry import HOOKS, Registry, collect
 from pytest_inferena.collect.selection import parameters
-from pytest_inferena.collect.settings import counts, pairs
+from pytest_inferena.collect.settings import counts, kinds_of_inputs, pairs
 from pytest_inferena.collect.shipped import with_interpreters
 from pytest_inferena.collect.source import Source
 from pytest_inferena.engines.framework import RegistryError
@@ -66,7 +66,9 @@ def offer(config: pytest.Config) -> Offer:
     if found is None or (found.sources != sources and not found.error):
         try:
             registry = with_interpreters(collect(config.pluginmanager, given(config)), pairs("python", config))
-            registry = replace(registry, batches=counts("batch", config), seqs=counts("seq", config))
+            registry = replace(
+                registry, batches=counts("batch", config), seqs=counts("seq", config), inputs=kinds_of_inputs(config)
+            )
             found = Offer(registry, parameters(config, registry), sources)
         except RegistryError as error:
             found = Offer(Registry({}, {}), [], sources, f"inferena: {error}")

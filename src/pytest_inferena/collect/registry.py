@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_inferena.cell import METRICS
+from pytest_inferena.cell import DEFAULTS, METRICS
 from pytest_inferena.collect.model import Model
 from pytest_inferena.collect.source import Source, not_absolute
 from pytest_inferena.collect.target import ASKED_FOR, Target
@@ -39,14 +39,17 @@ class Registry:
     batches: tuple[int | None, ...] = (None,)
     seqs: tuple[int | None, ...] = (None,)
     """Batches and lengths that every model runs with; None is its own."""
+    inputs: tuple[str, ...] = (DEFAULTS["inputs"],)
 
     @cached_property
     def targets(self) -> tuple[Target, ...]:
-        """Every model, in each batch and length, on every backend of every framework, in the order of registration."""
+        """Every model, in each batch and length, with all kinds of inputs, on each backend, in their order."""
         engines = [(framework, backend) for framework in self.frameworks.values() for backend in framework.backends]
         return tuple(
-            Target(model, *engine, batch=batch, seq=seq)
-            for model, batch, seq in itertools.product(self.models.values(), self.batches, self.seqs)
+            Target(model, *engine, batch=batch, seq=seq, inputs=inputs)
+            for model, batch, seq, inputs in itertools.product(
+                self.models.values(), self.batches, self.seqs, self.inputs
+            )
             for engine in engines
         )
 

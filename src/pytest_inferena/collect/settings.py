@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_inferena.cell import Cell
+from pytest_inferena.cell import DEFAULTS, INPUTS, Cell
 from pytest_inferena.collect.again import Call
 from pytest_inferena.collect.loop import loop_of
 from pytest_inferena.collect.placing import Placing
@@ -92,7 +92,8 @@ class Settings:
         return Cell(
             model=target.model.name, framework=target.framework.name, backend=target.backend.name,
             device=self.placing.device(target.backend), metric=metric, size=self.size, dtype=target.dtype,
-            threads=self.threads, batch=target.batch, seq=target.seq, variant=target.backend.variant, weights=weights,
+            threads=self.threads, batch=target.batch, seq=target.seq, inputs=target.inputs,
+            variant=target.backend.variant, weights=weights,
         )  # fmt: skip
 
     @classmethod
@@ -187,6 +188,20 @@ def counts(name: str, config: pytest.Config) -> tuple[int | None, ...]:
     if not all(word.isascii() and word.isdigit() and 0 < int(word) < 1 << 31 for word in words):
         raise pytest.UsageError(f"--inferena-{name}={given}: numbers from 1 on are expected, with commas between them")
     return tuple(dict.fromkeys(map(int, words)))
+
+
+def kinds_of_inputs(config: pytest.Config) -> tuple[str, ...]:
+    """--inferena-inputs=KIND[,KIND].
+
+    Raises:
+        pytest.UsageError: there is no such kind.
+    """
+    given = config.getoption("inferena_inputs")
+    given = DEFAULTS["inputs"] if given is None else given
+    words = [word.strip() for word in given.split(",")]
+    if not {*words} <= {*INPUTS}:
+        raise pytest.UsageError(f"--inferena-inputs={given}: there are {', '.join(INPUTS)}, with commas between them")
+    return tuple(dict.fromkeys(words))
 
 
 def _seconds(key: str, value: str) -> float:

@@ -31,12 +31,13 @@ class Target:
     batch: int | None = None
     seq: int | None = None
     """None is the model's own, as with `batch`."""
+    inputs: str = DEFAULTS["inputs"]
 
     @cached_property
     def id(self) -> str:
         """The id of its cells, which the metric is no part of."""
         names = self.model.name, self.framework.name, self.backend.name, self.backend.device
-        return id_of(names, self.dtype, self.batch, self.seq)
+        return id_of(names, self.dtype, self.batch, self.seq, self.inputs)
 
     def marks(self) -> list[str]:
         """Names of the markers: model, framework, backend, device, language."""

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_inferena.cell import METRICS
+from pytest_inferena.cell import DEFAULTS, INPUTS, METRICS
 from pytest_inferena.collect.offer import source_of
 from pytest_inferena.collect.registry import Registry, read
 from pytest_inferena.collect.shipped import with_shipped
@@ -91,13 +91,16 @@ def run(registry: Registry, options: argparse.Namespace) -> int:
             models = read([source_of("--model", text, Path.cwd()) for text in options.model], []).models
             registry = Registry(models, with_shipped(registry, {}).frameworks)
         batch, seq = (re.search(rf"\b{word}(\d+)\b", given) for word in ("batch", "seq"))  # which the name has
-        registry = replace(registry, batches=(int(batch[1]) if batch else None,), seqs=(int(seq[1]) if seq else None,))
+        registry = replace(
+            registry, batches=(int(batch[1]) if batch else None,), seqs=(int(seq[1]) if seq else None,),
+            inputs=tuple(word for word in INPUTS if word == DEFAULTS["inputs"] or re.search(rf"\b{word}\b", given)),
+        )  # fmt: skip
         target, metric = find(registry, given)
         name = f"{target.id}-{metric}"
         request = {
             "name": name, "model": str(target.model.source), "adapter": str(target.framework.folder),
             "backend": target.backend.name, "metric": metric, "size": options.size,
-            "batch": target.batch, "seq": target.seq,
+            "batch": target.batch, "seq": target.seq, "inputs": target.inputs,
             "weights": options.weights or target.model.usual_weights,
             "threads": options.threads,
             "output": str((options.output or Path(".inferena") / f"explain-{name}").absolute()),

@@ -56,8 +56,9 @@ class Request:
     def read(cls, document: dict[str, Any], framework: Framework, backend: Backend) -> Request:
         """Read its JSON."""
         model = Model.of(Source.parse(document["model"], None))
-        workload = Workload(model, document["size"], document["weights"], document.get("batch"), document.get("seq"))
-        target = Target(model, framework, backend, batch=workload.batch, seq=workload.seq)
+        shape = {name: document[name] for name in ("batch", "seq", "inputs") if name in document}
+        workload = Workload(model, document["size"], document["weights"], **shape)
+        target = Target(model, framework, backend, **shape)
         return cls(target, document["metric"], workload, document["threads"], Path(document["output"]))
 
     @property

@@ -21,7 +21,7 @@ def lines(workload: Workload, entry: str) -> Mapping[str, str]:
     """`FILE:LINE (the line)` for each node of an entry that has one; the gradient graph has none."""
     if entry == "joint":
         return {}
-    case = load_case(workload.model.source, workload.size, workload.batch, workload.seq)
+    case = load_case(workload.model.source, workload.size, workload.batch, workload.seq, workload.inputs)
     to_eval(case.module)
     try:  # inference is a part of what training exports
         found = exported(Call(case.module, case, "latency" if entry == "latency" else "training"))

@@ -182,7 +182,8 @@ def _model(request: Mapping[str, Any]) -> Model:
 
 def _case(request: Mapping[str, Any]) -> tuple[Case, str]:
     gc.disable()  # importing makes hardly any garbage, and what was imported stays:
-    case = load_case(Source.parse(request["source"], None), request["size"], request.get("batch"), request.get("seq"))
+    shape = {name: request[name] for name in ("batch", "seq", "inputs") if name in request}
+    case = load_case(Source.parse(request["source"], None), request["size"], **shape)
     label = resolve_weights(case, request["weights"])
     to_eval(case.module)
     gc.freeze()  # looking for garbage in it takes a sixth of a capture

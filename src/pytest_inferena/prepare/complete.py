@@ -11,6 +11,7 @@ from torch.utils._pytree import tree_map
 
 from pytest_inferena.prepare.case import squared_error
 from pytest_inferena.prepare.real import hold_pairs
+from pytest_inferena.prepare.smooth import smoothed
 from pytest_inferena.prepare.structure import called, returned, tensors, to_eval
 from pytest_inferena.program.names import parameters_of
 
@@ -21,14 +22,25 @@ if TYPE_CHECKING:
     from pytest_inferena.prepare.case import Case
 
 
-def complete(case: Case) -> Case:
+def complete(case: Case, *, smooth: bool = False) -> Case:
     """Fill in what a case leaves out: names of inputs, those of entry `latency`, and targets of the usual loss.
 
     Complex parameters become real ones.
+
+    Args:
+        case: the model with its inputs.
+        smooth: whether its inputs are to be smooth ones.
+
+    Raises:
+        Unsupported: they cannot be.
     """
     hold_pairs(case.module)
     case.inputs = _by_name(case.module, case.inputs)
-    case.latency = _first(case.inputs) if case.latency is None else _by_name(case.module, case.latency)
+    case.latency = None if case.latency is None else _by_name(case.module, case.latency)
+    if smooth:
+        case.inputs = smoothed(case.inputs)
+        case.latency = None if case.latency is None else smoothed(case.latency, strict=False)
+    case.latency = _first(case.inputs) if case.latency is None else case.latency
     if case.loss is squared_error and not case.targets:
         case.targets = {"target": _targets(case)}
         if not case.targets["target"]:

@@ -197,7 +197,7 @@ class Preparer:
                 **request, "folder": str(made), "program": str(base.program if base else made),
                 "name": workload.model.name,
                 "source": str(workload.model.source), "size": workload.size, "weights": workload.weights,
-                "batch": workload.batch, "seq": workload.seq,
+                "batch": workload.batch, "seq": workload.seq, "inputs": workload.inputs,
                 "path": sys.path, "left": [str(left) for left in folder.left],
             }  # fmt: skip
             facts = self._run(folder, made, whole)

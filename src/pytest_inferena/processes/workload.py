@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from pytest_inferena.cell import DEFAULTS
 from pytest_inferena.collect.settings import WEIGHTS
 from pytest_inferena.store.hashes import files_of, sha256_of
 
@@ -28,17 +29,20 @@ class Workload:
     batch: int | None = None
     seq: int | None = None
     """None is the model's own, as with `batch`."""
+    inputs: str = DEFAULTS["inputs"]
 
     @classmethod
     def of(cls, target: Target, settings: Settings) -> Self:
         """What a session prepares for a target."""
-        return cls(target.model, settings.size, settings.weights_of(target), target.batch, target.seq)
+        weights = settings.weights_of(target)
+        return cls(target.model, settings.size, weights, target.batch, target.seq, target.inputs)
 
     def key(self) -> str:
         """A name for its folder. The parts in it say which code made them."""
         source = self.model.source
         parts: list[Any] = [self.model.name, self.size, self.weights, source.place, *source.content()]
         parts += [(name, count) for name, count in (("batch", self.batch), ("seq", self.seq)) if count is not None]
+        parts += [("inputs", self.inputs)] if self.inputs != DEFAULTS["inputs"] else []
         if self.weights not in WEIGHTS:
             parts += [(path.name, sha256_of(path)) for path in sorted(files_of(Path(self.weights)))]
         return f"{self.model.name}-{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]}"

@@ -31,6 +31,7 @@ def title_of(run: Run, work: Work) -> str:
         "dtype": work.dtype,
         "batch": f"batch {work.batch}",
         "seq": f"seq {work.seq}",
+        "inputs": f"{work.inputs} inputs",
         "weights": "own weights" if work.weights == "own" else f"weights from {work.weights}",
         "threads": f"threads {work.threads}",
     }

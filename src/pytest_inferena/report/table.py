@@ -45,7 +45,7 @@ class Table:
     """All engines that did the same work.
 
     Attributes:
-        title: The model, and whatever of size, weights, dtype, batch and seq is not the default.
+        title: The model, and whatever of size, weights, dtype, batch, seq and inputs is not the default.
         columns: Headings, `Platform` and `Framework` first.
         rows: In the order of the header's titles.
         notes: What the cells' numbers stand for; the first is number 1.

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from pytest_inferena.cell import METRICS
+from pytest_inferena.cell import DEFAULTS, INPUTS, METRICS
 from pytest_inferena.collect.misuse import KINDS, ChoiceError, check, marked, nearest
 from pytest_inferena.collect.model import Model
 from pytest_inferena.collect.settings import WEIGHTS
@@ -70,7 +70,8 @@ def choose(found: Mapping[str, Any], registry: Registry, settings: Settings, fol
     for name, count in counts.items():
         if count < 1:
             raise ChoiceError(f"{name}={count}: it is 1 or more")
-    target = Target(model, *_engine(found.get("framework"), registry), **counts)
+    inputs = _one_of("inputs", found.get("inputs", DEFAULTS["inputs"]), INPUTS)
+    target = Target(model, *_engine(found.get("framework"), registry), **counts, inputs=inputs)
     metric = _one_of("metric", found.get("metric", "inference"), METRICS)
     settings = replace(
         settings,

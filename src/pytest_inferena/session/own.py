@@ -44,6 +44,9 @@ class Options(TypedDict, total=False):
     size: str
     weights: str | Path
     threads: int
+    batch: int
+    seq: int
+    inputs: str
 
 
 class Workers:
@@ -104,7 +107,7 @@ class Inferena:
     - `framework`: an engine (`"my_engine"`), with its backend where it has several (`"my_engine-cpu"`).
     - `metric`: `"inference"` (the default), `"latency"`, `"training"` or `"compile"`.
     - `size`: `"full"` or `"tiny"`. `weights`: `"own"`, `"seeded"`, `"package"`, `"hub"` or a path.
-    - `threads`: their number.
+    - `threads`: their number. `batch`, `seq`: of the inputs. `inputs`: `"noise"` or `"smooth"`.
 
     A test is skipped if an engine is not installed, and fails if one breaks. The marker `benchmark` of pytest-benchmark
     names a `group` for its table, and says how long to measure: `min_rounds`, `max_time`, `precision`, `warmup`.
