@@ -33,7 +33,8 @@ def kinds(old: dict[str, Any] | None, new: dict[str, Any] | None, **run: Any) ->
         (SLOW, {}, "faster"),
         ({}, timed(0.240, 0.002), "same"),  # 3 %
         ({}, timed(0.260, 0.040), "same"),  # the intervals overlap
-        ({}, {**SLOW, "interval": None}, "same"),  # one sample says nothing
+        ({}, {**SLOW, "interval": None}, "incomparable"),  # one sample says nothing
+        ({}, {**SLOW, "interval": None, "median": None}, "same"),  # judged only
         ({}, broken("crash", "SIGSEGV"), "worse"),
         ({}, {**SLOW, "outcome": "close", "reason": "bf16"}, "worse"),
         ({"outcome": "fail"}, {}, "better"),
@@ -55,6 +56,12 @@ def test_machines_do_not_compare() -> None:
 
     assert ["incomparable"] == kinds({}, SLOW, **other)
     assert ["worse"] == kinds({}, broken("oom", "9 GiB"), **other)
+
+
+@pytest.mark.parametrize(("identity", "kind"), [("fedcba9876543210", "incomparable"), ("", "slower")])
+def test_hosts_whose_processor_has_one_name(identity: str, kind: str) -> None:
+    """They are two machines where their identities differ; a file from before there was one says nothing of it."""
+    assert [kind] == kinds({}, SLOW, platform={**RUN["platform"], "identity": identity})
 
 
 @pytest.mark.parametrize(("fields", "code"), [(SLOW, 1), (broken("crash", "SIGSEGV"), 1), ({}, 0)])

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from pytest_inferena.machine import devices, several
 from pytest_inferena.machine.asking import field, run, text
+from pytest_inferena.machine.identity import identity as identity_of
 from pytest_inferena.system import memory_mib
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ def describe() -> Platform:
     cpu = _cpu()
     return Platform(
         id=machine_id(cpu, os.cpu_count() or 1),
+        identity=identity_of(),
         cpu=cpu,
         os=_system(),
         memory_mib=memory_mib(),
@@ -60,10 +62,16 @@ def memory_gib() -> int | None:
     return None if found is None else found // 1024
 
 
-def commit(folder: Path) -> str | None:
-    """Name the commit checked out in a folder: `1a2b3c4`, `1a2b3c4-dirty` with changes, None without git."""
+def commit(folder: Path, revision: str = "") -> str | None:
+    """Name a commit: `1a2b3c4`. None without git, or where it knows no such revision.
+
+    Args:
+        folder: in the working tree.
+        revision: a branch, a tag, a hash; "" is what is checked out, which with changes is `1a2b3c4-dirty`.
+    """
     # --exclude: never a tag's name; the answer is rev-parse's short hash and the state of tracked files.
-    found = run("git", "-C", str(folder), "describe", "--always", "--dirty", "--exclude=*")
+    asked = ["--end-of-options", f"{revision}^{{commit}}"] if revision else ["--dirty"]
+    found = run("git", "-C", str(folder), "describe", "--always", "--exclude=*", *asked)
     return found or None
 
 

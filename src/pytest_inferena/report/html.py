@@ -50,7 +50,8 @@ def document(runs: Sequence[Results]) -> dict[str, Any]:
             rows = tabs.setdefault(title, {})
             missing = {record.engine for record in records if not is_there(record)}
             for record in (record for record in records if record.engine not in missing):
-                machine = results.run.platform.id, platform_of(results.run.platform, record.device)
+                platform = results.run.platform
+                machine = (platform.id, platform.identity), platform_of(platform, record.device)
                 rows.setdefault((*machine, *record.engine), []).append((number, record))
     return {
         "runs": [_run(results) for results in runs],
@@ -91,7 +92,7 @@ def _run(results: Results) -> dict[str, Any]:
 def _tab(title: str, rows: dict[Any, list[tuple[int, Record]]], runs: Sequence[Results]) -> dict[str, Any]:
     metrics = {record.metric: record.unit for found in rows.values() for _, record in found}
     columns = [name for name in METRICS if name in metrics] + sorted(metrics.keys() - set(METRICS))
-    machines: dict[str, set[str]] = {}
+    machines: dict[str, set[tuple[str, str]]] = {}
     for machine, name, *_ in rows:
         machines.setdefault(name, set()).add(machine)
     latest = {key: {record.metric: number for number, record in found} for key, found in rows.items()}
@@ -101,7 +102,8 @@ def _tab(title: str, rows: dict[Any, list[tuple[int, Record]]], runs: Sequence[R
     made = []
     for key, found in rows.items():
         machine, name, *_ = key
-        platform = name if len(machines[name]) == 1 else f"{name} ({clean(machine)})"
+        apart = _apart(machine, machines[name])
+        platform = f"{name} ({clean(apart)})" if apart else name
         together = shown[machine, name]
         for number in {*latest[key].values()}:
             of_run = [(which, record) for which, record in found if latest[key][record.metric] == number]
@@ -114,6 +116,13 @@ def _tab(title: str, rows: dict[Any, list[tuple[int, Record]]], runs: Sequence[R
         "columns": [{"metric": clean(name), "unit": display(name, metrics[name])[0]} for name in columns],
         "rows": made,
     }
+
+
+def _apart(machine: tuple[str, str], others: AbstractSet[tuple[str, str]]) -> str:
+    """What tells a machine from others of the same processor: its id, or where they share that, its identity."""
+    several = len({name for name, _ in others}) > 1
+    twins = sum(name == machine[0] for name, _ in others) > 1
+    return ", ".join(filter(None, [machine[0] if several else "", machine[1][:6] if twins else ""]))
 
 
 def _when(number: int, others: AbstractSet[int], runs: Sequence[Results]) -> str:
@@ -129,7 +138,9 @@ def _row(platform: str, found: Sequence[tuple[int, Record]], runs: Sequence[Resu
     cells: dict[str, Any] = {}
     for which, record in found:
         metric = clean(record.metric)
-        cells[metric] = _cell(which, record, cells.get(metric, {}).get("history", ()), runs[which].run.date)
+        known = runs[which].run.platform.identity  # else nobody knows whether it was the same machine
+        history = cells.get(metric, {}).get("history", ()) if known else ()
+        cells[metric] = _cell(which, record, history, runs[which].run.date)
     training = [record for _, record in found if record.metric == "training"]
     titles = run.titles
     return {
