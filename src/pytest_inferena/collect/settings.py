@@ -67,6 +67,8 @@ class Settings:
     """Whether the machine is calibrated before and after each cell; never where nothing is measured."""
     unused: tuple[str, ...] = ()
     """A sentence for each option of pytest-benchmark that was given and does not count."""
+    columns: tuple[str, ...] = ()
+    """Columns that reports show beside those of the metrics: names of `report.columns.KINDS`."""
     command: str = field(default="pytest", compare=False)
 
     @property
@@ -130,6 +132,7 @@ class Settings:
             limits=_limits(config.getoption("inferena_memory")),
             placing=Placing.of(config),
             unused=unused,
+            columns=_columns(config),
             command=joined(["pytest", *config.invocation_params.args]),
             call=Call.of(config, weights),
         )
@@ -148,6 +151,19 @@ def _processes(given: int | None, loop: Mapping[str, Any]) -> int:
     if given is not None and not 1 <= given <= MOST_PROCESSES:
         raise pytest.UsageError(f"--inferena-processes={given}: a cell takes 1 to {MOST_PROCESSES}")
     return given if given and loop["max_rounds"] > 1 else 1
+
+
+def _columns(config: pytest.Config) -> tuple[str, ...]:
+    """Those of the command line, else those of the ini file."""
+    option, ini = config.getoption("inferena_columns"), config.getini("inferena_columns")
+    if option is None and not ini:
+        return ()
+    from pytest_inferena.report.columns import parse
+
+    try:
+        return parse(ini if option is None else [option])
+    except ReportError as error:
+        raise pytest.UsageError(f"{'inferena_columns' if option is None else '--inferena-columns'}: {error}") from None
 
 
 def _limits(memory: str | None) -> dict[str, str]:

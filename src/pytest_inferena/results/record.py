@@ -74,6 +74,8 @@ class Run(Struct, frozen=True, kw_only=True):
     """Version of pytest-inferena."""
     titles: Titles = Titles()
     """Names for display."""
+    columns: tuple[str, ...] = ()
+    """Names of the columns that reports show beside those of the metrics, such as load."""
     others: Others = {}
 
 
@@ -172,6 +174,9 @@ class Record(Cell, frozen=True, kw_only=True):
     """What the gate found; null where nothing was judged."""
     noise: Noise | None = None
     """How quiet the machine was; null where nothing was timed, or nobody looked."""
+    load: Number | None = None
+    """How long the engine took from the weights file to parameters in its memory, in the last process that measured;
+    null where it did not come to that, and in older files. Unit: seconds."""
     attempts: tuple[Outcome, ...] = ()
     """Outcome of every attempt at the cell, where the run made several: it was run again, repeated, or is measured by
     several tests. This record is the last of those attempts that pytest counts, or the last of the bad ones."""

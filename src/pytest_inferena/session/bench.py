@@ -100,6 +100,8 @@ class Bench:
         self.compiled: dict[str, dict[str, Any]] = {}
         self.expanded: Mapping[str, Mapping[str, int]] = {}
         self.clock, self.log = Clock(), ""
+        self.loaded: float | None = None
+        """Seconds that the last worker took for the parameters; None: it has not come to that."""
         self.shared: Path | None = None
         """Where the processes of a cell find kernels that the first compiled; None: they compile themselves."""
         self.tensors: Path | None = None
@@ -135,7 +137,8 @@ class Bench:
 
     def facts(self) -> dict[str, Any]:
         """Fields of the last cell's record that do not depend on how it ended; the log only if its worker has ended."""
-        return {"started": self.clock.started, "wall": self.clock.wall, "log": self.log, **self._provenance()}
+        clock = {"started": self.clock.started, "wall": self.clock.wall}
+        return {**clock, "load": self.loaded, "log": self.log, **self._provenance()}
 
     def _end(self) -> None:
         """Keep the end of the worker's log, and end it."""
@@ -239,7 +242,7 @@ class Bench:
     def _start(self) -> None:
         """Start a worker and let it load the parameters."""
         assert self.prepared is not None  # noqa: S101 - `_measure` has prepared
-        target = self.target
+        target, self.loaded = self.target, None
         folder = Path(tempfile.mkdtemp(prefix=f"{target.id}-", dir=self.harness.scratch))
         engine, workload = target.framework, self.harness.workload(target)
         if self.settings.judges_only:
@@ -256,7 +259,7 @@ class Bench:
             self.prepared = self.harness.preparer.expand(workload, self.prepared, engine.entries, operators)
         self.expanded = self.prepared.expanded
         entries = [entry for entry in target.entries() if entry not in self.prepared.absent]
-        self._ask("load", program=str(self.prepared.program), entries=entries)
+        self.loaded = self._ask("load", program=str(self.prepared.program), entries=entries)["ns"] * NS
 
     def _ask(self, request: str, **fields: Any) -> dict[str, Any]:
         assert self.worker is not None  # noqa: S101 - `_compiled` has started it

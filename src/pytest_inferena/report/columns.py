@@ -1,0 +1,119 @@
+"""Columns that are asked for by name, beside those of the metrics: what a record has, or what follows from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from pytest_inferena.cell import METRICS
+from pytest_inferena.report import ReportError
+from pytest_inferena.report.texts import ABSENT, note_text, number
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Mapping
+
+    from pytest_inferena.results import Record, Run
+
+NOT_RECORDED = "this result file does not have it"
+Figure: TypeAlias = "float | str"
+"""A figure in its column's unit, or why there is none."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What can be asked for.
+
+    Attributes:
+        title: What is shown, behind the name of the metric.
+        unit: Its unit.
+        figure: That of a record.
+        metrics: The metrics that have a column of it each; none: all share one, for which the first that has it counts.
+
+    """
+
+    title: str
+    unit: str
+    figure: Callable[[Run, Record], Figure]
+    metrics: tuple[str, ...] = ()
+
+    def has(self, metric: str) -> bool:
+        """Whether cells of a metric have it."""
+        return not self.metrics or metric in self.metrics
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table; `metrics` are those of the cells that it looks at."""
+
+    name: str
+    title: str
+    unit: str
+    metrics: tuple[str, ...]
+
+    def of(self, run: Run, cells: Mapping[str, Record]) -> tuple[Record, Figure] | None:
+        """The figure of an engine, or why it has none, and the cell that says so; None without such a cell.
+
+        Args:
+            run: The header.
+            cells: The engine's, by metric.
+
+        """
+        found = [
+            (cells[metric], KINDS[self.name].figure(run, cells[metric])) for metric in self.metrics if metric in cells
+        ]
+        return next((one for one in found if not isinstance(one[1], str)), found[0] if found else None)
+
+
+def shown(figure: Figure) -> str:
+    """A figure as all formats write it."""
+    return ABSENT if isinstance(figure, str) else number(figure)
+
+
+def parse(texts: Iterable[str]) -> tuple[str, ...]:
+    """Names of columns, with commas between them.
+
+    Raises:
+        ReportError: There is no such column.
+
+    """
+    names = [name.strip() for text in texts for name in text.split(",")]
+    for name in names:
+        if name not in KINDS:
+            raise ReportError(f"unknown column {name!r}; known are {', '.join(KINDS)}")
+    return tuple(dict.fromkeys(names))
+
+
+def asked(names: Iterable[str], there: Collection[str]) -> list[Column]:
+    """The columns of a table.
+
+    Args:
+        names: What was asked for; a name that a newer version knows is left out.
+        there: The metrics of the table.
+
+    """
+    metrics = tuple(metric for metric in METRICS if metric in there)
+    found = []
+    for name in (name for name in names if name in KINDS):
+        kind = KINDS[name]
+        each = [(f"{metric} {kind.title}", (metric,)) for metric in metrics if metric in kind.metrics]
+        found += [
+            Column(name, title, kind.unit, of) for title, of in (each if kind.metrics else [(kind.title, metrics)])
+        ]
+    return found
+
+
+def _load(_: Run, record: Record) -> Figure:
+    return _known(record, record.load)
+
+
+def _known(record: Record, value: float | None) -> Figure:
+    """A figure that a record has, or why it has none."""
+    if value is not None:
+        return value
+    if record.outcome.judged:
+        return NOT_RECORDED
+    return note_text(record)
+
+
+KINDS = {"load": Kind("load", "s", _load)}
+"""By the names that --inferena-columns takes."""

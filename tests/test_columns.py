@@ -1,0 +1,121 @@
+"""Columns that are asked for: every format has them, with a reason where there is no figure; other tables stay."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from msgspec import structs
+from tests.records import broken, make_record, make_results, make_verdict
+
+from pytest_inferena.commands.cli import main
+from pytest_inferena.report import FORMATS, columns, html, models, render
+from pytest_inferena.report.table import tables
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.projects import Project
+
+    from pytest_inferena.results import Results
+
+WRONG = {"outcome": "fail", "verdict": make_verdict(outcome="fail", nrmse=1.0, message="all zeros")}
+OLD = columns.NOT_RECORDED
+
+
+def asking(*names: str) -> Results:
+    """A run that asked for columns: an engine with all figures, one from an older file, a wrong one, a broken one."""
+    more: dict[str, Any] = {"load": 0.5}
+    return make_results(
+        [
+            make_record("compile", "alpha", **{**more, "load": 0.75}),
+            make_record("inference", "alpha", **more),
+            make_record("inference", "beta"),
+            make_record("inference", "mu", **more, **WRONG),
+            make_record("inference", "zeta", **broken("crash", "killed by SIGSEGV")),
+        ],
+        columns=names,
+    )
+
+
+def shown(*names: str) -> dict[str, list[str]]:
+    """What stands in the columns behind the loss: heading → a text for each engine, with the note behind a bar."""
+    (table,) = tables(asking(*names))
+    notes = dict(enumerate(table.notes, 1))
+    texts = [
+        [f"{'~' * text.struck}{text.text}" + (f" | {notes[text.note]}" if text.note else "") for text in row.texts]
+        for row in table.rows
+    ]
+    return {table.columns[place]: [row[place] for row in texts] for place in range(-table.asked, 0)}
+
+
+def test_load() -> None:
+    """An engine has one figure, of the first cell that has it. A wrong one is struck, a missing one has a reason."""
+    assert {
+        "Load (s)": ["— | Zeta, inference, load: CRASH: killed by SIGSEGV", "0.750", "~0.500", f"— | beta, load: {OLD}"]
+    } == shown("load")
+
+
+def test_every_format_has_what_was_asked_for() -> None:
+    """A terminal, Markdown, CSV, the page and its Markdown; JSON has the fields and the names."""
+    results = asking("load")
+    _, *rows = csv.reader(render(results, "csv").splitlines())
+    (tab,) = html.document([results])["tabs"]
+    (page,) = models.pages([results]).values()
+
+    assert "Load\n" in render(results, "terminal").replace(" ", "")
+    assert "| Load (s) |" in render(results, "md").replace("   ", " ").replace("  ", " ")
+    assert ["0.75", "0.5", "", "0.5", ""] == [row[-2] for row in rows]
+    assert ["", "", OLD, "", "CRASH: killed by SIGSEGV"] == [row[-1] for row in rows]
+    assert {"metric": "load", "unit": "s", "asked": True} == tab["columns"][-1]
+    assert [None, 0.75, 0.5, None] == [row["cells"]["load"]["value"] for row in tab["rows"]]
+    assert "Load (s)" in page
+    assert '"columns": ["load"]' in render(results, "json")
+
+
+@pytest.mark.parametrize("kind", sorted({*FORMATS} - {"json"}))
+def test_nobody_asked(kind: str) -> None:
+    """Figures that records have beside the metrics' change no report, but for JSON, which has all fields."""
+    results = asking()
+    bare = replace(results, records=tuple(structs.replace(record, load=None) for record in results.records))
+
+    assert render(bare, kind) == render(results, kind)
+
+
+def test_an_older_version_reads_what_a_newer_one_asked_for() -> None:
+    """A name that it does not know is left out; a file without figures is shown with the reason."""
+    assert ["Load (s)"] == [*shown("energy", "load")]
+
+
+def test_unknown_column(project: Project) -> None:
+    """One line names those that there are, whether the command line or the ini file has it."""
+    known = f"known are {', '.join(columns.KINDS)}"
+    refused = project.run("--inferena-columns=load,lod")
+    project.append("pytest.ini", "inferena_columns = lod\n")
+    ini = project.run("-m", "latency")
+
+    assert refused.ret == ini.ret == pytest.ExitCode.USAGE_ERROR
+    refused.stderr.fnmatch_lines([f"ERROR: --inferena-columns: unknown column 'lod'; {known}"])
+    ini.stderr.fnmatch_lines([f"ERROR: inferena_columns: unknown column 'lod'; {known}"])
+
+
+def test_the_command_asks_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A page of result files has the columns that the command names, whatever their runs asked for."""
+    file, page = tmp_path / "all.json", tmp_path / "page.html"
+    file.write_text(render(asking(), "json"))
+
+    assert 0 == main(["report", str(file), "--html", str(page), "--columns=load"])
+    assert '"metric":"load"' in page.read_text()
+    assert 1 == main(["report", str(file), "--html", str(page), "--columns=lod"])
+    assert "inferena: report: --columns: unknown column 'lod'; known are load" in capsys.readouterr().err
+
+
+def test_a_run_records_and_shows_it(project: Project) -> None:
+    """Every record has the time of the worker's load, and a run from whose ini file a column comes shows it."""
+    project.append("pytest.ini", "inferena_columns =\n    load\n")
+    result = project.run("-m", "latency or compile")
+
+    assert all(0 < record["load"] < 60 for record in project.records().values())
+    result.stdout.fnmatch_lines(["*Load*", "*(s)*"])
