@@ -27,12 +27,13 @@ OLD = columns.NOT_RECORDED
 
 def asking(*names: str) -> Results:
     """A run that asked for columns: an engine with all figures, one from an older file, a wrong one, a broken one."""
-    more: dict[str, Any] = {"load": 0.5}
+    more: dict[str, Any] = {"load": 0.5, "memory": 99.96}
     return make_results(
         [
-            make_record("compile", "alpha", **{**more, "load": 0.75}),
+            make_record("compile", "alpha", **{**more, "load": 0.75, "memory": 1208.4}),
             make_record("inference", "alpha", **more),
             make_record("inference", "beta"),
+            make_record("training", "beta", missing={"memory": "nobody knows"}),
             make_record("inference", "mu", **more, **WRONG),
             make_record("inference", "zeta", **broken("crash", "killed by SIGSEGV")),
         ],
@@ -58,6 +59,16 @@ def test_load() -> None:
     } == shown("load")
 
 
+def test_memory() -> None:
+    """Each metric has a column of its own. What the run could not find out has its reason."""
+    crash = "— | Zeta, inference, inference memory: CRASH: killed by SIGSEGV"
+    assert {
+        "Compile memory (MiB)": ["·", "1 208", "·", "·"],
+        "Inference memory (MiB)": [crash, "100", "~100", f"— | beta, inference memory: {OLD}"],
+        "Training memory (MiB)": ["·", "·", "·", "— | beta, training memory: nobody knows"],
+    } == shown("memory")
+
+
 def test_every_format_has_what_was_asked_for() -> None:
     """A terminal, Markdown, CSV, the page and its Markdown; JSON has the fields and the names."""
     results = asking("load")
@@ -67,8 +78,8 @@ def test_every_format_has_what_was_asked_for() -> None:
 
     assert "Load\n" in render(results, "terminal").replace(" ", "")
     assert "| Load (s) |" in render(results, "md").replace("   ", " ").replace("  ", " ")
-    assert ["0.75", "0.5", "", "0.5", ""] == [row[-2] for row in rows]
-    assert ["", "", OLD, "", "CRASH: killed by SIGSEGV"] == [row[-1] for row in rows]
+    assert ["0.75", "0.5", "", "", "0.5", ""] == [row[-2] for row in rows]
+    assert ["", "", OLD, OLD, "", "CRASH: killed by SIGSEGV"] == [row[-1] for row in rows]
     assert {"metric": "load", "unit": "s", "asked": True} == tab["columns"][-1]
     assert [None, 0.75, 0.5, None] == [row["cells"]["load"]["value"] for row in tab["rows"]]
     assert "Load (s)" in page
@@ -79,7 +90,9 @@ def test_every_format_has_what_was_asked_for() -> None:
 def test_nobody_asked(kind: str) -> None:
     """Figures that records have beside the metrics' change no report, but for JSON, which has all fields."""
     results = asking()
-    bare = replace(results, records=tuple(structs.replace(record, load=None) for record in results.records))
+    bare = replace(
+        results, records=tuple(structs.replace(record, load=None, memory=None) for record in results.records)
+    )
 
     assert render(bare, kind) == render(results, kind)
 
@@ -113,9 +126,20 @@ def test_the_command_asks_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 
 
 def test_a_run_records_and_shows_it(project: Project) -> None:
-    """Every record has the time of the worker's load, and a run from whose ini file a column comes shows it."""
-    project.append("pytest.ini", "inferena_columns =\n    load\n")
+    """Every record has the figures, and a run from whose ini file a column comes shows it."""
+    project.append("pytest.ini", "inferena_columns =\n    load\n    memory\n")
     result = project.run("-m", "latency or compile")
 
-    assert all(0 < record["load"] < 60 for record in project.records().values())
-    result.stdout.fnmatch_lines(["*Load*", "*(s)*"])
+    for record in project.records().values():
+        assert 0 < record["load"] < 60
+        assert 0 < record["memory"] < 500
+        assert {} == record["missing"]
+    result.stdout.fnmatch_lines(["  Load (s): *", "  Compile memory (MiB): *", "  Latency memory (MiB): *"])
+
+
+def test_where_nothing_is_measured_there_is_no_memory(project: Project) -> None:
+    """As the table says; how long the engine loaded is known all the same."""
+    result = project.run("-m", "latency", "--benchmark-disable", "--inferena-columns=memory,load")
+
+    assert (True, None) == ((record := project.records()["latency"])["load"] > 0, record["memory"])
+    result.stdout.fnmatch_lines([f"*Fake Engine, latency memory: {columns.NOT_MEASURED}"])

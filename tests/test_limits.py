@@ -188,7 +188,7 @@ def test_what_watching_takes(start: Callable[..., Worker]) -> None:
 
 def test_watching_a_slow_machine(start: Callable[..., Worker], monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a look takes long there are fewer of them."""
-    family = Watch._family
+    family = Watch.family
 
     def slow(watch: Watch) -> list[int]:
         until = time.thread_time() + 0.03
@@ -196,7 +196,7 @@ def test_watching_a_slow_machine(start: Callable[..., Worker], monkeypatch: pyte
             pass
         return family(watch)
 
-    monkeypatch.setattr(Watch, "_family", slow)
+    monkeypatch.setattr(Watch, "family", slow)
     test_what_watching_takes(start)
 
 

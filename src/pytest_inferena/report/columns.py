@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from pytest_inferena.cell import METRICS
 from pytest_inferena.report import ReportError
-from pytest_inferena.report.texts import ABSENT, note_text, number
+from pytest_inferena.report.texts import ABSENT, clean, note_text, number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pytest_inferena.results import Record, Run
 
 NOT_RECORDED = "this result file does not have it"
+NOT_MEASURED = "nothing was measured"
 Figure: TypeAlias = "float | str"
 """A figure in its column's unit, or why there is none."""
 
@@ -102,18 +103,18 @@ def asked(names: Iterable[str], there: Collection[str]) -> list[Column]:
     return found
 
 
-def _load(_: Run, record: Record) -> Figure:
-    return _known(record, record.load)
-
-
-def _known(record: Record, value: float | None) -> Figure:
+def _recorded(name: str, record: Record) -> Figure:
     """A figure that a record has, or why it has none."""
+    value: float | None = getattr(record, name)
     if value is not None:
         return value
-    if record.outcome.judged:
-        return NOT_RECORDED
-    return note_text(record)
+    if not record.outcome.judged:
+        return note_text(record)
+    return clean(record.missing.get(name, "")) or (NOT_RECORDED if record.samples else NOT_MEASURED)
 
 
-KINDS = {"load": Kind("load", "s", _load)}
+KINDS = {
+    "load": Kind("load", "s", lambda _, record: _recorded("load", record)),
+    "memory": Kind("memory", "MiB", lambda _, record: _recorded("memory", record), METRICS),
+}
 """By the names that --inferena-columns takes."""

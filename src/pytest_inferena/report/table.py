@@ -95,7 +95,7 @@ def _table(run: Run, work: Work, records: Sequence[Record], labels: Mapping[Engi
     grid = [{record.metric: record for record in engines[name]} for name in names]
     notes = _Notes()
     bests = {metric: _best([line.get(metric) for line in grid]) for metric in metrics}
-    extra = asked(run.columns, metrics)
+    extra = asked(run.columns, units)
     rows = [
         Row(
             platform_of(run.platform, name.device),

@@ -177,6 +177,11 @@ class Record(Cell, frozen=True, kw_only=True):
     load: Number | None = None
     """How long the engine took from the weights file to parameters in its memory, in the last process that measured;
     null where it did not come to that, and in older files. Unit: seconds."""
+    memory: Number | None = None
+    """Resident memory of the worker and of what it started, at its peak in what was timed, over what the worker took
+    before it loaded anything; of several processes the largest. Null where nobody knows. Unit: MiB."""
+    missing: dict[str, str] = {}
+    """Why such a figure is null although the cell was measured, by the name of the field."""
     attempts: tuple[Outcome, ...] = ()
     """Outcome of every attempt at the cell, where the run made several: it was run again, repeated, or is measured by
     several tests. This record is the last of those attempts that pytest counts, or the last of the bad ones."""

@@ -23,7 +23,7 @@ from pytest_inferena.processes.marks import marks
 from pytest_inferena.processes.preparer import Preparer
 from pytest_inferena.processes.workload import Workload
 from pytest_inferena.results import Record
-from pytest_inferena.session.figures import Process, device_flags, figures, flags, loop_facts, on_cpu
+from pytest_inferena.session.figures import Process, device_flags, figures, flags, loop_facts, memory, on_cpu
 from pytest_inferena.session.judging import judged
 from pytest_inferena.session.noise import AGAIN, Calibrations, noisiest
 from pytest_inferena.session.starting import greet, start
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from pytest_inferena.cell import Cell
     from pytest_inferena.collect.settings import Settings
     from pytest_inferena.collect.target import Target
+    from pytest_inferena.processes.memory import Memory
     from pytest_inferena.processes.preparer import Prepared
     from pytest_inferena.results import Noise
     from pytest_inferena.verdict.gate import Verdict
@@ -102,6 +103,8 @@ class Bench:
         self.clock, self.log = Clock(), ""
         self.loaded: float | None = None
         """Seconds that the last worker took for the parameters; None: it has not come to that."""
+        self.memory: Memory | None = None
+        """Of the last worker."""
         self.shared: Path | None = None
         """Where the processes of a cell find kernels that the first compiled; None: they compile themselves."""
         self.tensors: Path | None = None
@@ -197,6 +200,7 @@ class Bench:
             cell, verdict.outcome, flags=tuple(told), extra=extra, noise=noise,
             verdict=verdict.figures(), reason="" if verdict.outcome is Outcome.PASS else verdict.message,
             **({} if self.settings.judges_only else figures([one.samples for one in found])),
+            **({} if self.settings.judges_only else memory([one.memory for one in found])),
         )  # fmt: skip
 
     def _processes(self, entry: str, cell: Cell, loop: Mapping[str, Any]) -> list[Process]:
@@ -213,10 +217,11 @@ class Bench:
         reply = self._compiled(entry, fresh=cell.metric == "compile")
         compiled = reply["ns"] * NS
         if cell.metric == "compile":
-            return Process(compiled, [compiled], self._judged(entry, cell), noise=reply["noise"])
+            seen = {"noise": reply["noise"], "memory": reply["memory"]}
+            return Process(compiled, [compiled], self._judged(entry, cell), **seen)
         reply, noise = self._watched(partial(self._ask, "measure", entry=entry, loop=loop))
         samples = [ns * NS for ns in reply["ns"]]
-        return Process(compiled, samples, self._judged(entry, cell), {**reply, "loop": loop}, noise)
+        return Process(compiled, samples, self._judged(entry, cell), {**reply, "loop": loop}, noise, reply["memory"])
 
     def _compiled(self, entry: str, *, fresh: bool) -> dict[str, Any]:
         """The reply to compiling an entry. A compile cell always gets that of a fresh worker's first entry."""
@@ -234,10 +239,16 @@ class Bench:
         return self.compiled[entry]
 
     def _watched(self, ask: Callable[[], dict[str, Any]], again: int = AGAIN) -> tuple[dict[str, Any], Noise | None]:
-        """What is measured, and how quiet the machine was meanwhile."""
-        if self.worker is None or not self.settings.calibrates:
-            return ask(), None
-        return self.harness.calibrations.watch(ask, self.worker.process.pid, again)
+        """What is measured, with the worker's memory meanwhile, and how quiet the machine was."""
+        assert self.worker is not None  # noqa: S101 - `_compiled` has started it
+        assert self.memory is not None  # noqa: S101
+        self.memory.begin()
+        if self.settings.calibrates:
+            reply, noise = self.harness.calibrations.watch(ask, self.worker.process.pid, again)
+        else:
+            reply, noise = ask(), None
+        on = self.target.backend.device
+        return {**reply, "memory": self.memory.peak() if on == "cpu" else f"that of {on} is not counted"}, noise
 
     def _start(self) -> None:
         """Start a worker and let it load the parameters."""
@@ -255,6 +266,7 @@ class Bench:
         self.worker = start(engine, backend, self.settings.threads, folder, kept, self.settings.passed, limits)
         deadline = self.settings.deadline("hello", target.framework.timeouts)
         self.hello = greet(self.worker, target.backend, self.settings.threads, deadline, self.prepared.exchange)
+        self.memory = self.worker.memory()
         if (operators := self.hello.get("operators")) is not None:
             self.prepared = self.harness.preparer.expand(workload, self.prepared, engine.entries, operators)
         self.expanded = self.prepared.expanded

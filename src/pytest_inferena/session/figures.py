@@ -39,6 +39,8 @@ class Process:
     """What the loop saw; None where nothing but compiling was measured."""
     noise: Noise | None = None
     """How quiet the machine was; None where nobody looked."""
+    memory: int | str = 0
+    """Bytes that it took at its peak, over what it took idle; or why nobody knows."""
 
 
 def figures(samples: Sequence[Sequence[float]]) -> dict[str, Any]:
@@ -73,6 +75,17 @@ def bootstrap(samples: Sequence[Sequence[float]]) -> tuple[float, float]:
         medians[here] = np.median(generator.choice(process, (here.sum(), len(process))), axis=1)
     low, high = np.percentile(np.median(medians, axis=1), [2.5, 97.5])
     return float(low), float(high)
+
+
+def memory(found: Sequence[int | str]) -> dict[str, Any]:
+    """The largest of the peaks of a cell's processes, in MiB; or why there is none.
+
+    Args:
+        found: that of each in bytes, or why nobody knows it.
+    """
+    reasons = [one for one in found if isinstance(one, str)]
+    known = [one for one in found if not isinstance(one, str)]
+    return {"missing": {"memory": reasons[0]}} if reasons else {"memory": round(max(known) / 2**20, 1)}
 
 
 def flags(replies: Replies, threads: int) -> tuple[str, ...]:
