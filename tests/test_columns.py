@@ -10,6 +10,7 @@ import pytest
 from msgspec import structs
 from tests.records import broken, make_record, make_results, make_verdict
 
+from pytest_inferena.cell import METRICS
 from pytest_inferena.commands.cli import main
 from pytest_inferena.report import FORMATS, columns, html, models, render
 from pytest_inferena.report.table import tables
@@ -27,12 +28,12 @@ OLD = columns.NOT_RECORDED
 
 def asking(*names: str) -> Results:
     """A run that asked for columns: an engine with all figures, one from an older file, a wrong one, a broken one."""
-    more: dict[str, Any] = {"load": 0.5, "memory": 99.96}
+    more: dict[str, Any] = {"load": 0.5, "memory": 99.96, "flop": 464_000_000}
     return make_results(
         [
             make_record("compile", "alpha", **{**more, "load": 0.75, "memory": 1208.4}),
             make_record("inference", "alpha", **more),
-            make_record("inference", "beta"),
+            make_record("inference", "beta", flop=0),
             make_record("training", "beta", missing={"memory": "nobody knows"}),
             make_record("inference", "mu", **more, **WRONG),
             make_record("inference", "zeta", **broken("crash", "killed by SIGSEGV")),
@@ -69,6 +70,31 @@ def test_memory() -> None:
     } == shown("memory")
 
 
+def test_throughput() -> None:
+    """What a step processes, by its time; a run that says nothing of it, or of the tiny size, has the reason."""
+    crash = "— | Zeta, inference, inference throughput: CRASH: killed by SIGSEGV"
+    assert {
+        "Inference throughput (images/s)": [crash, "4.31", "~4.31", "4.31"],
+        "Training throughput (images/s)": ["·", "·", "·", "4.31"],
+    } == shown("throughput")
+
+    tiny, unknown = make_record(size="tiny"), make_record(model="own")
+    assert columns.SIZE == columns.KINDS["throughput"].figure(asking().run, tiny)
+    assert columns.UNSAID == columns.KINDS["throughput"].figure(asking().run, unknown)
+
+
+def test_gflops() -> None:
+    """What one step of the Program takes, by the time of it. A model of which nothing is counted has the reason."""
+    crash = "— | Zeta, inference, inference rate: CRASH: killed by SIGSEGV"
+    assert {
+        "Inference rate (GFLOP/s)": [crash, "2.00", "~2.00", f"— | beta, inference rate: {columns.UNCOUNTED}"],
+        "Training rate (GFLOP/s)": ["·", "·", "·", f"— | beta, training rate: {OLD}"],
+    } == shown("gflops")
+
+    judged = make_record(flop=5, median=None, interval=None, samples=[])
+    assert columns.NOT_MEASURED == columns.KINDS["gflops"].figure(asking().run, judged)
+
+
 def test_every_format_has_what_was_asked_for() -> None:
     """A terminal, Markdown, CSV, the page and its Markdown; JSON has the fields and the names."""
     results = asking("load")
@@ -91,7 +117,7 @@ def test_nobody_asked(kind: str) -> None:
     """Figures that records have beside the metrics' change no report, but for JSON, which has all fields."""
     results = asking()
     bare = replace(
-        results, records=tuple(structs.replace(record, load=None, memory=None) for record in results.records)
+        results, records=tuple(structs.replace(record, load=None, memory=None, flop=None) for record in results.records)
     )
 
     assert render(bare, kind) == render(results, kind)
@@ -137,9 +163,17 @@ def test_a_run_records_and_shows_it(project: Project) -> None:
     result.stdout.fnmatch_lines(["  Load (s): *", "  Compile memory (MiB): *", "  Latency memory (MiB): *"])
 
 
-def test_where_nothing_is_measured_there_is_no_memory(project: Project) -> None:
-    """As the table says; how long the engine loaded is known all the same."""
-    result = project.run("-m", "latency", "--benchmark-disable", "--inferena-columns=memory,load")
+def test_where_nothing_is_measured(project: Project) -> None:
+    """There is no memory, as the table says. How long the engine loaded, and what a step takes, is known."""
+    result = project.run("--benchmark-disable", "--inferena-columns=memory,load")
+    records = project.records()
 
-    assert (True, None) == ((record := project.records()["latency"])["load"] > 0, record["memory"])
-    result.stdout.fnmatch_lines([f"*Fake Engine, latency memory: {columns.NOT_MEASURED}"])
+    assert (True, None) == (records["latency"]["load"] > 0, records["latency"]["memory"])
+    forward = 2 * (
+        8 * 16 + 16 * 16 + 16 * 4
+    )  # of one row; training has gradients of weights, and of what they are given
+    assert [4 * forward, 4 * forward, forward, 4 * (2 * forward + 2 * (16 * 16 + 16 * 4))] == [
+        records[metric]["flop"] for metric in METRICS
+    ]
+    result.stdout.fnmatch_lines([f"*memory: {columns.NOT_MEASURED}"])
+    assert "unsupported" not in result.stdout.str()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from pytest_inferena.cell import METRICS
 from pytest_inferena.report import ReportError
+from pytest_inferena.report.facts import step
 from pytest_inferena.report.texts import ABSENT, clean, note_text, number
 
 if TYPE_CHECKING:
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
 NOT_RECORDED = "this result file does not have it"
 NOT_MEASURED = "nothing was measured"
+SIZE = "how much a step processes is said of the full size alone"
+UNSAID = "nobody said what a step processes"
+UNCOUNTED = "none of its operators is counted"
 Figure: TypeAlias = "float | str"
 """A figure in its column's unit, or why there is none."""
 
@@ -26,7 +30,7 @@ class Kind:
 
     Attributes:
         title: What is shown, behind the name of the metric.
-        unit: Its unit.
+        unit: Its unit, with `{item}` for what a step of the model processes.
         figure: That of a record.
         metrics: The metrics that have a column of it each; none: all share one, for which the first that has it counts.
 
@@ -84,12 +88,13 @@ def parse(texts: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def asked(names: Iterable[str], there: Collection[str]) -> list[Column]:
+def asked(names: Iterable[str], there: Collection[str], item: str) -> list[Column]:
     """The columns of a table.
 
     Args:
         names: What was asked for; a name that a newer version knows is left out.
         there: The metrics of the table.
+        item: What a step processes, "" where nobody said it.
 
     """
     metrics = tuple(metric for metric in METRICS if metric in there)
@@ -98,7 +103,8 @@ def asked(names: Iterable[str], there: Collection[str]) -> list[Column]:
         kind = KINDS[name]
         each = [(f"{metric} {kind.title}", (metric,)) for metric in metrics if metric in kind.metrics]
         found += [
-            Column(name, title, kind.unit, of) for title, of in (each if kind.metrics else [(kind.title, metrics)])
+            Column(name, title, kind.unit.format(item=clean(item) or "item"), of)
+            for title, of in (each if kind.metrics else [(kind.title, metrics)])
         ]
     return found
 
@@ -113,8 +119,26 @@ def _recorded(name: str, record: Record) -> Figure:
     return clean(record.missing.get(name, "")) or (NOT_RECORDED if record.samples else NOT_MEASURED)
 
 
+def _throughput(run: Run, record: Record) -> Figure:
+    _, items = step(run, [record])
+    return _a_second(record, float(items), SIZE if record.size != "full" else UNSAID)
+
+
+def _gflops(_: Run, record: Record) -> Figure:
+    flop = _recorded("flop", record)
+    return flop if isinstance(flop, str) else _a_second(record, flop / 1e9, UNCOUNTED)
+
+
+def _a_second(record: Record, amount: float, without: str) -> Figure:
+    """What is done in a second, or why that is not known: there is no time, or nothing that was counted."""
+    seconds = _recorded("median", record)
+    return seconds if isinstance(seconds, str) else amount / seconds if amount and seconds else without
+
+
 KINDS = {
     "load": Kind("load", "s", lambda _, record: _recorded("load", record)),
     "memory": Kind("memory", "MiB", lambda _, record: _recorded("memory", record), METRICS),
+    "throughput": Kind("throughput", "{item}s/s", _throughput, ("inference", "training")),
+    "gflops": Kind("rate", "GFLOP/s", _gflops, ("inference", "latency", "training")),
 }
 """By the names that --inferena-columns takes."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from pytest_inferena.cell import METRICS
 from pytest_inferena.report.columns import Column, asked, shown
-from pytest_inferena.report.facts import expanded, footprint, run_facts, shown_size
+from pytest_inferena.report.facts import expanded, footprint, run_facts, shown_size, step
 from pytest_inferena.report.names import labels_of, order_of, place, platform_of, title_of, works
 from pytest_inferena.report.texts import clean, competes, display, is_struck, is_there, loss_text, note_text, short_text
 from pytest_inferena.results import Record, Results, Run
@@ -92,7 +92,10 @@ def _run(results: Results) -> dict[str, Any]:
 def _tab(title: str, rows: dict[Any, list[tuple[int, Record]]], runs: Sequence[Results]) -> dict[str, Any]:
     metrics = {record.metric: record.unit for found in rows.values() for _, record in found}
     names = [name for name in METRICS if name in metrics] + sorted(metrics.keys() - set(METRICS))
-    extra = asked(dict.fromkeys(name for results in runs for name in results.run.columns), [*metrics])
+    told = next(
+        (unit for found in rows.values() for which, one in found if (unit := step(runs[which].run, [one])[0])), ""
+    )
+    extra = asked(dict.fromkeys(name for results in runs for name in results.run.columns), [*metrics], told)
     machines: dict[str, set[str]] = {}
     for machine, name, *_ in rows:
         machines.setdefault(name, set()).add(machine)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from pytest_inferena.cell import METRICS, Engine, Outcome, Work
 from pytest_inferena.report.columns import Column, asked, shown
-from pytest_inferena.report.facts import Fact, table_facts
+from pytest_inferena.report.facts import Fact, step, table_facts
 from pytest_inferena.report.names import grouped, labels_of, order_of, place, platform_of, title_of, works
 from pytest_inferena.report.texts import (
     ABSENT,
@@ -73,14 +73,13 @@ def tables(results: Results) -> list[Table]:
 
 
 def legend(found: Iterable[Table]) -> list[tuple[str, str]]:
-    """The lines of `LEGEND` whose marks stand in some tables."""
-    rows = [(row.texts, table.asked) for table in found for row in table.rows]
-    texts = [text for row, _ in rows for text in row]
+    """The lines of `LEGEND` whose marks stand in some tables. Of what was asked for, notes say why it is missing."""
+    rows = [row.texts[: len(row.texts) - table.asked] for table in found for row in table.rows]
+    texts = [text for row in rows for text in row]
     used = {mark for mark, _ in LEGEND if any(mark in text.text for text in texts)}
     used |= {"best"} if any(text.best for text in texts) else set()
     used |= {"struck"} if any(text.struck for text in texts) else set()
-    # behind the metrics stand the loss and what was asked for
-    figures = [text.text for row, asked in rows for text in row[: -1 - asked] if text.text[:1].isdecimal()]
+    figures = [text.text for row in rows for text in row[:-1] if text.text[:1].isdecimal()]  # the last is the loss
     used |= {"no ±"} if any("±" not in figure for figure in figures) else set()
     return [(mark, meaning) for mark, meaning in LEGEND if mark in used]
 
@@ -95,7 +94,7 @@ def _table(run: Run, work: Work, records: Sequence[Record], labels: Mapping[Engi
     grid = [{record.metric: record for record in engines[name]} for name in names]
     notes = _Notes()
     bests = {metric: _best([line.get(metric) for line in grid]) for metric in metrics}
-    extra = asked(run.columns, units)
+    extra = asked(run.columns, units, step(run, records)[0])
     rows = [
         Row(
             platform_of(run.platform, name.device),

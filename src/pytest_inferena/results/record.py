@@ -180,6 +180,9 @@ class Record(Cell, frozen=True, kw_only=True):
     memory: Number | None = None
     """Resident memory of the worker and of what it started, at its peak in what was timed, over what the worker took
     before it loaded anything; of several processes the largest. Null where nobody knows. Unit: MiB."""
+    flop: Whole | None = None
+    """Floating-point operations of one step of the Program: those of products of matrices, convolutions and attention,
+    a multiplication and an addition as two; null where it was not prepared, and in older files. Unit: 1."""
     missing: dict[str, str] = {}
     """Why such a figure is null although the cell was measured, by the name of the field."""
     attempts: tuple[Outcome, ...] = ()

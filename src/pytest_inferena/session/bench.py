@@ -197,7 +197,7 @@ class Bench:
         told = [*device_flags(cell, compiled), *flags([one.reply for one in found if one.reply], cell.threads)]
         told += ["noisy"] if noise and noise.noisy else []
         return Record.of(
-            cell, verdict.outcome, flags=tuple(told), extra=extra, noise=noise,
+            cell, verdict.outcome, flags=tuple(told), extra=extra, noise=noise, flop=golden.get("flop"),
             verdict=verdict.figures(), reason="" if verdict.outcome is Outcome.PASS else verdict.message,
             **({} if self.settings.judges_only else figures([one.samples for one in found])),
             **({} if self.settings.judges_only else memory([one.memory for one in found])),
