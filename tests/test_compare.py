@@ -33,7 +33,8 @@ def kinds(old: dict[str, Any] | None, new: dict[str, Any] | None, **run: Any) ->
         (SLOW, {}, "faster"),
         ({}, timed(0.240, 0.002), "same"),  # 3 %
         ({}, timed(0.260, 0.040), "same"),  # the intervals overlap
-        ({}, {**SLOW, "interval": None}, "same"),  # one sample says nothing
+        ({}, {**SLOW, "interval": None}, "incomparable"),  # one sample says nothing
+        ({}, {**SLOW, "interval": None, "median": None}, "same"),  # judged only
         ({}, broken("crash", "SIGSEGV"), "worse"),
         ({}, {**SLOW, "outcome": "close", "reason": "bf16"}, "worse"),
         ({"outcome": "fail"}, {}, "better"),

@@ -18,7 +18,7 @@ from pytest_inferena.engines.limits import GIB, Limits, size_of
 from pytest_inferena.processes import marks
 from pytest_inferena.processes.client import WorkerFailed
 from pytest_inferena.processes.preparer import Preparer
-from pytest_inferena.processes.watch import Watch
+from pytest_inferena.processes.watch import Watch, pause
 from pytest_inferena.processes.workload import Workload
 from pytest_inferena.system import posix
 
@@ -177,27 +177,31 @@ def test_a_model(project: Project) -> None:
     assert not alive(int(note.read_text()))
 
 
-def test_what_watching_takes(start: Callable[..., Worker]) -> None:
-    """A tenth of a processor where a worker is near to its limit, and a look a second where it is not."""
-    worker = start("time.sleep(1)\nanswer(ok=True, ns=5)", limits=Limits(memory=200 * MIB))
-    before = time.process_time()
-    worker.ask("load", 30)
-
-    assert time.process_time() - before < 0.2
+@pytest.mark.parametrize(
+    ("left", "took", "seconds"),
+    [(None, 0.001, 1), (100 * GIB, 0.001, 1), (2 * GIB, 0.001, 0.25), (0, 0.001, 0.02), (0, 0.03, 0.3), (0, 0.5, 1)],
+)
+def test_what_watching_takes(left: int | None, took: float, seconds: float) -> None:
+    """A look a second, more where a worker is near to its limit, and a tenth of a processor where a look takes long."""
+    assert seconds == pytest.approx(pause(left, took))
 
 
 def test_watching_a_slow_machine(start: Callable[..., Worker], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where a look takes long there are fewer of them."""
-    family = Watch.family
+    """Where a look takes 30 ms of a processor, 0.3 s pass until the next."""
+    family, looks = Watch.family, []
 
     def slow(watch: Watch) -> list[int]:
-        until = time.thread_time() + 0.03
+        looks.append(until := time.thread_time() + 0.03)
         while time.thread_time() < until:
             pass
         return family(watch)
 
     monkeypatch.setattr(Watch, "family", slow)
-    test_what_watching_takes(start)
+    worker = start("time.sleep(1)\nanswer(ok=True, ns=5)", limits=Limits(memory=200 * MIB))
+    began = time.monotonic()
+    worker.ask("load", 30)
+
+    assert 1 <= len(looks) <= 1 + (time.monotonic() - began) / 0.3
 
 
 def test_watching_ends(start: Callable[..., Worker]) -> None:

@@ -201,8 +201,8 @@ def test_a_system_that_says_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_a_restless_machine_in_a_run(project: Project) -> None:
     """Steady cells were measured three times and have the flag, compile once; table and JSON say so."""
-    project.write("restless.py", RESTLESS)
-    result = project.run("-p", "restless", "--benchmark-json=out.json")
+    project.append("conftest.py", RESTLESS)
+    result = project.run("--benchmark-json=out.json")
     records = project.records()
     rows = json.loads((project.path / "out.json").read_text())["benchmarks"]
 
@@ -217,8 +217,8 @@ def test_a_restless_machine_in_a_run(project: Project) -> None:
 
 def test_nothing_is_calibrated_where_nothing_is_measured(project: Project) -> None:
     """With --benchmark-disable no kernel runs, and no record says how quiet it was."""
-    project.write("restless.py", RESTLESS.replace("next(rates)", "exit(9)"))
-    project.run("-p", "restless", "--benchmark-disable").assert_outcomes(passed=4)
+    project.append("conftest.py", RESTLESS.replace("next(rates)", "exit(9)"))
+    project.run("--benchmark-disable").assert_outcomes(passed=4)
 
     assert {None} == {record["noise"] for record in project.records().values()}
 

@@ -34,12 +34,12 @@ def test_this_machine_fits_the_schema() -> None:
 
 
 def test_describing_is_quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a program to ask, describing takes less than 50 ms."""
+    """Without a program to ask, describing takes less than 50 ms of a processor."""
     monkeypatch.setattr(shutil, "which", lambda _: None)
-    start = time.perf_counter()
+    start = time.thread_time()
     machine.describe()
 
-    assert time.perf_counter() - start < 0.05
+    assert time.thread_time() - start < 0.05
 
 
 @pytest.mark.parametrize(

@@ -73,6 +73,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="say which cells would run, the minutes and the disk they take",
     )
     add("--inferena-results", metavar="FILE", help="the journal (default: .inferena/RUN.jsonl)")
+    add("--inferena-compare", metavar="FILE|REV",
+        help="show what changed since a result file, or since this machine's last run of a revision")  # fmt: skip
+    add("--inferena-fail-on", metavar="RULES",
+        help="'inference>5%%,verdict' fails where a median is surely larger by more, or an outcome worse")  # fmt: skip
     add("--inferena-resume", action="store_true", help="go on with the last journal of this machine")
     add(
         "--inferena-timeout",

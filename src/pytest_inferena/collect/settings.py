@@ -17,6 +17,7 @@ from pytest_inferena.engines.description import LONGEST
 from pytest_inferena.engines.limits import Limits
 from pytest_inferena.machine import thread_budget
 from pytest_inferena.report import ReportError, ReportTarget, parse_report_option
+from pytest_inferena.report.regression import Rules
 from pytest_inferena.system import joined
 
 if TYPE_CHECKING:
@@ -65,6 +66,10 @@ class Settings:
     """Which of several devices a backend uses."""
     calibrates: bool = True
     """Whether the machine is calibrated before and after each cell; never where nothing is measured."""
+    base: str | None = None
+    """The result file or revision that the run is compared with."""
+    rules: Rules = field(default_factory=Rules)
+    """What makes a run fail beside its base."""
     unused: tuple[str, ...] = ()
     """A sentence for each option of pytest-benchmark that was given and does not count."""
     columns: tuple[str, ...] = ()
@@ -131,6 +136,8 @@ class Settings:
             passed={name: os.environ[name] for name in config.getoption("inferena_env") or () if name in os.environ},
             limits=_limits(config.getoption("inferena_memory")),
             placing=Placing.of(config),
+            base=config.getoption("inferena_compare"),
+            rules=_rules(config),
             unused=unused,
             columns=_columns(config),
             command=joined(["pytest", *config.invocation_params.args]),
@@ -164,6 +171,18 @@ def _columns(config: pytest.Config) -> tuple[str, ...]:
         return parse(ini if option is None else [option])
     except ReportError as error:
         raise pytest.UsageError(f"{'inferena_columns' if option is None else '--inferena-columns'}: {error}") from None
+
+
+def _rules(config: pytest.Config) -> Rules:
+    given = config.getoption("inferena_fail_on")
+    if given is None:
+        return Rules()
+    if config.getoption("inferena_compare") is None:
+        raise pytest.UsageError(f"--inferena-fail-on={given}: what to compare with is missing, --inferena-compare=FILE")
+    try:
+        return Rules.parse(given)
+    except ValueError as error:
+        raise pytest.UsageError(f"--inferena-fail-on={given}: {error}") from None
 
 
 def _limits(memory: str | None) -> dict[str, str]:

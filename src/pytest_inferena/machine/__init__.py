@@ -60,10 +60,16 @@ def memory_gib() -> int | None:
     return None if found is None else found // 1024
 
 
-def commit(folder: Path) -> str | None:
-    """Name the commit checked out in a folder: `1a2b3c4`, `1a2b3c4-dirty` with changes, None without git."""
+def commit(folder: Path, revision: str = "") -> str | None:
+    """Name a commit: `1a2b3c4`. None without git, or where it knows no such revision.
+
+    Args:
+        folder: in the working tree.
+        revision: a branch, a tag, a hash; "" is what is checked out, which with changes is `1a2b3c4-dirty`.
+    """
     # --exclude: never a tag's name; the answer is rev-parse's short hash and the state of tracked files.
-    found = run("git", "-C", str(folder), "describe", "--always", "--dirty", "--exclude=*")
+    asked = ["--end-of-options", f"{revision}^{{commit}}"] if revision else ["--dirty"]
+    found = run("git", "-C", str(folder), "describe", "--always", "--exclude=*", *asked)
     return found or None
 
 

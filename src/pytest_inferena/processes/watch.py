@@ -78,8 +78,8 @@ class Watch:
     def _watch(self) -> None:
         if sys.platform == "win32":
             return
-        pause = SHORTEST
-        while not self._done.wait(pause):
+        wait = SHORTEST
+        while not self._done.wait(wait):
             before = time.thread_time()
             family = self.family()
             taken = sum(kib(process, "status", _HELD) for process in family) << 10
@@ -97,9 +97,7 @@ class Watch:
                     os.kill(self._process, signal.SIGKILL)
                 marks.end(self._mark)
                 return
-            left = LONGEST if limit is None else max(0, limit - taken) / FASTEST
-            seldom = (time.thread_time() - before) / SHARE  # where a look takes long
-            pause = min(max(SHORTEST, left, seldom), LONGEST)
+            wait = pause(None if limit is None else limit - taken, time.thread_time() - before)
 
     def family(self) -> list[int]:
         """The process and all that it has started."""
@@ -107,6 +105,20 @@ class Watch:
         self._others &= there  # a number that is free again may become one of its own
         found = [self._process, *marks.carriers(self._mark, there - self._others - {self._process})]
         return [process for process in found if process in there]
+
+
+def pause(left: int | None, took: float) -> float:
+    """How long until the next look.
+
+    Args:
+        left: bytes that may still be taken; None without a limit.
+        took: processor seconds that the last look took.
+
+    Returns:
+        seconds: the fewer bytes are left the shorter, and never so short that looking takes more than its share.
+    """
+    soon = LONGEST if left is None else left / FASTEST
+    return min(max(SHORTEST, soon, took / SHARE), LONGEST)
 
 
 def _lower(process: int, kind: int, most: int) -> None:

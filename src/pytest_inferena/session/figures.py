@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pytest_inferena.machine.devices import software
+from pytest_inferena.results.resampling import medians
 from pytest_inferena.worker.stats import median_interval
 
 if TYPE_CHECKING:
@@ -20,10 +21,6 @@ if TYPE_CHECKING:
     from pytest_inferena.verdict.gate import Verdict
 
     Replies = Sequence[Mapping[str, Any]]
-
-RESAMPLES = 2000
-SEED = 1905
-"""The same samples have the same interval, whenever it is computed."""
 
 
 @dataclass(frozen=True)
@@ -59,21 +56,12 @@ def figures(samples: Sequence[Sequence[float]]) -> dict[str, Any]:
 def bootstrap(samples: Sequence[Sequence[float]]) -> tuple[float, float]:
     """The interval that holds 95 % of the medians which other processes might have given.
 
-    A hierarchical bootstrap: processes are drawn with replacement, then as many samples of each as it took (Davison and
-    Hinkley, Bootstrap Methods and their Application, section 3.8). So what one process has settled into counts once,
-    however many samples it took. The interval of two to five processes reaches about from the least of their medians
-    to the largest.
+    That of two to five processes reaches about from the least of their medians to the largest.
 
     Args:
         samples: those of each process, one at least; two processes at least.
     """
-    generator = np.random.default_rng(SEED)
-    drawn = generator.integers(len(samples), size=(RESAMPLES, len(samples)))
-    medians = np.empty(drawn.shape)
-    for place, process in enumerate(samples):
-        here = drawn == place
-        medians[here] = np.median(generator.choice(process, (here.sum(), len(process))), axis=1)
-    low, high = np.percentile(np.median(medians, axis=1), [2.5, 97.5])
+    low, high = np.percentile(medians(samples), [2.5, 97.5])
     return float(low), float(high)
 
 

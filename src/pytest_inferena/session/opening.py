@@ -98,6 +98,10 @@ def _asks(item: pytest.Item) -> bool:
 def _open(config: pytest.Config, registry: Registry) -> Session:
     session = config.stash[SESSION] = Session(config, Settings.from_config(config), registry)
     config.pluginmanager.register(session, "inferena-session")
+    if session.settings.base is not None and session.controller and not config.option.collectonly:
+        from pytest_inferena.session.gate import Gate
+
+        config.pluginmanager.register(Gate(session), "inferena-gate")
     return session
 
 
