@@ -12,8 +12,11 @@ from tests.records import broken, make_record, make_results, make_verdict
 
 from pytest_inferena.cell import METRICS
 from pytest_inferena.commands.cli import main
+from pytest_inferena.processes import peak as peaks
+from pytest_inferena.processes.peak import peak
 from pytest_inferena.report import FORMATS, columns, html, models, render
 from pytest_inferena.report.table import tables
+from pytest_inferena.session.resources import implausible
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,12 +31,12 @@ OLD = columns.NOT_RECORDED
 
 def asking(*names: str) -> Results:
     """A run that asked for columns: an engine with all figures, one from an older file, a wrong one, a broken one."""
-    more: dict[str, Any] = {"load": 0.5, "memory": 99.96, "flop": 464_000_000}
+    more: dict[str, Any] = {"load": 0.5, "memory": 99.96, "flop": 464_000_000, "peak": 8}
     return make_results(
         [
             make_record("compile", "alpha", **{**more, "load": 0.75, "memory": 1208.4}),
             make_record("inference", "alpha", **more),
-            make_record("inference", "beta", flop=0),
+            make_record("inference", "beta", flop=0, peak=8),
             make_record("training", "beta", missing={"memory": "nobody knows"}),
             make_record("inference", "mu", **more, **WRONG),
             make_record("inference", "zeta", **broken("crash", "killed by SIGSEGV")),
@@ -95,6 +98,54 @@ def test_gflops() -> None:
     assert columns.NOT_MEASURED == columns.KINDS["gflops"].figure(asking().run, judged)
 
 
+def test_peak() -> None:
+    """The rate as a share of what the machine reaches; a run that did not ask for it has the reason."""
+    crash = "— | Zeta, inference, inference peak share: CRASH: killed by SIGSEGV"
+    assert {
+        "Inference peak share (%)": [crash, "25.0", "~25.0", f"— | beta, inference peak share: {columns.UNCOUNTED}"],
+        "Training peak share (%)": ["·", "·", "·", f"— | beta, training peak share: {OLD}"],
+    } == shown("peak")
+
+    unasked = make_record(flop=5)
+    assert OLD == columns.KINDS["peak"].figure(asking().run, unasked)
+
+
+def test_quicker_than_the_machine(project: Project) -> None:
+    """A step that does more than 1.1 times what the machine reaches is implausible, and says so; compiling is none."""
+    project.append(
+        "conftest.py", "from pytest_inferena.processes import peak\npeak.peak = lambda threads: 1e-9 * threads\n"
+    )
+    result = project.run("-m", "latency or compile", "--inferena-columns=peak")
+    records = project.records()
+
+    assert ["implausible"] == [flag for flag in records["latency"]["flags"] if flag != "noisy"]
+    assert "implausible" not in records["compile"]["flags"]
+    assert 1e-9 == records["latency"]["peak"]
+    result.stdout.fnmatch_lines(["*implausible: * GFLOP/s, where a product of", "*matrices reaches 1e-9*"])
+
+
+@pytest.mark.parametrize(("peak", "said"), [(1.0, True), (1.2, False)])
+def test_a_tenth_above_the_peak_is_plausible(peak: float, *, said: bool) -> None:
+    """The peak was measured too, and something else may have slowed it down."""
+    cell = make_record(threads=1)
+
+    assert said == implausible(cell, 25 * 10**8, {"median": 2.0, "peak": peak})
+    assert not implausible(cell, None, {"median": 2.0, "peak": peak})
+    assert not implausible(cell, 25 * 10**8, {"median": 2.0})
+
+
+def test_what_this_machine_reaches(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It is measured once, by a process with torch; one that breaks has its last line as the reason."""
+    peak.cache_clear()
+    found = peak(1)
+    monkeypatch.setattr(peaks, "PRODUCT", tmp_path)
+
+    assert isinstance(found, float)
+    assert 0.1 < found < 10_000
+    assert found == peak(1)
+    assert f"{peaks.NONE}: " in str(peak(2))
+
+
 def test_every_format_has_what_was_asked_for() -> None:
     """A terminal, Markdown, CSV, the page and its Markdown; JSON has the fields and the names."""
     results = asking("load")
@@ -117,7 +168,10 @@ def test_nobody_asked(kind: str) -> None:
     """Figures that records have beside the metrics' change no report, but for JSON, which has all fields."""
     results = asking()
     bare = replace(
-        results, records=tuple(structs.replace(record, load=None, memory=None, flop=None) for record in results.records)
+        results,
+        records=tuple(
+            structs.replace(record, load=None, memory=None, flop=None, peak=None) for record in results.records
+        ),
     )
 
     assert render(bare, kind) == render(results, kind)

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_inferena.cell import Outcome
 from pytest_inferena.processes import memory
 from pytest_inferena.processes.memory import KEPT, SILENT, Memory
-from pytest_inferena.session import figures
+from pytest_inferena.session.figures import Process
+from pytest_inferena.session.resources import resources
+from pytest_inferena.verdict.gate import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -106,5 +109,8 @@ def test_a_system_that_says_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_the_largest_of_several_processes() -> None:
     """A cell takes what one of its processes takes; one of which nobody knows it has the reason instead."""
-    assert {"memory": 2.5} == figures.memory([MIB, 5 * MIB // 2])
-    assert {"missing": {"memory": SILENT}} == figures.memory([MIB, SILENT])
+    verdict = Verdict(outcome=Outcome.PASS)
+    first, other, unknown = (Process(0, [], verdict, memory=seen) for seen in (MIB, 5 * MIB // 2, SILENT))
+
+    assert {"memory": 2.5, "missing": {}} == resources([first, other], {})
+    assert {"peak": 9.5, "missing": {"memory": SILENT}} == resources([first, unknown], {"peak": 9.5})

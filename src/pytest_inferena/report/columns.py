@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pytest_inferena.results import Record, Run
 
 NOT_RECORDED = "this result file does not have it"
+STEADY = ("inference", "latency", "training")
 NOT_MEASURED = "nothing was measured"
 SIZE = "how much a step processes is said of the full size alone"
 UNSAID = "nobody said what a step processes"
@@ -129,6 +130,13 @@ def _gflops(_: Run, record: Record) -> Figure:
     return flop if isinstance(flop, str) else _a_second(record, flop / 1e9, UNCOUNTED)
 
 
+def _peak(run: Run, record: Record) -> Figure:
+    rate, peak = _gflops(run, record), _recorded("peak", record)
+    if isinstance(rate, str) or isinstance(peak, str):
+        return rate if isinstance(rate, str) else peak
+    return rate / peak * 100 if peak else NOT_RECORDED
+
+
 def _a_second(record: Record, amount: float, without: str) -> Figure:
     """What is done in a second, or why that is not known: there is no time, or nothing that was counted."""
     seconds = _recorded("median", record)
@@ -139,6 +147,7 @@ KINDS = {
     "load": Kind("load", "s", lambda _, record: _recorded("load", record)),
     "memory": Kind("memory", "MiB", lambda _, record: _recorded("memory", record), METRICS),
     "throughput": Kind("throughput", "{item}s/s", _throughput, ("inference", "training")),
-    "gflops": Kind("rate", "GFLOP/s", _gflops, ("inference", "latency", "training")),
+    "gflops": Kind("rate", "GFLOP/s", _gflops, STEADY),
+    "peak": Kind("peak share", "%", _peak, STEADY),
 }
 """By the names that --inferena-columns takes."""

@@ -183,6 +183,9 @@ class Record(Cell, frozen=True, kw_only=True):
     flop: Whole | None = None
     """Floating-point operations of one step of the Program: those of products of matrices, convolutions and attention,
     a multiplication and an addition as two; null where it was not prepared, and in older files. Unit: 1."""
+    peak: Number | None = None
+    """What the machine reaches in float32 with the thread budget, by a product of matrices; null where nobody asked
+    for it, or nobody knows. Unit: GFLOP/s."""
     missing: dict[str, str] = {}
     """Why such a figure is null although the cell was measured, by the name of the field."""
     attempts: tuple[Outcome, ...] = ()

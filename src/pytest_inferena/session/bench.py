@@ -23,9 +23,10 @@ from pytest_inferena.processes.marks import marks
 from pytest_inferena.processes.preparer import Preparer
 from pytest_inferena.processes.workload import Workload
 from pytest_inferena.results import Record
-from pytest_inferena.session.figures import Process, device_flags, figures, flags, loop_facts, memory, on_cpu
+from pytest_inferena.session.figures import Process, device_flags, figures, flags, loop_facts, on_cpu
 from pytest_inferena.session.judging import judged
 from pytest_inferena.session.noise import AGAIN, Calibrations, noisiest
+from pytest_inferena.session.resources import implausible, reached, resources
 from pytest_inferena.session.starting import greet, start
 from pytest_inferena.store.kernels import Kernels
 from pytest_inferena.store.scratch import Scratch
@@ -176,6 +177,7 @@ class Bench:
         self.prepared = self.harness.preparer.prepare(self.harness.workload(self.target), self.target)
         if failure := self.prepared.absent.get(entry):
             raise WorkerFailed(failure.outcome, str(failure))
+        peak = reached(self.settings, self.target.backend.device)
         found = self._processes(entry, cell, loop)
         verdict = max((one.verdict for one in found), key=lambda verdict: [*Outcome].index(verdict.outcome))
         golden = self.prepared.golden.get(cell.entry, {})
@@ -196,11 +198,14 @@ class Bench:
         noise = noisiest(one.noise for one in found)
         told = [*device_flags(cell, compiled), *flags([one.reply for one in found if one.reply], cell.threads)]
         told += ["noisy"] if noise and noise.noisy else []
+        measured: dict[str, Any] = {}
+        if not self.settings.judges_only:
+            measured = {**figures([one.samples for one in found]), **resources(found, peak)}
+        told += ["implausible"] if implausible(cell, golden.get("flop"), measured) else []
         return Record.of(
             cell, verdict.outcome, flags=tuple(told), extra=extra, noise=noise, flop=golden.get("flop"),
             verdict=verdict.figures(), reason="" if verdict.outcome is Outcome.PASS else verdict.message,
-            **({} if self.settings.judges_only else figures([one.samples for one in found])),
-            **({} if self.settings.judges_only else memory([one.memory for one in found])),
+            **measured,
         )  # fmt: skip
 
     def _processes(self, entry: str, cell: Cell, loop: Mapping[str, Any]) -> list[Process]:

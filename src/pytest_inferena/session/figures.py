@@ -65,17 +65,6 @@ def bootstrap(samples: Sequence[Sequence[float]]) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def memory(found: Sequence[int | str]) -> dict[str, Any]:
-    """The largest of the peaks of a cell's processes, in MiB; or why there is none.
-
-    Args:
-        found: that of each in bytes, or why nobody knows it.
-    """
-    reasons = [one for one in found if isinstance(one, str)]
-    known = [one for one in found if not isinstance(one, str)]
-    return {"missing": {"memory": reasons[0]}} if reasons else {"memory": round(max(known) / 2**20, 1)}
-
-
 def flags(replies: Replies, threads: int) -> tuple[str, ...]:
     """Reasons to doubt a figure: too few samples, or over 10 % more CPUs at work than the budget allows."""
     found = {
