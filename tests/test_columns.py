@@ -83,6 +83,8 @@ def test_throughput() -> None:
 
     tiny, unknown = make_record(size="tiny"), make_record(model="own")
     assert columns.SIZE == columns.KINDS["throughput"].figure(asking().run, tiny)
+    (table,) = tables(make_results([tiny], columns=["throughput"]))
+    assert "Inference throughput (images/s)" == table.columns[-1]
     assert columns.UNSAID == columns.KINDS["throughput"].figure(asking().run, unknown)
 
 

@@ -122,11 +122,11 @@ def _found_out(records: Sequence[Record]) -> Mapping[str, Any]:
 
 
 def step(run: Run, records: Sequence[Record]) -> tuple[str, int]:
-    """What a step of inference processes: the unit, and how many of it; "" and 0 where nobody said it."""
+    """What a step of inference processes: the unit, and how many of it, as is said of the full size; "" and 0 else."""
     record, found = records[0], _found_out(records)
     said, made = run.titles.units.get(record.model), (found.get("unit", ""), found.get("items", 0))
     unit, items = said if said and record.batch is record.seq is None else made
-    return (unit, items) if unit and items and record.size == "full" else ("", 0)
+    return unit, items if unit and record.size == "full" else 0
 
 
 def _step(run: Run, records: Sequence[Record]) -> str:
