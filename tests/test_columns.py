@@ -112,6 +112,16 @@ def test_peak() -> None:
     assert OLD == columns.KINDS["peak"].figure(asking().run, unasked)
 
 
+@pytest.mark.parametrize("changes", [{"median": 0}, {"median": 5e-324}, {"peak": 0}, {"peak": 5e-324}])
+def test_figures_that_are_none(changes: dict[str, Any]) -> None:
+    """A file of others may have times and peaks of nothing, or next to it; every format shows it all the same."""
+    record = make_record(**{"flop": 2**62, "peak": 8, **changes})
+    results = make_results([record], columns=[*columns.KINDS])
+
+    assert isinstance(columns.KINDS["peak"].figure(results.run, record), str)
+    assert all(render(results, kind) for kind in FORMATS)
+
+
 def test_quicker_than_the_machine(project: Project) -> None:
     """A step that does more than 1.1 times what the machine reaches is implausible, and says so; compiling is none."""
     project.append(

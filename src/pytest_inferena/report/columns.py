@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING, TypeAlias
 
 from pytest_inferena.cell import METRICS
@@ -134,13 +135,18 @@ def _peak(run: Run, record: Record) -> Figure:
     rate, peak = _gflops(run, record), _recorded("peak", record)
     if isinstance(rate, str) or isinstance(peak, str):
         return rate if isinstance(rate, str) else peak
-    return rate / peak * 100 if peak else NOT_RECORDED
+    return _quotient(rate * 100, peak, NOT_RECORDED)
 
 
 def _a_second(record: Record, amount: float, without: str) -> Figure:
-    """What is done in a second, or why that is not known: there is no time, or nothing that was counted."""
     seconds = _recorded("median", record)
-    return seconds if isinstance(seconds, str) else amount / seconds if amount and seconds else without
+    return seconds if isinstance(seconds, str) else _quotient(amount, seconds, without)
+
+
+def _quotient(amount: float, by: float, without: str) -> Figure:
+    """One figure by another, or what is said where one of them is none, as in files of others."""
+    found = amount / by if by else 0
+    return found if 0 < found < inf else without
 
 
 KINDS = {
