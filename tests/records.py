@@ -12,6 +12,7 @@ RUN: dict[str, Any] = {
     "command": "pytest benchmarks --inferena-report=md:report.md",
     "platform": {
         "id": "acme-one-2c",
+        "identity": "0123456789abcdef",
         "cpu": "Acme One @ 2.10GHz",
         "os": "Acme Linux 1 (Linux 6.8 x86_64)",
         "memory_mib": 8192,

@@ -58,6 +58,12 @@ def test_machines_do_not_compare() -> None:
     assert ["worse"] == kinds({}, broken("oom", "9 GiB"), **other)
 
 
+@pytest.mark.parametrize(("identity", "kind"), [("fedcba9876543210", "incomparable"), ("", "slower")])
+def test_hosts_whose_processor_has_one_name(identity: str, kind: str) -> None:
+    """They are two machines where their identities differ; a file from before there was one says nothing of it."""
+    assert [kind] == kinds({}, SLOW, platform={**RUN["platform"], "identity": identity})
+
+
 @pytest.mark.parametrize(("fields", "code"), [(SLOW, 1), (broken("crash", "SIGSEGV"), 1), ({}, 0)])
 def test_exit_code(fields: dict[str, Any], code: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """It is 1 where something is slower, worse or gone, and the table says what."""

@@ -97,6 +97,26 @@ def test_platforms_stand_side_by_side() -> None:
     ]
 
 
+def test_hosts_whose_processor_has_one_name() -> None:
+    """Where caches, flags or the like tell them apart they are two machines, and no line joins their figures."""
+    host = make_run(
+        id="host", date="2026-11-22T12:00:00Z", platform={**RUN["platform"], "identity": "fedcba9876543210"}
+    )
+    found = rows(make_results([make_record()]), Results(host, (make_record(**timed(0.1, 0.001)),)))
+
+    assert ["Acme One @ 2.10GHz (012345)", "Acme One @ 2.10GHz (fedcba)"] == [row["platform"] for row in found]
+    assert [1, 1] == [len(row["cells"]["inference"]["history"]) for row in found]
+
+
+def test_older_files_do_not_say_which_host_it_was() -> None:
+    """The table has the latest day, and no line joins days that may be two hosts'."""
+    unknown = {**RUN["platform"], "identity": ""}
+    runs = [make_run(platform=unknown), make_run(id="later", date="2026-11-22T12:00:00Z", platform=unknown)]
+    (row,) = rows(*(Results(run, (make_record(),)) for run in runs))
+
+    assert 1 == len(row["cells"]["inference"]["history"])
+
+
 def test_other_work_has_a_tab_of_its_own() -> None:
     """Figures of another size or of other weights never share a table."""
     records = [make_record(), make_record(size="tiny"), make_record(model="bert")]

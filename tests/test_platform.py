@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pytest_inferena import machine
-from pytest_inferena.machine import devices
+from pytest_inferena.machine import devices, identity
 from pytest_inferena.results import Platform, plain, typed
 
 GPU = "Model: \t\t NVIDIA H100 80GB HBM3\nIRQ:   \t\t 42\n"
@@ -31,6 +32,36 @@ def test_this_machine_fits_the_schema() -> None:
     found = machine.describe()
 
     assert found == typed(Platform, plain(found))
+
+
+CPUINFO = "processor\t: 0\nmodel name\t: Acme One\ncpu family\t: 6\nstepping\t: {}\ncpu MHz\t: {}\nflags\t: fpu sse\n\n"
+
+
+def test_identity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stepping, caches and the limits of frequency tell machines apart; the frequency of a moment does not."""
+    monkeypatch.setattr(sys, "platform", "linux")
+    for place in ("PROC", "CPUS", "NODES"):
+        monkeypatch.setattr(identity, place, tmp_path)
+    cpu = tmp_path / "cpu0"
+
+    def name(stepping: int = 1, frequency: str = "2100.0", cache: str = "32K", limit: str = "3000000") -> str:
+        for folder in (cpu / "cache" / "index0", cpu / "cpufreq"):
+            folder.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "cpuinfo").write_text(CPUINFO.format(stepping, frequency) * 2)
+        (cpu / "cache" / "index0" / "size").write_text(f"{cache}\n")
+        (cpu / "cpufreq" / "cpuinfo_max_freq").write_text(f"{limit}\n")
+        return identity.identity()
+
+    assert name() == name(frequency="800.0")
+    assert 5 == len({name(), name(2), name(cache="48K"), name(limit="3500000"), name(2, cache="48K")})
+
+
+@pytest.mark.parametrize("system", ["darwin", "win32"])
+def test_identity_elsewhere(system: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other systems are asked in their own way, and a name comes of whatever they say."""
+    monkeypatch.setattr(sys, "platform", system)
+
+    assert re.fullmatch("[0-9a-f]{16}", identity.identity())
 
 
 def test_describing_is_quick(monkeypatch: pytest.MonkeyPatch) -> None:

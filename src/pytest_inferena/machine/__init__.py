@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from pytest_inferena.machine import devices, several
 from pytest_inferena.machine.asking import field, run, text
+from pytest_inferena.machine.identity import identity as identity_of
 from pytest_inferena.system import memory_mib
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ def describe() -> Platform:
     cpu = _cpu()
     return Platform(
         id=machine_id(cpu, os.cpu_count() or 1),
+        identity=identity_of(),
         cpu=cpu,
         os=_system(),
         memory_mib=memory_mib(),

@@ -57,7 +57,7 @@ def compare(
 
     """
     before, after = ({record.key: record for record in results.records} for results in (old, new))
-    here = old.run.platform.id == new.run.platform.id
+    here = old.run.platform.is_same(new.run.platform)
     names = {**_names(old), **_names(new)}
     pairs = [(before.get(key), after.get(key)) for key in (*after, *(key for key in before if key not in after))]
     return [_change(names, old, new, threshold, of_metrics, here=here) for old, new in pairs]

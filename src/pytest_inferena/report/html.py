@@ -51,7 +51,8 @@ def document(runs: Sequence[Results]) -> dict[str, Any]:
             rows = tabs.setdefault(title, {})
             missing = {record.engine for record in records if not is_there(record)}
             for record in (record for record in records if record.engine not in missing):
-                machine = results.run.platform.id, platform_of(results.run.platform, record.device)
+                platform = results.run.platform
+                machine = (platform.id, platform.identity), platform_of(platform, record.device)
                 rows.setdefault((*machine, *record.engine), []).append((number, record))
     return {
         "runs": [_run(results) for results in runs],
@@ -96,7 +97,7 @@ def _tab(title: str, rows: dict[Any, list[tuple[int, Record]]], runs: Sequence[R
         (unit for found in rows.values() for which, one in found if (unit := step(runs[which].run, [one])[0])), ""
     )
     extra = asked(dict.fromkeys(name for results in runs for name in results.run.columns), [*metrics], told)
-    machines: dict[str, set[str]] = {}
+    machines: dict[str, set[tuple[str, str]]] = {}
     for machine, name, *_ in rows:
         machines.setdefault(name, set()).add(machine)
     latest = {key: {record.metric: number for number, record in found} for key, found in rows.items()}
@@ -106,7 +107,8 @@ def _tab(title: str, rows: dict[Any, list[tuple[int, Record]]], runs: Sequence[R
     made = []
     for key, found in rows.items():
         machine, name, *_ = key
-        platform = name if len(machines[name]) == 1 else f"{name} ({clean(machine)})"
+        apart = _apart(machine, machines[name])
+        platform = f"{name} ({clean(apart)})" if apart else name
         together = seen[machine, name]
         for number in {*latest[key].values()}:
             of_run = [(which, record) for which, record in found if latest[key][record.metric] == number]
@@ -124,6 +126,13 @@ def _tab(title: str, rows: dict[Any, list[tuple[int, Record]]], runs: Sequence[R
     }
 
 
+def _apart(machine: tuple[str, str], others: AbstractSet[tuple[str, str]]) -> str:
+    """What tells a machine from others of the same processor: its id, or where they share that, its identity."""
+    several = len({name for name, _ in others}) > 1
+    twins = sum(name == machine[0] for name, _ in others) > 1
+    return ", ".join(filter(None, [machine[0] if several else "", machine[1][:6] if twins else ""]))
+
+
 def _when(number: int, others: AbstractSet[int], runs: Sequence[Results]) -> str:
     """A run's day, with the time if another run has the same day."""
     day, dates = runs[number].run.date[:10], [runs[other].run.date for other in others]
@@ -139,7 +148,9 @@ def _row(
     cells: dict[str, Any] = {}
     for which, record in found:
         metric = clean(record.metric)
-        cells[metric] = _cell(which, record, cells.get(metric, {}).get("history", ()), runs[which].run.date)
+        known = runs[which].run.platform.identity  # else nobody knows whether it was the same machine
+        history = cells.get(metric, {}).get("history", ()) if known else ()
+        cells[metric] = _cell(which, record, history, runs[which].run.date)
     line = {record.metric: record for _, record in found}
     cells |= {column.title: _asked(number, *told, run) for column in extra if (told := column.of(run, line))}
     training = [record for _, record in found if record.metric == "training"]

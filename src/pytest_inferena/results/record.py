@@ -26,6 +26,9 @@ class Platform(Struct, frozen=True, kw_only=True):
 
     id: str
     """Name of the kind of machine: CPU model and logical cores, [a-z0-9.-]+."""
+    identity: str = ""
+    """What tells machines apart that have the same id: a hash of the processor's family, model, stepping, flags, its
+    caches, the limits of its frequency, its CPUs and NUMA nodes; hexadecimal, empty in files from before it was."""
     cpu: str
     """The CPU's model."""
     os: str = ""
@@ -39,6 +42,11 @@ class Platform(Struct, frozen=True, kw_only=True):
     python: str = ""
     """Version of the Python that ran the harness."""
     others: Others = {}
+
+    def is_same(self, other: Self) -> bool:
+        """Whether it may be the same machine: as far as both files say, it is."""
+        known = self.identity and other.identity
+        return self.id == other.id and (not known or self.identity == other.identity)
 
 
 class Titles(Struct, frozen=True, kw_only=True):

@@ -61,8 +61,8 @@ def base_of(named: str, session: Session) -> results.Results:
     commit = machine.commit(Path(session.config.rootpath), named)
     if commit is None:
         raise pytest.UsageError(f"{option}: neither a result file nor a revision that git knows here")
-    here = session.run.platform.id
-    found = results.latest(session.folder, lambda run: run.commit == commit and run.platform.id == here)
+    here = session.run.platform
+    found = results.latest(session.folder, lambda run: run.commit == commit and run.platform.is_same(here))
     if found is None:
         raise pytest.UsageError(
             f"{option}: .inferena has no run of {commit} on this machine; check it out and run these cells there, or "
