@@ -188,7 +188,7 @@ def test_what_watching_takes(left: int | None, took: float, seconds: float) -> N
 
 def test_watching_a_slow_machine(start: Callable[..., Worker], monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a look takes 30 ms of a processor, 0.3 s pass until the next."""
-    family, looks = Watch._family, []
+    family, looks = Watch.family, []
 
     def slow(watch: Watch) -> list[int]:
         looks.append(until := time.thread_time() + 0.03)
@@ -196,7 +196,7 @@ def test_watching_a_slow_machine(start: Callable[..., Worker], monkeypatch: pyte
             pass
         return family(watch)
 
-    monkeypatch.setattr(Watch, "_family", slow)
+    monkeypatch.setattr(Watch, "family", slow)
     worker = start("time.sleep(1)\nanswer(ok=True, ns=5)", limits=Limits(memory=200 * MIB))
     began = time.monotonic()
     worker.ask("load", 30)

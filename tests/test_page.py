@@ -137,6 +137,20 @@ def test_sorting(opened: Callable[..., Page]) -> None:
     assert up[:6] == down[:6][::-1]
 
 
+def test_columns_that_were_asked_for(opened: Callable[..., Page]) -> None:
+    """They sort, one without a figure last, and have a reason; no chart draws them, and none is the best."""
+    taken = {"alpha": 12, "mu": 3, "wrong": None}
+    records = [make_record(framework=name, memory=memory, missing={"memory": "why"}) for name, memory in taken.items()]
+    page = opened([Results(make_run(titles=TITLES, columns=["memory"]), tuple(records))])
+    head = page.get_by_role("columnheader", name="inference memory (MiB)")
+    head.get_by_role("button").click()
+
+    assert ["3.00", "12.0", "—"] == column(page, 4)
+    assert 1 == page.get_by_text("why", exact=True).count()
+    assert ["inference"] == page.locator("select option").all_inner_texts()
+    assert 0 == page.locator("tbody td:nth-child(4) b").count()
+
+
 def test_a_view_can_be_linked(opened: Callable[..., Page]) -> None:
     """Tab, filters and sorting stand in the address, and a link shows the same."""
     page = opened()

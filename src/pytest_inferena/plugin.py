@@ -53,6 +53,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="a model beside those that are registered: hf:FOLDER_OR_ID, diffusers:FOLDER, timm:NAME, "
         "torchvision:NAME, NET.pt2, MY_NET.py or MY_PACKAGE.MODULE:CALLABLE; may be given several times")  # fmt: skip
     parser.addini("inferena_models", "models as --inferena-model names them, one a line", "linelist")
+    add("--inferena-columns", metavar="NAME[,NAME…]",
+        help="columns beside those of the metrics: load, memory, throughput, gflops, peak")  # fmt: skip
+    parser.addini("inferena_columns", "columns as --inferena-columns names them, one a line", "linelist")
     add("--inferena-batch", metavar="N[,N…]", help="elements in a batch, each a table (default: the model's own)")
     add("--inferena-seq", metavar="N[,N…]", help="length of a text in tokens, the same way")
     add("--inferena-inputs", metavar="noise,smooth", help="smooth: pictures, chirps and repeated tokens for inputs")

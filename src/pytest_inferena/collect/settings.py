@@ -72,6 +72,8 @@ class Settings:
     """What makes a run fail beside its base."""
     unused: tuple[str, ...] = ()
     """A sentence for each option of pytest-benchmark that was given and does not count."""
+    columns: tuple[str, ...] = ()
+    """Columns that reports show beside those of the metrics: names of `report.columns.KINDS`."""
     command: str = field(default="pytest", compare=False)
 
     @property
@@ -138,6 +140,7 @@ class Settings:
             base=config.getoption("inferena_compare"),
             rules=_rules(config),
             unused=unused,
+            columns=_columns(config),
             command=joined(["pytest", *config.invocation_params.args]),
             call=Call.of(config, weights),
         )
@@ -156,6 +159,19 @@ def _processes(given: int | None, loop: Mapping[str, Any]) -> int:
     if given is not None and not 1 <= given <= MOST_PROCESSES:
         raise pytest.UsageError(f"--inferena-processes={given}: a cell takes 1 to {MOST_PROCESSES}")
     return given if given and loop["max_rounds"] > 1 else 1
+
+
+def _columns(config: pytest.Config) -> tuple[str, ...]:
+    """Those of the command line, else those of the ini file."""
+    option, ini = config.getoption("inferena_columns"), config.getini("inferena_columns")
+    if option is None and not ini:
+        return ()
+    from pytest_inferena.report.columns import parse
+
+    try:
+        return parse(ini if option is None else [option])
+    except ReportError as error:
+        raise pytest.UsageError(f"{'inferena_columns' if option is None else '--inferena-columns'}: {error}") from None
 
 
 def _rules(config: pytest.Config) -> Rules:

@@ -63,6 +63,9 @@ def parser() -> argparse.ArgumentParser:
     paged.add_argument(
         "--md", type=Path, metavar="FOLDER", help="a page of Markdown for each model, all platforms in it"
     )
+    paged.add_argument(
+        "--columns", metavar="NAME[,NAME…]", help="beside those of the metrics (default: those of the runs)"
+    )
     paged.add_argument("--pictures", type=Path, metavar="FOLDER", help="a picture of each model, as SVG and as PNG")
     paged.set_defaults(run=_report)
     explain.describe(commands).set_defaults(run=lambda options: explain.run(registry(), options))
@@ -190,11 +193,22 @@ def _coverage(options: argparse.Namespace) -> None:
 
 
 def _report(options: argparse.Namespace) -> None:
-    from pytest_inferena.report import html, models, pictures, replace_file
+    from dataclasses import replace
+
+    from msgspec import structs
+
+    from pytest_inferena.report import ReportError, html, models, pictures, replace_file
+    from pytest_inferena.report.columns import parse
 
     if not options.html and not options.md and not options.pictures:
         raise ResultsError("report: say what to make: --html PATH, --md FOLDER, --pictures FOLDER")
     runs = [results for path in options.results for results in read_all(path)]
+    if options.columns is not None:
+        try:
+            names = parse([options.columns])
+        except ReportError as error:
+            raise ResultsError(f"report: --columns: {error}") from error
+        runs = [replace(results, run=structs.replace(results.run, columns=names)) for results in runs]
     if options.html:
         path = options.html if options.html.suffix == ".html" else options.html / "index.html"
         replace_file(path, html.render_all(runs))

@@ -112,7 +112,7 @@ def base(folder: Path, request: Mapping[str, Any], made_by: Imported) -> dict[st
             golden[entry], rights[entry] = facts, right
     attempts.require_one(ENTRIES)
     names = uncovered(case, golden, rights)
-    golden = {entry: {**facts, "uncovered": names} for entry, facts in golden.items()}
+    golden = {entry: {**facts, "uncovered": names, "flop": proof.flop.get(entry)} for entry, facts in golden.items()}
     for entry in attempts.failed:  # an entry without golden could be run and not be judged
         for file in (*folder.glob(f"{entry}.*"), *folder.glob(f"golden-{entry}.*")):
             file.unlink()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from pytest_inferena.prepare.difference import first_difference
 from pytest_inferena.prepare.exact import Float64, plain_kernels
@@ -37,6 +38,8 @@ class Proof:
 
     def __init__(self, parameters: Mapping[str, torch.Tensor]) -> None:
         self.parameters = parameters
+        self.flop: dict[str, int] = {}
+        """Floating-point operations of one step of each entry that was run, as PyTorch counts them."""
         self._found: dict[str, Tensors] = {}
 
     def prove(
@@ -76,16 +79,18 @@ class Proof:
         inputs = [torch.from_numpy(entry.arrays("inputs")[spec.name]) for spec in entry.inputs]
         more = part.outputs if part is not None and _is_part(part, entry) else {}
         both = replace(entry, outputs={**entry.outputs, **{f"part {key}": name for key, name in more.items()}})
-        with torch.set_grad_enabled(entry.trains):
+        with torch.set_grad_enabled(entry.trains), FlopCounterMode(display=False) as counter:
             computed = to_module(both, parameters)(*inputs)
+            forward = counter.get_total_flops()
             results = dict(zip(entry.outputs, computed, strict=False))
             others = dict(zip(more, computed[len(results) :], strict=True))
             if trained:
                 leaves = [parameters[key] for key in trained]
                 gradients = torch.autograd.grad(results["loss"], leaves, allow_unused=True)
                 results |= {f"grad:{key}": value for key, value in zip(trained, gradients, strict=True)}
+        self.flop[entry.name] = counter.get_total_flops()
         if part is not None and more:
-            self._found[part.name] = _arrays(others)
+            self._found[part.name], self.flop[part.name] = _arrays(others), forward
         return _arrays(results)
 
 

@@ -16,6 +16,7 @@ from pytest_inferena import system
 from pytest_inferena.cell import Outcome
 from pytest_inferena.engines.limits import Limits
 from pytest_inferena.processes import marks
+from pytest_inferena.processes.memory import Memory
 from pytest_inferena.processes.watch import Watch
 from pytest_inferena.worker import protocol
 
@@ -140,6 +141,10 @@ class Worker:
             message = reply["message"] + self._watch.limits.hint(reply["message"])
             raise WorkerFailed(reply["kind"], message[: protocol.TEXT])
         return reply
+
+    def memory(self) -> Memory:
+        """Begin to count its memory: what it takes now is what it takes when it is idle."""
+        return Memory(self._watch.family)
 
     def tail(self) -> str:
         """The last 4 KiB of what the worker printed."""

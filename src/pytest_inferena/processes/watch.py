@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from pytest_inferena.engines.limits import GIB, in_adapter, written
 from pytest_inferena.processes import marks
+from pytest_inferena.processes.memory import kib
 
 if TYPE_CHECKING:
     import subprocess
@@ -80,11 +81,11 @@ class Watch:
         wait = SHORTEST
         while not self._done.wait(wait):
             before = time.thread_time()
-            family = self._family()
-            taken = sum(_kib(process, "status", _HELD) for process in family) << 10
+            family = self.family()
+            taken = sum(kib(process, "status", _HELD) for process in family) << 10
             limit = self.limits.memory
             if limit is not None and taken > limit:  # what is shared after a fork was counted twice
-                taken = sum(_kib(process, "smaps_rollup", _SHARED_OUT) for process in family) << 10 or taken
+                taken = sum(kib(process, "smaps_rollup", _SHARED_OUT) for process in family) << 10 or taken
             if limit is not None and taken > limit:
                 remedy = f"--inferena-memory=SIZE, or {in_adapter('memory')}"
                 self.broken = "oom", f"it took {written(taken)} of memory, and its limit is {written(limit)}; {remedy}"
@@ -98,7 +99,7 @@ class Watch:
                 return
             wait = pause(None if limit is None else limit - taken, time.thread_time() - before)
 
-    def _family(self) -> list[int]:
+    def family(self) -> list[int]:
         """The process and all that it has started."""
         there = marks.living()
         self._others &= there  # a number that is free again may become one of its own
@@ -128,12 +129,3 @@ def _lower(process: int, kind: int, most: int) -> None:
         now = resource.prlimit(process, kind)
         both = [most if limit == resource.RLIM_INFINITY else min(limit, most) for limit in now]
         resource.prlimit(process, kind, (both[0], both[1]))
-
-
-def _kib(process: int, name: str, pattern: re.Pattern[bytes]) -> int:
-    """The sum of some figures that the kernel has of a process; 0 if it is gone."""
-    try:
-        text = Path(f"/proc/{process}/{name}").read_bytes()
-    except OSError:
-        return 0
-    return sum(int(found) for found in pattern.findall(text))

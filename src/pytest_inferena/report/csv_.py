@@ -2,9 +2,11 @@
 
 import csv
 import io
+from collections.abc import Sequence
 from typing import Any
 
 from pytest_inferena.cell import KEY
+from pytest_inferena.report.columns import KINDS
 from pytest_inferena.results import Record, Results, Run
 
 COLUMNS = (
@@ -36,12 +38,22 @@ COLUMNS = (
 
 
 def render(results: Results) -> str:
-    """Render the key and figures of every record. Null is an empty field; `samples` is their number."""
+    """Render the key and figures of every record. Null is an empty field; `samples` is their number.
+
+    Columns that were asked for follow, and behind each, as NAME_missing, why it has no figure.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows(_row(results.run, record) for record in results.records)
+    run, asked = results.run, [name for name in results.run.columns if name in KINDS]
+    writer.writerow([*COLUMNS, *(head for name in asked for head in (name, f"{name}_missing"))])
+    writer.writerows([*_row(run, record), *_asked(run, record, asked)] for record in results.records)
     return text.getvalue()
+
+
+def _asked(run: Run, record: Record, names: Sequence[str]) -> list[Any]:
+    kinds = [KINDS[name] for name in names]
+    figures = [kind.figure(run, record) if kind.has(record.metric) else None for kind in kinds]
+    return [field for one in figures for field in ((None, one) if isinstance(one, str) else (one, None))]
 
 
 def _row(run: Run, record: Record) -> list[Any]:

@@ -121,11 +121,17 @@ def _found_out(records: Sequence[Record]) -> Mapping[str, Any]:
     return {name: whole[name] for name, kind in kinds.items() if isinstance(whole.get(name), kind)}
 
 
-def _step(run: Run, records: Sequence[Record]) -> str:
+def step(run: Run, records: Sequence[Record]) -> tuple[str, int]:
+    """What a step of inference processes: the unit, and how many of it, as is said of the full size; "" and 0 else."""
     record, found = records[0], _found_out(records)
     said, made = run.titles.units.get(record.model), (found.get("unit", ""), found.get("items", 0))
     unit, items = said if said and record.batch is record.seq is None else made
-    if not unit or not items or record.size != "full":
+    return unit, items if unit and record.size == "full" else 0
+
+
+def _step(run: Run, records: Sequence[Record]) -> str:
+    unit, items = step(run, records)
+    if not items:
         return ""
     return f"{items} {unit}{'' if items == 1 else 's'} in one inference step"
 

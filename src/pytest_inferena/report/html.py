@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from pytest_inferena.cell import METRICS
-from pytest_inferena.report.facts import expanded, footprint, run_facts, shown_size
+from pytest_inferena.report.columns import Column, asked, shown
+from pytest_inferena.report.facts import expanded, footprint, run_facts, shown_size, step
 from pytest_inferena.report.names import labels_of, order_of, place, platform_of, title_of, works
 from pytest_inferena.report.texts import clean, competes, display, is_struck, is_there, loss_text, note_text, short_text
-from pytest_inferena.results import Record, Results
+from pytest_inferena.results import Record, Results, Run
 
 TEMPLATE = Path(__file__).parent / "page" / "page.html"
 MARK = "/*results*/null"
@@ -91,29 +92,36 @@ def _run(results: Results) -> dict[str, Any]:
 
 def _tab(title: str, rows: dict[Any, list[tuple[int, Record]]], runs: Sequence[Results]) -> dict[str, Any]:
     metrics = {record.metric: record.unit for found in rows.values() for _, record in found}
-    columns = [name for name in METRICS if name in metrics] + sorted(metrics.keys() - set(METRICS))
+    names = [name for name in METRICS if name in metrics] + sorted(metrics.keys() - set(METRICS))
+    told = next(
+        (unit for found in rows.values() for which, one in found if (unit := step(runs[which].run, [one])[0])), ""
+    )
+    extra = asked(dict.fromkeys(name for results in runs for name in results.run.columns), [*metrics], told)
     machines: dict[str, set[tuple[str, str]]] = {}
     for machine, name, *_ in rows:
         machines.setdefault(name, set()).add(machine)
     latest = {key: {record.metric: number for number, record in found} for key, found in rows.items()}
-    shown: dict[Any, set[int]] = {}
+    seen: dict[Any, set[int]] = {}
     for (machine, name, *_), numbers in latest.items():
-        shown.setdefault((machine, name), set()).update(numbers.values())
+        seen.setdefault((machine, name), set()).update(numbers.values())
     made = []
     for key, found in rows.items():
         machine, name, *_ = key
         apart = _apart(machine, machines[name])
         platform = f"{name} ({clean(apart)})" if apart else name
-        together = shown[machine, name]
+        together = seen[machine, name]
         for number in {*latest[key].values()}:
             of_run = [(which, record) for which, record in found if latest[key][record.metric] == number]
             # Figures of two runs do not compare, so they stand as two platforms.
             when = f", {_when(number, together, runs)}" if len(together) > 1 else ""
-            made.append(_row(platform + when, of_run, runs))
+            made.append(_row(platform + when, of_run, runs, extra))
     made.sort(key=lambda row: (row["platform"], row.pop("place")))
     return {
         "title": _shown(title),
-        "columns": [{"metric": clean(name), "unit": display(name, metrics[name])[0]} for name in columns],
+        "columns": [
+            *({"metric": clean(name), "unit": display(name, metrics[name])[0]} for name in names),
+            *({"metric": column.title, "unit": column.unit, "asked": True} for column in extra),
+        ],
         "rows": made,
     }
 
@@ -131,8 +139,10 @@ def _when(number: int, others: AbstractSet[int], runs: Sequence[Results]) -> str
     return clean(day if sum(date.startswith(day) for date in dates) == 1 else runs[number].run.date)
 
 
-def _row(platform: str, found: Sequence[tuple[int, Record]], runs: Sequence[Results]) -> dict[str, Any]:
-    """A run's record of each metric, with the figures of the runs before it."""
+def _row(
+    platform: str, found: Sequence[tuple[int, Record]], runs: Sequence[Results], extra: Sequence[Column]
+) -> dict[str, Any]:
+    """A run's record of each metric, with the figures of the runs before it, and the columns that were asked for."""
     number, last = found[-1]
     run = runs[number].run
     cells: dict[str, Any] = {}
@@ -141,6 +151,8 @@ def _row(platform: str, found: Sequence[tuple[int, Record]], runs: Sequence[Resu
         known = runs[which].run.platform.identity  # else nobody knows whether it was the same machine
         history = cells.get(metric, {}).get("history", ()) if known else ()
         cells[metric] = _cell(which, record, history, runs[which].run.date)
+    line = {record.metric: record for _, record in found}
+    cells |= {column.title: _asked(number, *told, run) for column in extra if (told := column.of(run, line))}
     training = [record for _, record in found if record.metric == "training"]
     titles = run.titles
     return {
@@ -155,6 +167,13 @@ def _row(platform: str, found: Sequence[tuple[int, Record]], runs: Sequence[Resu
         "loss": loss_text(training[-1]) if training else "",
         "cells": cells,
     }
+
+
+def _asked(number: int, record: Record, figure: float | str, run: Run) -> dict[str, Any]:
+    """What stands in a column that was asked for; it is never the best, and has no history."""
+    value, note = (None, figure) if isinstance(figure, str) else (figure, "")
+    own = {"text": shown(figure), "value": value, "low": None, "high": None, "competes": False, "note": _shown(note)}
+    return {**_cell(number, record, (), run.date), **own, "history": []}
 
 
 def _cell(which: int, record: Record, history: Sequence[Any], date: str) -> dict[str, Any]:

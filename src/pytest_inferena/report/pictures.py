@@ -37,7 +37,8 @@ def _draw(tab: Mapping[str, Any], runs: Sequence[Mapping[str, Any]], folder: Pat
     from matplotlib.figure import Figure
     from matplotlib.patheffects import withStroke
 
-    metrics = [column for column in tab["columns"] if column["metric"] != "compile"] or tab["columns"]
+    usual = [column for column in tab["columns"] if not column.get("asked")]
+    metrics = [column for column in usual if column["metric"] != "compile"] or usual
     rows = [row for row in tab["rows"] if any(_counts(row, column) for column in metrics)]
     if not rows:
         return []

@@ -4,10 +4,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pytest_inferena.cell import METRICS, Engine, Outcome, Work
-from pytest_inferena.report.facts import Fact, table_facts
+from pytest_inferena.report.columns import Column, asked, shown
+from pytest_inferena.report.facts import Fact, step, table_facts
 from pytest_inferena.report.names import grouped, labels_of, order_of, place, platform_of, title_of, works
 from pytest_inferena.report.texts import (
     ABSENT,
+    MISSING,
     Text,
     competes,
     heading,
@@ -50,6 +52,7 @@ class Table:
         rows: In the order of the header's titles.
         notes: What the cells' numbers stand for; the first is number 1.
         facts: What has to be known to read the figures, as (name, text).
+        asked: How many of the columns, the last, are there because they were asked for.
 
     """
 
@@ -58,6 +61,7 @@ class Table:
     rows: tuple[Row, ...]
     notes: tuple[str, ...]
     facts: tuple[Fact, ...]
+    asked: int = 0
 
 
 def tables(results: Results) -> list[Table]:
@@ -69,8 +73,8 @@ def tables(results: Results) -> list[Table]:
 
 
 def legend(found: Iterable[Table]) -> list[tuple[str, str]]:
-    """The lines of `LEGEND` whose marks stand in some tables."""
-    rows = [row.texts for table in found for row in table.rows]
+    """The lines of `LEGEND` whose marks stand in some tables. Of what was asked for, notes say why it is missing."""
+    rows = [row.texts[: len(row.texts) - table.asked] for table in found for row in table.rows]
     texts = [text for row in rows for text in row]
     used = {mark for mark, _ in LEGEND if any(mark in text.text for text in texts)}
     used |= {"best"} if any(text.best for text in texts) else set()
@@ -90,20 +94,31 @@ def _table(run: Run, work: Work, records: Sequence[Record], labels: Mapping[Engi
     grid = [{record.metric: record for record in engines[name]} for name in names]
     notes = _Notes()
     bests = {metric: _best([line.get(metric) for line in grid]) for metric in metrics}
+    extra = asked(run.columns, units, step(run, records)[0])
     rows = [
         Row(
             platform_of(run.platform, name.device),
             labels[name],
-            _texts(line, metrics, bests, notes, labels[name]),
+            (
+                *_texts(line, metrics, bests, notes, labels[name]),
+                *(_asked(run, column, line, notes, labels[name]) for column in extra),
+            ),
         )
         for name, line in zip(names, grid, strict=True)
     ]
     return Table(
         title=title_of(run, work),
-        columns=("Platform", "Framework", *(heading(m, units.get(m, "s")) for m in metrics), "Loss"),
+        columns=(
+            "Platform",
+            "Framework",
+            *(heading(m, units.get(m, "s")) for m in metrics),
+            "Loss",
+            *(f"{column.title.capitalize()} ({column.unit})" for column in extra),
+        ),
         rows=tuple(rows),
         notes=notes.texts(),
         facts=table_facts(run, records, labels),
+        asked=len(extra),
     )
 
 
@@ -130,6 +145,16 @@ def _texts(
     return (*texts, loss)
 
 
+def _asked(run: Run, column: Column, line: Mapping[str, Record], notes: "_Notes", label: str) -> Text:
+    """What stands in a column that was asked for. The note says why there is no figure."""
+    found = column.of(run, line)
+    if found is None:
+        return Text(MISSING)
+    record, figure = found
+    note = notes.add(label, column.title, figure) if isinstance(figure, str) else None
+    return Text(shown(figure), struck=note is None and is_struck(record), note=note)
+
+
 def _best(column: Iterable[Record | None]) -> set[int]:
     """Find the best of a column, by identity: the least median, and all whose intervals overlap its own."""
     able = [record for record in column if record is not None and competes(record)]
@@ -148,11 +173,12 @@ class _Notes:
 
     def number(self, label: str, record: Record) -> int | None:
         text = note_text(record)
-        if not text:
-            return None
-        metrics = self._metrics.setdefault((label, text), [])
-        if record.metric not in metrics:
-            metrics.append(record.metric)
+        return self.add(label, record.metric, text) if text else None
+
+    def add(self, label: str, what: str, text: str) -> int:
+        names = self._metrics.setdefault((label, text), [])
+        if what not in names:
+            names.append(what)
         return [*self._metrics].index((label, text)) + 1
 
     def texts(self) -> tuple[str, ...]:

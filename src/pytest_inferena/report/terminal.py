@@ -53,7 +53,9 @@ def _grid(table: Table, names: int | None = None, *, dress: bool = False) -> str
     """Lay out a table, with engines' names at most so wide. A platform that all rows share is left out."""
     show = _dressed if dress else _marked
     shared = len({row.platform for row in table.rows}) == 1
-    heads = [head.replace(" (", "\n(") for head in table.columns]
+    usual = len(table.columns) - table.asked
+    heads = [head.replace(" (", "\n(") for head in table.columns[:usual]]
+    heads += [head.replace(" ", "\n") for head in table.columns[usual:]]
     rows = [[row.platform, textwrap.fill(row.framework, names or 1000), *map(show, row.texts)] for row in table.rows]
     first = 1 if shared else 0
     alignment = ["left"] * (2 - first) + ["right"] * (len(heads) - 2)

@@ -149,6 +149,9 @@ def _doubt(record: Record, flag: str) -> str:
         times = "" if record.metric == "compile" else f", in each of {record.noise.repeated + 1} measurements"
         moved, limit = (f"{share:.1%}" for share in (record.noise.moved, record.noise.limit))
         return f"noisy: the machine's speed before and after it differs by {moved}, more than {limit}{times}"
+    if flag == "implausible" and record.flop and record.median and record.peak:
+        rate, peak = number(record.flop / 1e9 / record.median), number(record.peak)
+        return f"implausible: {rate} GFLOP/s, where a product of matrices reaches {peak}"
     if flag == "xpass":
         return "xpass: right, though a known issue is declared, so its test fails"
     return flag

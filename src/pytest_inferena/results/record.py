@@ -82,6 +82,8 @@ class Run(Struct, frozen=True, kw_only=True):
     """Version of pytest-inferena."""
     titles: Titles = Titles()
     """Names for display."""
+    columns: tuple[str, ...] = ()
+    """Names of the columns that reports show beside those of the metrics, such as load."""
     others: Others = {}
 
 
@@ -180,6 +182,20 @@ class Record(Cell, frozen=True, kw_only=True):
     """What the gate found; null where nothing was judged."""
     noise: Noise | None = None
     """How quiet the machine was; null where nothing was timed, or nobody looked."""
+    load: Number | None = None
+    """How long the engine took from the weights file to parameters in its memory, in the last process that measured;
+    null where it did not come to that, and in older files. Unit: seconds."""
+    memory: Number | None = None
+    """Resident memory of the worker and of what it started, at its peak in what was timed, over what the worker took
+    before it loaded anything; of several processes the largest. Null where nobody knows. Unit: MiB."""
+    flop: Whole | None = None
+    """Floating-point operations of one step of the Program: those of products of matrices, convolutions and attention,
+    a multiplication and an addition as two; null where it was not prepared, and in older files. Unit: 1."""
+    peak: Number | None = None
+    """What the machine reaches in float32 with the thread budget, by a product of matrices; null where nobody asked
+    for it, or nobody knows. Unit: GFLOP/s."""
+    missing: dict[str, str] = {}
+    """Why such a figure is null although the cell was measured, by the name of the field."""
     attempts: tuple[Outcome, ...] = ()
     """Outcome of every attempt at the cell, where the run made several: it was run again, repeated, or is measured by
     several tests. This record is the last of those attempts that pytest counts, or the last of the bad ones."""

@@ -26,6 +26,7 @@ from pytest_inferena.results import Record
 from pytest_inferena.session.figures import Process, device_flags, figures, flags, loop_facts, on_cpu
 from pytest_inferena.session.judging import judged
 from pytest_inferena.session.noise import AGAIN, Calibrations, noisiest
+from pytest_inferena.session.resources import implausible, reached, resources
 from pytest_inferena.session.starting import greet, start
 from pytest_inferena.store.kernels import Kernels
 from pytest_inferena.store.scratch import Scratch
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from pytest_inferena.cell import Cell
     from pytest_inferena.collect.settings import Settings
     from pytest_inferena.collect.target import Target
+    from pytest_inferena.processes.memory import Memory
     from pytest_inferena.processes.preparer import Prepared
     from pytest_inferena.results import Noise
     from pytest_inferena.verdict.gate import Verdict
@@ -100,6 +102,10 @@ class Bench:
         self.compiled: dict[str, dict[str, Any]] = {}
         self.expanded: Mapping[str, Mapping[str, int]] = {}
         self.clock, self.log = Clock(), ""
+        self.loaded: float | None = None
+        """Seconds that the last worker took for the parameters; None: it has not come to that."""
+        self.memory: Memory | None = None
+        """Of the last worker."""
         self.shared: Path | None = None
         """Where the processes of a cell find kernels that the first compiled; None: they compile themselves."""
         self.tensors: Path | None = None
@@ -135,7 +141,8 @@ class Bench:
 
     def facts(self) -> dict[str, Any]:
         """Fields of the last cell's record that do not depend on how it ended; the log only if its worker has ended."""
-        return {"started": self.clock.started, "wall": self.clock.wall, "log": self.log, **self._provenance()}
+        clock = {"started": self.clock.started, "wall": self.clock.wall}
+        return {**clock, "load": self.loaded, "log": self.log, **self._provenance()}
 
     def _end(self) -> None:
         """Keep the end of the worker's log, and end it."""
@@ -170,6 +177,7 @@ class Bench:
         self.prepared = self.harness.preparer.prepare(self.harness.workload(self.target), self.target)
         if failure := self.prepared.absent.get(entry):
             raise WorkerFailed(failure.outcome, str(failure))
+        peak = reached(self.settings, self.target.backend.device)
         found = self._processes(entry, cell, loop)
         verdict = max((one.verdict for one in found), key=lambda verdict: [*Outcome].index(verdict.outcome))
         golden = self.prepared.golden.get(cell.entry, {})
@@ -190,10 +198,14 @@ class Bench:
         noise = noisiest(one.noise for one in found)
         told = [*device_flags(cell, compiled), *flags([one.reply for one in found if one.reply], cell.threads)]
         told += ["noisy"] if noise and noise.noisy else []
+        measured: dict[str, Any] = {}
+        if not self.settings.judges_only:
+            measured = {**figures([one.samples for one in found]), **resources(found, peak)}
+        told += ["implausible"] if implausible(cell, golden.get("flop"), measured) else []
         return Record.of(
-            cell, verdict.outcome, flags=tuple(told), extra=extra, noise=noise,
+            cell, verdict.outcome, flags=tuple(told), extra=extra, noise=noise, flop=golden.get("flop"),
             verdict=verdict.figures(), reason="" if verdict.outcome is Outcome.PASS else verdict.message,
-            **({} if self.settings.judges_only else figures([one.samples for one in found])),
+            **measured,
         )  # fmt: skip
 
     def _processes(self, entry: str, cell: Cell, loop: Mapping[str, Any]) -> list[Process]:
@@ -210,10 +222,11 @@ class Bench:
         reply = self._compiled(entry, fresh=cell.metric == "compile")
         compiled = reply["ns"] * NS
         if cell.metric == "compile":
-            return Process(compiled, [compiled], self._judged(entry, cell), noise=reply["noise"])
+            seen = {"noise": reply["noise"], "memory": reply["memory"]}
+            return Process(compiled, [compiled], self._judged(entry, cell), **seen)
         reply, noise = self._watched(partial(self._ask, "measure", entry=entry, loop=loop))
         samples = [ns * NS for ns in reply["ns"]]
-        return Process(compiled, samples, self._judged(entry, cell), {**reply, "loop": loop}, noise)
+        return Process(compiled, samples, self._judged(entry, cell), {**reply, "loop": loop}, noise, reply["memory"])
 
     def _compiled(self, entry: str, *, fresh: bool) -> dict[str, Any]:
         """The reply to compiling an entry. A compile cell always gets that of a fresh worker's first entry."""
@@ -231,15 +244,21 @@ class Bench:
         return self.compiled[entry]
 
     def _watched(self, ask: Callable[[], dict[str, Any]], again: int = AGAIN) -> tuple[dict[str, Any], Noise | None]:
-        """What is measured, and how quiet the machine was meanwhile."""
-        if self.worker is None or not self.settings.calibrates:
-            return ask(), None
-        return self.harness.calibrations.watch(ask, self.worker.process.pid, again)
+        """What is measured, with the worker's memory meanwhile, and how quiet the machine was."""
+        assert self.worker is not None  # noqa: S101 - `_compiled` has started it
+        assert self.memory is not None  # noqa: S101
+        self.memory.begin()
+        if self.settings.calibrates:
+            reply, noise = self.harness.calibrations.watch(ask, self.worker.process.pid, again)
+        else:
+            reply, noise = ask(), None
+        on = self.target.backend.device
+        return {**reply, "memory": self.memory.peak() if on == "cpu" else f"that of {on} is not counted"}, noise
 
     def _start(self) -> None:
         """Start a worker and let it load the parameters."""
         assert self.prepared is not None  # noqa: S101 - `_measure` has prepared
-        target = self.target
+        target, self.loaded = self.target, None
         folder = Path(tempfile.mkdtemp(prefix=f"{target.id}-", dir=self.harness.scratch))
         engine, workload = target.framework, self.harness.workload(target)
         if self.settings.judges_only:
@@ -252,11 +271,12 @@ class Bench:
         self.worker = start(engine, backend, self.settings.threads, folder, kept, self.settings.passed, limits)
         deadline = self.settings.deadline("hello", target.framework.timeouts)
         self.hello = greet(self.worker, target.backend, self.settings.threads, deadline, self.prepared.exchange)
+        self.memory = self.worker.memory()
         if (operators := self.hello.get("operators")) is not None:
             self.prepared = self.harness.preparer.expand(workload, self.prepared, engine.entries, operators)
         self.expanded = self.prepared.expanded
         entries = [entry for entry in target.entries() if entry not in self.prepared.absent]
-        self._ask("load", program=str(self.prepared.program), entries=entries)
+        self.loaded = self._ask("load", program=str(self.prepared.program), entries=entries)["ns"] * NS
 
     def _ask(self, request: str, **fields: Any) -> dict[str, Any]:
         assert self.worker is not None  # noqa: S101 - `_compiled` has started it

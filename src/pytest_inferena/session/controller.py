@@ -228,6 +228,7 @@ class Session:
             command=self.settings.command,
             platform=machine.describe(),
             threads=self.settings.threads,
+            columns=self.settings.columns,
             plugin=importlib.metadata.version("pytest-inferena"),
             titles=results.Titles(
                 models={name: model.title for name, model in models.items()},
@@ -254,12 +255,11 @@ class Session:
     def _resume(self) -> None:
         """Take over the last journal of this machine: those cells that would be the same today."""
         run, named = self.run, self.settings.results
-        found: results.Results | None = None
         try:
-            if named is not None:
-                found = results.read(named) if named.is_file() else None
-            else:
+            if named is None:
                 found = results.latest(self.folder, lambda old: old.platform == run.platform)
+            else:
+                found = results.read(named) if named.is_file() else None
         except results.ResultsError as error:
             raise pytest.UsageError(f"--inferena-resume: {error}") from error
         if found is None or found.run.platform != run.platform:
@@ -272,7 +272,7 @@ class Session:
         for old in found.records:
             if old.key in known and old.outcome.judged and self._still(old, known[old.key]):
                 self.resumed[old.key] = replace(old, flags=(*(set(old.flags) - {"resumed"}), "resumed"))
-        self.run = found.run
+        self.run = replace(found.run, columns=run.columns)
         self.path = self.settings.results or self.folder / f"{found.run.id}.jsonl"
         if self.controller and not (self.settings.dry_run or self.config.option.collectonly):
             try:

@@ -36,6 +36,8 @@ class Process:
     """What the loop saw; None where nothing but compiling was measured."""
     noise: Noise | None = None
     """How quiet the machine was; None where nobody looked."""
+    memory: int | str = 0
+    """Bytes that it took at its peak, over what it took idle; or why nobody knows."""
 
 
 def figures(samples: Sequence[Sequence[float]]) -> dict[str, Any]:

@@ -59,7 +59,7 @@ function curve(tab: Tab, others: Tab[], metric: string, by: "batch" | "seq") {
 const SIZES = { batch: "batch size", seq: "sequence length" };
 
 export function Charts({ tab, rows, others, view, change }: Props) {
-  const metrics = tab.columns.map((column) => column.metric);
+  const metrics = tab.columns.filter((column) => !column.asked).map((column) => column.metric);
   const metric = metrics.includes(view.chart) ? view.chart : metrics[0];
   const unit = tab.columns.find((column) => column.metric === metric)?.unit ?? "";
   const speed = relative(rows, metric);

@@ -32,7 +32,8 @@ export interface Tab {
   family: string;
   batch: number | null;
   seq: number | null;
-  columns: { metric: string; unit: string }[];
+  /** Metrics, and what was asked for beside them, which no chart draws. */
+  columns: { metric: string; unit: string; asked?: boolean }[];
   rows: Row[];
 }
 
