@@ -28,10 +28,11 @@ if TYPE_CHECKING:
 CALM = [100.0] * 9
 RESTLESS = """
 from itertools import chain, cycle
-from pytest_inferena.machine import calibration
-
 rates = chain([100.0] * 9, cycle([100.0, 50.0]))
-calibration._on = lambda cpu: next(rates)
+
+
+def rate(cpu):
+    return next(rates)
 """
 """A machine that is half as fast after each cell as before it."""
 STAT = "cpu  1 1 1 1 1 1 1 1 0 0\ncpu0 {} 0 0 0 0 0 0 {} 5 0\ncpu1 100 0 0 0 0 0 0 {} 0 0\nintr 1\n"

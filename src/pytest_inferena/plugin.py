@@ -67,11 +67,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add("--inferena-software", action="store_true", help="also backends for GPUs where llvmpipe or alike stands in")
     add("--inferena-large", action="store_true", help="also the models marked large")
     add("--inferena-tuned", action="store_true", help="also the engines that search for fast kernels")
-    add(
-        "--inferena-dry-run",
-        action="store_true",
-        help="say which cells would run, the minutes and the disk they take",
-    )
+    add("--inferena-dry-run", action="store_true", help="say which cells would run, the minutes and the disk they take")
     add("--inferena-results", metavar="FILE", help="the journal (default: .inferena/RUN.jsonl)")
     add("--inferena-compare", metavar="FILE|REV",
         help="show what changed since a result file, or since this machine's last run of a revision")  # fmt: skip

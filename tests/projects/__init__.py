@@ -22,9 +22,17 @@ CONFTEST = '''\
 
 from pathlib import Path
 
-from pytest_inferena.machine import calibration
 
-calibration._on = lambda cpu: 100.0
+def rate(cpu):
+    return 100.0
+
+
+def pytest_runtest_setup(item):
+    if any(name.startswith("_inferena") for name in getattr(item, "fixturenames", ())):
+        from pytest_inferena.machine import calibration
+
+        calibration._on = rate
+
 
 
 def pytest_inferena_models():
