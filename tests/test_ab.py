@@ -87,6 +87,7 @@ def test_distributions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, project:
     [
         (["--base=nothing"], "--base=nothing: no folder, no revision that git knows here, no distribution==VERSION"),
         (["--base=numpyy==1"], "--base=numpyy==1: no engine requires numpyy"),
+        (["--base=jax==0.2.0"], "--base=jax==0.2.0: JAX is run with jax<1,>=0.10 only, which was tested"),
         (["--base=numpy=1"], "--base=numpy=1: Expected "),
         (["--base=.", "--rounds=0"], "--rounds=0: one is the least"),
         (["--base=.", "--fail-on=latency>x%"], "--fail-on=latency>x%: 'latency>x%' is no rule: "),

@@ -140,6 +140,15 @@ def test_what_an_engine_lacks_is_skipped(project: Project, fault: dict[str, str]
     )
 
 
+@pytest.mark.parametrize("phase", ["hello", "load"])
+def test_what_an_engine_cannot_load(phase: str, project: Project) -> None:
+    """Each of its cells is unsupported for that reason, and not only the first."""
+    project.fault(phase, "unsupported")
+    project.run().assert_outcomes(skipped=4)
+
+    assert {"no rows longer than 7 (engine fake)"} == {record["reason"] for record in project.records().values()}
+
+
 def test_an_executable_that_cannot_be_started(project: Project) -> None:
     """A worker that is no program is an error that names it."""
     project.write("fake/engine", "no program\n").chmod(0o644)

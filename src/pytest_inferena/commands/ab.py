@@ -126,7 +126,12 @@ def _measure(side: Side, journal: Path, arguments: list[str]) -> Results:
     if not journal.is_file():
         said = "\n".join(done.stdout.splitlines()[-LAST:])
         raise ResultsError(f"{side.name}: pytest measured nothing and ended with {done.returncode}:\n{said}")
-    return read(journal)
+    found = read(journal)
+    if not any(record.outcome.judged for record in found.records):
+        raise ResultsError(
+            f"{side.name}: no cell ran: {', '.join(f'{one.outcome} {one.reason}' for one in found.records)}"
+        )
+    return found
 
 
 @contextlib.contextmanager
@@ -162,6 +167,11 @@ def interpreters(name: str, said: str, frameworks: Iterable[Framework]) -> Itera
         if engine.kind.program:
             raise SetupError(f"--{name}={said}: {engine.title} is no engine in Python; name two checkouts instead")
         asked = {one: text for one, text in wanted.items() if one in needs}
+        for one, text in asked.items():
+            tested = Requirement(needs[one]).specifier
+            named = [each.version for each in Requirement(text).specifier if each.operator == "=="]
+            if not all(tested.contains(version, prereleases=True) for version in named):
+                raise SetupError(f"--{name}={said}: {engine.title} is run with {one}{tested} only, which was tested")
         slug = re.sub("[^A-Za-z0-9.]+", "-", "-".join([engine.name, *asked.values()]))
         python = replace(engine, requires=tuple({**needs, **asked}.values())).kind.install("", slug)
         yield f"--inferena-python={engine.name}={python}"

@@ -130,7 +130,8 @@ class Bench:
         except WorkerFailed as failure:
             lost = gone(self.unit) if failure.outcome.broke else ""
             record = Record.of(cell, failure.outcome, reason=f"{failure}{lost}")
-            if record.outcome is not Outcome.UNSUPPORTED:  # the worker lives on, so its log is of other cells too
+            # A worker that has loaded lives on where it only lacks something, so its log is of other cells too.
+            if record.outcome is not Outcome.UNSUPPORTED or self.loaded is None:
                 self._end()
         except BaseException:  # a time limit of pytest's, Ctrl-C: nobody knows how far the worker is
             self._end()
