@@ -143,6 +143,17 @@ def test_swapped_arguments(spoilt: Callable[..., Path], explain: Callable[..., s
     assert "run.py does not show it" in said
 
 
+def test_a_step_that_spoils_the_next(spoilt: Callable[..., Path], explain: Callable[..., str]) -> None:
+    """The first step is right and the second is not: a cell is judged by its last one, and so is a piece."""
+    wrong = (
+        "aten.to_module(entry, self.parameters, {**aten.SPELLED, "
+        '"sub": lambda a, b, done=[]: done.append(0) or (a - b) * len(done)})'
+    )
+    said = explain(spoilt("pytorch", ("aten.to_module(entry, self.parameters)", wrong)), backend=2)
+
+    assert "leaves the reference at node sub: sub(self=float32[4, 16], other=float32[4, 16])." in said
+
+
 def test_slice_off_by_one_in_an_executable(
     explain: Callable[..., str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

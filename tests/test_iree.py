@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 pytest.importorskip("iree.compiler", reason="the extra 'iree' is not installed")
 pytest.importorskip("iree.runtime", reason="the extra 'iree' is not installed")
 onnx = pytest.importorskip("onnx", reason="the extra 'iree' is not installed")
+CONVOLUTION = {
+    "stride": [1, 1], "padding": [0, 0], "dilation": [1, 1], "transposed": False, "output_padding": [0, 0], "groups": 1,
+}  # fmt: skip
 FILE = ROOT / "adapters" / "iree" / "adapter.py"
 
 
@@ -70,6 +73,15 @@ def test_parameters(name: str, width: int, tmp_path: Path) -> None:
     expected = [max(index - 1.0, 0.0) + 10 for index in range(width)]
 
     assert expected == _run(_adapter(entry, parameters, tmp_path), entry)["output"].tolist()
+
+
+def test_a_bias_is_not_summed_into(tmp_path: Path) -> None:
+    """A convolution that gives one number a channel leaves its bias, an input of a training step, as it was."""
+    small = Small("joint", {"x": torch.ones(1, 2, 1, 1)}, {"weight": torch.ones(3, 2, 1, 1), "bias": torch.ones(3)})
+    arguments = {"input": Ref("x"), "weight": Ref("weight"), "bias": Ref("bias"), **CONVOLUTION}
+    entry = small.entry({"output": small.add("convolution", arguments)[0]})
+
+    assert [3.0] * 3 == _run(_adapter(entry, small.parameters, tmp_path), entry)["output"].ravel().tolist()
 
 
 def test_an_operator_that_the_table_lacks(tmp_path: Path) -> None:

@@ -76,6 +76,7 @@ class Adapter(Exchange):
     def build(self, entry: Entry) -> Step:
         """Import, compile and load an entry."""
         model = onnx.load(self.exchange / f"{entry.name}.onnx", load_external_data=False)
+        keep_biases(model)
         arrays = Arrays(entry, self.weights)
         parameters = outside(model, arrays)
         inputs = [arrays[value.name] for value in model.graph.input]
@@ -96,6 +97,31 @@ class Arrays:
     def __getitem__(self, name: str) -> np.ndarray[Any, Any]:
         array = self.near[name] if name in self.near else self.weights[name]
         return np.asarray(array, order="C")
+
+
+def keep_biases(model: onnx.ModelProto) -> None:
+    """Add the bias behind a convolution that gives one number a channel.
+
+    By `im2col` IREE 3.13 adds the product to the bias in the bias's own memory where nothing has to be repeated. So an
+    input of the module is changed, and the next step is wrong.
+    """
+    found = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
+    values = [*found.value_info, *found.output]
+    shapes = {value.name: [size.dim_value for size in value.type.tensor_type.shape.dim] for value in values}
+    nodes = []
+    for node in model.graph.node:
+        (name, *_), shape = node.output, shapes.get(node.output[0], [])
+        nodes.append(node)
+        if node.op_type == "Conv" and len(node.input) == 3 and shape and math.prod(shape) == shape[1]:
+            bias, added, to = node.input.pop(), f"{name}/bias", f"{name}/shape"
+            node.output[0] = f"{name}/product"
+            model.graph.initializer.append(onnx.numpy_helper.from_array(np.array(shape), to))
+            nodes += [
+                onnx.helper.make_node("Reshape", [bias, to], [added]),
+                onnx.helper.make_node("Add", [node.output[0], added], [name]),
+            ]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
 
 
 def outside(model: onnx.ModelProto, arrays: Arrays) -> runtime.ParameterIndex:

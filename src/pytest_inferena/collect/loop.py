@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     import pytest
 
+ONCE = asdict(Loop(min_rounds=1, max_rounds=1, few=1, warmup=False))
+"""A loop that takes one step more and measures nothing."""
 OURS: Mapping[str, Callable[[Any], Any]] = {"min_rounds": int, "max_time": float, "precision": float, "warmup": str}
 """What governs the loop: fields of `Loop`, each with its type on the command line."""
 _ELSEWHERE = "a step runs in its engine's process, which"
@@ -41,7 +43,7 @@ def loop_of(config: pytest.Config) -> tuple[dict[str, Any], tuple[str, ...]]:
     unused = unused_of(f"--benchmark-{name.replace('_', '-')}" for name in given)
     disabled = config.getoption("benchmark_disable", default=False)
     if disabled and not config.getoption("benchmark_enable", default=False):
-        return asdict(Loop(min_rounds=1, max_rounds=1, few=1, warmup=False)), unused
+        return {**ONCE}, unused
     return changed(asdict(Loop()), given), unused
 
 
