@@ -101,6 +101,14 @@ def test_bad_input(arguments: list[str], message: str, here: Project, capsys: py
     assert capsys.readouterr().err.startswith(f"inferena: {message}")
 
 
+def test_nothing_that_ran(here: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    """A side on which no cell could run is no base to be better than; the reason is said once."""
+    here.fault("load", "unsupported")
+
+    assert 1 == cli.main(["ab", "--base=.", "--head=.", "--", "-m", "latency or inference", "--inferena-threads=1"])
+    assert "inferena: base: no cell ran: no rows longer than 7 (engine fake)\n" == capsys.readouterr().err
+
+
 def test_one_that_is_wrong_once() -> None:
     """The first wrong verdict of a cell counts, and not the figures of the other turns."""
     right, wrong = (make_results([one]) for one in (make_record(), make_record(**broken("crash", "SIGSEGV"))))

@@ -17,6 +17,7 @@ from msgspec.structs import replace as changed
 from packaging.requirements import InvalidRequirement, Requirement
 
 from pytest_inferena import machine
+from pytest_inferena.cell import Outcome
 from pytest_inferena.engines.distributions import SetupError
 from pytest_inferena.machine import asking
 from pytest_inferena.report import regression, replace_file
@@ -94,7 +95,7 @@ def run(registry: Callable[[], Registry], options: argparse.Namespace) -> bool:
 
 
 def joined(turns: list[Results]) -> Results:
-    """Runs of one side as one: each run's process is a process of the cell. The first that is not right counts alone.
+    """Runs of one side as one: each run's process is a process of the cell. The first that is not PASS says what it is.
 
     Args:
         turns: one at least; the first has the header and the order.
@@ -109,7 +110,7 @@ def joined(turns: list[Results]) -> Results:
 def _joined(records: list[Record]) -> Record:
     from pytest_inferena.session.figures import figures  # numpy, which no other command needs
 
-    first = next((record for record in records if not record.outcome.right), records[0])
+    first = next((record for record in records if record.outcome is not Outcome.PASS), records[0])
     samples = [process for record in records for process in record.samples]
     if not first.outcome.right or not samples:
         return first
@@ -128,9 +129,8 @@ def _measure(side: Side, journal: Path, arguments: list[str]) -> Results:
         raise ResultsError(f"{side.name}: pytest measured nothing and ended with {done.returncode}:\n{said}")
     found = read(journal)
     if not any(record.outcome.judged for record in found.records):
-        raise ResultsError(
-            f"{side.name}: no cell ran: {', '.join(f'{one.outcome} {one.reason}' for one in found.records)}"
-        )
+        reasons = dict.fromkeys(record.reason for record in found.records)
+        raise ResultsError(f"{side.name}: no cell ran: {'; '.join(reasons)}")
     return found
 
 
