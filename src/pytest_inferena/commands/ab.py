@@ -52,7 +52,7 @@ def describe(commands: Any) -> argparse.ArgumentParser:
     )
     for side in ("base", "head"):
         made.add_argument(f"--{side}", required=True, metavar="VERSION",
-            help="a folder, a revision of git, or distributions such as jax==0.7.0,jaxlib==0.7.0")  # fmt: skip
+            help="a folder, a revision of git, or distributions: NAME==VERSION[,NAME==VERSION…]")  # fmt: skip
     made.add_argument("--rounds", type=int, default=5, metavar="N", help="processes of each side (default: 5)")
     made.add_argument("--fail-on", default=RULES, metavar="RULES", help=f"(default: {RULES.replace('%', '%%')})")
     made.add_argument("-o", "--output", type=Path, default=Path("ab"), metavar="FOLDER",
