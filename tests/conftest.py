@@ -19,10 +19,17 @@ collect_ignore = ["projects"]
 
 
 @pytest.fixture(autouse=True)
-def _no_outer_run(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Runs inside tests are no workers of the run outside, even where that uses xdist, and wait for no other run."""
+def _no_outer_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs inside tests are no workers of the run outside, even where that uses xdist."""
     monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
-    monkeypatch.setenv("INFERENA_LOCKS", str(tmp_path_factory.getbasetemp()))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_locks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """They wait for no other run, fixtures of modules included: one cell may compile for ten minutes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("INFERENA_LOCKS", str(tmp_path_factory.getbasetemp()))
+        yield
 
 
 @pytest.fixture(scope="session")
