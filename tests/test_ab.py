@@ -79,6 +79,9 @@ def test_distributions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, project:
     found = [*ab.interpreters("base", "numpy==2.1.0", [engine])]
 
     assert [(("numpy==2.1.0", "safetensors"), "fake-numpy-2.1.0")] == installed
+    assert [f"--inferena-python=fake={tmp_path / 'fake-numpy-2.-'}"] == [
+        *ab.interpreters("head", "numpy==2.*", [engine])
+    ]
     assert [f"--inferena-python=fake={tmp_path / 'fake-numpy-2.1.0'}"] == found
 
 

@@ -148,6 +148,18 @@ def test_without_a_rule(project: Project) -> None:
     result.stdout.fnmatch_lines(["Tiny MLP, Fake Engine, latency *slower*", "4 cells: *"])
 
 
+def test_a_summary_that_cannot_be_written(project: Project) -> None:
+    """It is said, and the run fails for it alone."""
+    full = "def full(*_):\n    raise OSError(28, 'No space left on device')\n"
+    project.append("conftest.py", f"{full}\nfrom pytest_inferena.session import gate\ngate.replace_file = full\n")
+    base = project.path / "base.json"
+    project.run(f"--inferena-report=json:{base}")
+    result = project.run(GATE[0], "--inferena-report=md:out.md")
+
+    assert pytest.ExitCode.TESTS_FAILED == result.ret
+    result.stdout.fnmatch_lines(["inferena: what changed is not in out.md: No space left on device"])
+
+
 def test_a_revision(project: Project) -> None:
     """It is the newest journal of that commit; the commit before has none, and the message says how to get one."""
     identity = ["-c", "user.name=a", "-c", "user.email=a@b.c"]

@@ -57,7 +57,9 @@ def describe(commands: Any) -> argparse.ArgumentParser:
     made.add_argument("--fail-on", default=RULES, metavar="RULES", help=f"(default: {RULES.replace('%', '%%')})")
     made.add_argument("-o", "--output", type=Path, default=Path("ab"), metavar="FOLDER",
         help="for base.json and head.json, which are there after each turn (default: ab)")  # fmt: skip
-    made.add_argument("arguments", nargs="*", metavar="-- ARGUMENT", help="pytest's, such as: -- benchmarks -k resnet")
+    made.add_argument(
+        "arguments", nargs="*", metavar="-- ARGUMENT", help="pytest's, such as: -- benchmarks -m training"
+    )
     return made
 
 
@@ -144,7 +146,9 @@ def _side(name: str, said: str, scratch: Path, registry: Callable[[], Registry])
     elif commit := machine.commit(here, said):
         folder, git = scratch / name, ["git", "-C", str(here)]
         inside = asking.run(*git, "rev-parse", "--show-prefix")
-        subprocess.run([*git, "worktree", "add", "--quiet", "--detach", str(folder), commit], check=True)
+        added = [*git, "worktree", "add", "--quiet", "--detach", str(folder), commit]
+        if subprocess.run(added, check=False).returncode:
+            raise SetupError(f"--{name}={said}: git cannot check it out; its own words stand above")
         try:
             yield Side(name, folder / inside)
         finally:
@@ -169,7 +173,8 @@ def interpreters(name: str, said: str, frameworks: Iterable[Framework]) -> Itera
         asked = {one: text for one, text in wanted.items() if one in needs}
         for one, text in asked.items():
             tested = Requirement(needs[one]).specifier
-            named = [each.version for each in Requirement(text).specifier if each.operator == "=="]
+            exact = [each.version for each in Requirement(text).specifier if each.operator == "=="]
+            named = [version for version in exact if not version.endswith(".*")]
             if not all(tested.contains(version, prereleases=True) for version in named):
                 raise SetupError(f"--{name}={said}: {engine.title} is run with {one}{tested} only, which was tested")
         slug = re.sub("[^A-Za-z0-9.]+", "-", "-".join([engine.name, *asked.values()]))

@@ -31,8 +31,12 @@ class Gate:
         for target in self.session.settings.reports:
             if target.format == "md" and target.path is not None and target.path.is_file():
                 said = "\n".join([self.text, *self.broken])
-                replace_file(target.path, f"{target.path.read_text(encoding='utf-8')}\n```text\n{said.strip()}\n```\n")
-        if self.broken and session.exitstatus == pytest.ExitCode.OK:
+                try:
+                    before = target.path.read_text(encoding="utf-8")
+                    replace_file(target.path, f"{before}\n```text\n{said.strip()}\n```\n")
+                except OSError as error:
+                    self.session.troubles.append(f"what changed is not in {target.path}: {error.strerror}")
+        if (self.broken or self.session.troubles) and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
