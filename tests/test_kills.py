@@ -10,7 +10,8 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.test_stops import temporary, until
+from tests.test_stops import temporary
+from tests.workers import until
 
 from pytest_inferena.cell import METRICS
 from pytest_inferena.results import read

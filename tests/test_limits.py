@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.projects import MODEL
 from tests.test_prepare import target
-from tests.workers import alive, failure
+from tests.workers import alive, failure, until
 
 from pytest_inferena import system
 from pytest_inferena.engines import limits
@@ -174,7 +174,7 @@ def test_a_model(project: Project) -> None:
 
     result.stdout.fnmatch_lines(["own-fake-numeric-latency OOM: prepare: it took * its limit is 900 MiB; *"])
     assert "oom" == project.outcomes()["latency"]
-    assert not alive(int(note.read_text()))
+    assert until(lambda: not alive(int(note.read_text())))
 
 
 @pytest.mark.parametrize(

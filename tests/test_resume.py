@@ -4,30 +4,25 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.projects import MODEL, Project
+from tests.workers import alive, until
 
 from pytest_inferena.cell import METRICS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-PATIENCE = 60
-
 
 def killed_run(project: Project) -> None:
     """A run that was killed in its last cell, as by a power cut; its worker goes with it."""
     project.fault("measure", "hang", entry="training")
     run = project.start()
-    until = time.monotonic() + PATIENCE
     try:
-        while not (project.folder / "hanging").exists():
-            assert run.poll() is None
-            assert time.monotonic() < until
-            time.sleep(0.05)
+        assert until(lambda: (project.folder / "hanging").exists() or run.poll() is not None)
+        assert run.poll() is None
     finally:
         run.kill()
         run.wait()
@@ -84,20 +79,8 @@ def test_the_worker_dies_with_the_run(project: Project) -> None:
     project.append("fake/adapter.py", "\n(HERE / 'pid').write_text(str(os.getpid()))\n")
     killed_run(project)
     pid = int((project.folder / "pid").read_text())
-    until = time.monotonic() + 10
-    while alive(pid) and time.monotonic() < until:
-        time.sleep(0.05)
 
-    assert not alive(pid)
-
-
-def alive(pid: int) -> bool:
-    """Whether a process runs; one that has ended and is not yet collected does not."""
-    try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8") as file:  # noqa: PTH123 - gone at any moment
-            return file.read().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
+    assert until(lambda: not alive(pid))
 
 
 def change_adapter(project: Project) -> None:

@@ -4,30 +4,18 @@ from __future__ import annotations
 
 import signal
 import tempfile
-import time
 from typing import TYPE_CHECKING
 
 import pytest
 from tests.projects import MODEL
-from tests.test_resume import alive
+from tests.workers import PATIENCE, alive, until
 
 from pytest_inferena.store import scratch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from tests.projects import Project
-
-PATIENCE = 90
-
-
-def until(condition: Callable[[], bool]) -> bool:
-    """Wait for something, not for ever."""
-    end = time.monotonic() + PATIENCE
-    while not (done := condition()) and time.monotonic() < end:
-        time.sleep(0.05)
-    return done
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.workers import alive, failure, open_files
+from tests.workers import alive, failure, open_files, until
 
 from pytest_inferena.processes import client
 from pytest_inferena.processes.threaded import Threaded
@@ -114,9 +114,7 @@ def test_threads_tell_every_end(
     if early:
         time.sleep(1)
     found = failure(worker, deadline=1 if "sleep" in body else 30)
-    until = time.monotonic() + 10
-    while open_files() > before and time.monotonic() < until:
-        time.sleep(0.05)
+    until(lambda: open_files() <= before)
 
     assert expected == found
     assert not alive(worker.process.pid)

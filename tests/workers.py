@@ -1,15 +1,23 @@
-"""Workers that run a few lines of Python in place of an adapter, and what a test asks about their processes."""
+"""Workers that run a few lines of Python in place of an adapter, and what a test asks and awaits of processes."""
 
 from __future__ import annotations
 
 import sys
 import textwrap
+import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from pytest_inferena.engines.limits import Limits
+from pytest_inferena.processes import marks
 from pytest_inferena.processes.client import Launch, Worker, WorkerFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PATIENCE = 90
 
 HEAD = """\
 import json, os, signal, subprocess, sys, time
@@ -29,6 +37,7 @@ class Workers:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.started: list[Worker] = []
+        marks.marks()  # the guard keeps a pipe from a process's first worker on: files are counted with it
 
     def start(self, body: str, *, threads: int = 1, env: dict[str, str] | None = None, early: str = "",
               limits: Limits | None = None) -> Worker:  # fmt: skip
@@ -67,3 +76,11 @@ def alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+def until(condition: Callable[[], bool]) -> bool:
+    """Wait for something, not for ever; so long that a busy machine is no failure."""
+    end = time.monotonic() + PATIENCE
+    while not (done := condition()) and time.monotonic() < end:
+        time.sleep(0.02)
+    return done
