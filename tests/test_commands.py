@@ -177,7 +177,8 @@ def test_the_lines_of_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     (tmp_path / "arena.json").write_text("[]")
     commands = [shlex.split(line.replace("*", "a")) for line in USE]
     ours = [arguments for program, *arguments in commands if program == "inferena"]
-    light = [arguments for arguments in ours if arguments[0] not in {"setup", "wheel", "doctor", "import", "ab"}]
+    heavy = {"setup", "wheel", "doctor", "import", "ab", "explain"}
+    light = [arguments for arguments in ours if arguments[0] not in heavy]
 
     assert 9 <= len(ours)
     for arguments in ours:
