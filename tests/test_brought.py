@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests import brought, together
+from tests.in_ci import long
 
 from pytest_inferena import results
 
@@ -35,7 +35,7 @@ OTHERS = {
     "mask_min": {"pytorch-eager-training": ("fail", "grad:l.weight has NRMSE")},
 }
 """Outcome, and a pattern in the reason, of what is no PASS, by `metric` or `engine-metric`; these have own cells."""
-pytestmark = pytest.mark.skipif(not os.environ.get("CI"), reason="they take three minutes; CI=1 runs them")
+pytestmark = long
 MODELS = {"plain": "tests.together:plain", "hundreds": "tests.together:hundreds"}
 MODELS |= {name: f"tests.brought:{name}" for name in OTHERS}
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.in_ci import IN_CI
 
 from pytest_inferena.commands.cli import registry
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 SLOW = ("sd_unet", "smolvla", "whisper_tiny")
 """Models that inductor compiles for a minute or two each: in CI only. The large one's four minutes are not spent."""
-IN_CI = bool(os.environ.get("CI"))
 
 
 def expected() -> list[tuple[str, str]]:

@@ -9,6 +9,7 @@ import pytest
 from tests.compatibility import matrix, page, suites, trial
 from tests.compatibility.places import Places, keep
 from tests.compatibility.plugins import PLUGINS, Plugin
+from tests.in_ci import long
 from tests.stories import BAD, GOOD, Stories
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ CHOSEN = (
 )  # fmt: skip
 
 
+@long
 @pytest.mark.parametrize("plugin", [plugin for plugin in PLUGINS if plugin.name in CHOSEN], ids=lambda each: each.name)
 def test_beside(plugin: Plugin, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All tell one story, and cells and ordinary tests end as they do without it."""

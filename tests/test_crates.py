@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.in_ci import long
 
 from pytest_inferena.commands.cli import registry
 from pytest_inferena.engines import crates
@@ -250,7 +251,7 @@ def test_no_package_beside_adapter_toml(engine: Framework) -> None:
         Framework.read(engine.folder)
 
 
-@pytest.mark.skipif(not os.environ.get("CI"), reason="cargo builds its tests for half a minute; CI=1 runs it")
+@long
 def test_the_shared_crates_pass_their_own_checks() -> None:
     """The timing loop is the page's, clippy has nothing to say, and all crates are formatted.
 

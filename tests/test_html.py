@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.in_ci import IN_CI
 from tests.records import RUN, broken, make_record, make_results, make_run, sample_results, timed
 
 from pytest_inferena.commands import cli
@@ -197,7 +197,7 @@ def test_a_report_of_nothing_is_refused(tmp_path: Path, capsys: pytest.CaptureFi
     assert "--html PATH, --md FOLDER" in capsys.readouterr().err
 
 
-@pytest.mark.skipif(not os.environ.get("CI") or shutil.which("npm") is None, reason="it fetches from npm: in CI only")
+@pytest.mark.skipif(not IN_CI or shutil.which("npm") is None, reason="it fetches from npm: in CI only")
 def test_the_page_is_what_its_sources_give(tmp_path: Path) -> None:
     """page.html and licenses.txt are what `npm run build` makes of what stands beside them."""
     page, made = html.TEMPLATE.parent, tmp_path / "page"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+from tests.in_ci import long
 from tests.panels import PANEL
 
 from pytest_inferena.prepare.reference import run, write_golden
@@ -63,6 +64,7 @@ def _outcome(case: Case, mutant: Mutant, entry: str, golden: Any, reference: dic
     return judge(golden, reference, result).outcome
 
 
+@long
 def test_gate_knows_wrong_models(panel: tuple[str, Case, Any], subtests: pytest.Subtests) -> None:
     """Every mutant is judged as the panel says, at every entry that it changes."""
     model, case, judges = panel

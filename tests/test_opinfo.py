@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.in_ci import long
 
 NAMES = (
     *("addbmm", "cdist", "cummax", "cumsum", "div.trunc_rounding", "index_put", "index_select", "logcumsumexp"),
@@ -33,6 +34,7 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     return {row["operator"]: row for row in found}
 
 
+@long
 @pytest.mark.parametrize("name", NAMES)
 def test_operator(rows: dict[str, dict[str, Any]], name: str) -> None:
     """Its results and gradients are PyTorch's in float64, also with the fewest operators, and in one graph."""

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.in_ci import long
 
 ROOT = Path(__file__).parents[1]
 TEAM = ROOT / "tests" / "projects" / "team"
@@ -22,6 +23,14 @@ def block(page: str, heading: str) -> str:
     found = re.search(r"```python\n(.*?)```", text, re.DOTALL)
     assert found
     return found[1]
+
+
+SUITES = [
+    pytest.param((), id="plain"),
+    pytest.param(("-n", "2"), id="xdist", marks=long),
+    pytest.param(("--cov=pricing",), id="cov", marks=long),
+]
+"""Options of a run of the team's suite."""
 
 
 @pytest.fixture(scope="session")
@@ -52,7 +61,7 @@ def test_it_has_ten_files() -> None:
     assert 10 <= sum(path.is_file() and "__pycache__" not in path.parts for path in TEAM.rglob("*"))
 
 
-@pytest.mark.parametrize("options", [(), ("-n", "2"), ("--cov=pricing",)], ids=["plain", "xdist", "cov"])
+@pytest.mark.parametrize("options", SUITES)
 def test_the_teams_suite(team: Path, cache: Path, options: tuple[str, ...]) -> None:
     """Its tests pass in one process, in two, and under coverage, which is that of the project's own code."""
     said = run(team, cache, *options, "--inferena-report=json:report.json", "--benchmark-json=benchmark.json")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import sync_playwright
+from tests.in_ci import IN_CI
 from tests.records import RUN, broken, make_record, make_run, sample_results, timed
 
 from pytest_inferena.report import html
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None and not os.environ.get("CI"), reason="chromium is not installed"),
+    pytest.mark.skipif(CHROMIUM is None and not IN_CI, reason="chromium is not installed"),
     pytest.mark.filterwarnings("default"),
 ]
 TITLES = {"models": {"unet": "Small U-Net", "bert": "BERT"}, "units": {}, "frameworks": {

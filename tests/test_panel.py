@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests import panel
+from tests.in_ci import long
 
 from pytest_inferena.cell import Outcome
 from pytest_inferena.collect import registry
@@ -68,6 +69,7 @@ def test_rows_of_optional_libraries(library: str, row: str, inputs: list[str]) -
     assert case.targets["target"]
 
 
+@long
 def test_some_run(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The command of `make panel`, with two rows, on PyTorch eager and JAX: both metrics PASS."""
     monkeypatch.setenv("INFERENA_CACHE", str(cache))

@@ -17,6 +17,7 @@ import torch
 from safetensors.numpy import load_file
 from tests.checkpoints import engine, write_program
 from tests.conformance import ROOT
+from tests.in_ci import IN_CI
 from tests.test_cells import expected
 
 from pytest_inferena.engines.framework import Framework
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from pytest_inferena.worker.capabilities import Operators
 
 MODEL = ROOT / "benchmarks" / "models" / "smollm2.py"
-IN_CI, ALL = (bool(os.environ.get(name)) for name in ("CI", "INFERENA_SLOW"))
+ALL = bool(os.environ.get("INFERENA_SLOW"))
 ENGINES = sorted({target for target, _ in expected() if target.startswith("smollm2-")})
 SLOW = {
     "smollm2-pytorch-aot",

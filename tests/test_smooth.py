@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
+from tests.in_ci import long
 
 from pytest_inferena import results
 from pytest_inferena.cell import Cell
@@ -284,6 +285,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return {record.id: f"{record.outcome}: {record.reason}" for record in results.read(file).records}
 
 
+@long
 @pytest.mark.parametrize("name", CELLS)
 def test_engines_pass_with_them(outcomes: dict[str, str], name: str) -> None:
     """They compute the five models' inference as PyTorch does."""

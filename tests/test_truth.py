@@ -8,6 +8,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.in_ci import long
 from tests.projects import HERE
 from tests.stories import COUNT, FILES, GOOD, tell
 
@@ -22,6 +23,7 @@ ENDINGS = [
 ]  # fmt: skip
 
 
+@long
 @pytest.mark.parametrize(
     ("seed", "options"),
     [

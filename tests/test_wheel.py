@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.in_ci import IN_CI, long
 
 import pytest_inferena
 from pytest_inferena.commands.cli import registry
@@ -80,7 +81,7 @@ def test_wheels_bring_the_executables_of_engines(python: Path, tmp_path: Path, c
     """Without cargo, and with nothing built in the cache, engines in Rust run once their wheels are installed."""
     built = [one for one in registry().frameworks.values() if one.cargo and not one.missing(one.backends[0])]
     if not built:
-        assert not os.environ.get("CI")
+        assert not IN_CI
         pytest.skip("no engine in Rust is built: inferena setup candle")
     made = [str(crates.wheel(one.folder, one.cargo, one.title, tmp_path)) for one in built]
     packages = next(python.parents[1].glob("lib/*/site-packages"))
@@ -147,6 +148,7 @@ def test_the_recipes_work_from_a_checkout(tmp_path: Path, cache: Path) -> None:
     assert "1 passed" in (said := run(Path(sys.executable), tmp_path, cache, *one)), said[-3000:]
 
 
+@long
 def test_the_recipe_for_an_executable(python: Path, tmp_path: Path, cache: Path) -> None:
     """The documented worker, without any adapter of Python, gives what the adapter gives."""
     follow_the_recipes(tmp_path)
@@ -160,6 +162,7 @@ def test_the_recipe_for_an_executable(python: Path, tmp_path: Path, cache: Path)
     assert "7 passed, 1 skipped" in (said := run(python, tmp_path, cache, *ALL)), said[-3000:]
 
 
+@long
 def test_the_smallest_table_runs_models(tmp_path: Path, cache: Path) -> None:
     """With the 26 operators of the page a transformer and a convolutional network run and train, all else expanded."""
     follow_the_recipes(tmp_path)
@@ -175,6 +178,7 @@ def test_the_smallest_table_runs_models(tmp_path: Path, cache: Path) -> None:
     assert "8 passed" in said, said[-3000:]
 
 
+@long
 def test_the_recipe_for_an_exchange_file(tmp_path: Path, cache: Path) -> None:
     """ONNX Runtime, taken on by following the page, gives what the operator table gives."""
     follow_the_recipes(tmp_path)
