@@ -1,4 +1,4 @@
-"""Tests of `inferena history`: runs are kept once, one machine's are joined, and change points are few and right."""
+"""Tests of `inferena history`: runs are kept once, those of one machine are joined, and what moved has a cause."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import json
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
 import pytest
 from tests.records import RUN, broken, make_record, make_results, make_run, timed
 
@@ -17,76 +16,19 @@ from pytest_inferena.report import render
 from pytest_inferena.report.history import render as shown
 from pytest_inferena.report.trends import trace
 from pytest_inferena.results import Journal, Results, read_all
-from pytest_inferena.results.levels import moves
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-SERIES = 200
-LEVELS = [0.100, 0.101, 0.099, 0.100, 0.110, 0.111, 0.109, 0.110]
-"""Two levels of four runs."""
+DAYS = [0.100] * 4 + [0.110] * 4
+"""A median for each run: two levels."""
 
 
-def found(medians: Sequence[float], half: float = 0.005) -> list[int]:
-    """Where levels begin; `half` is half an interval, as a share."""
-    return moves([*map(float, medians)], [(median * (1 - half), median * (1 + half)) for median in medians])
-
-
-def noisy(generator: np.random.Generator, count: int, *, wild: bool) -> Any:
-    """Runs at one level with 2 % noise; where they are wild every tenth is slower, by a quarter on average."""
-    slower = np.abs(generator.normal(0, 0.3, count)) * (generator.random(count) < 0.1)
-    return np.exp(generator.normal(0, 0.02, count) + wild * slower)
-
-
-@pytest.mark.parametrize(("count", "wild"), [(20, False), (20, True), (6, False), (10, False), (40, False)])
-def test_noise_is_no_change_point(count: int, wild: bool) -> None:
-    """Of unchanged code under 5 % of series have one, however long they are, and if some runs are wild."""
-    generator = np.random.default_rng(18)
-    false = sum(bool(found(noisy(generator, count, wild=wild))) for _ in range(SERIES))
-
-    assert false < 0.05 * SERIES
-
-
-def test_a_step_is_found() -> None:
-    """One of 10 %, with 2 % noise and three runs at least on each side, is found at its run in over 90 % of series."""
-    generator = np.random.default_rng(19)
-    right = 0
-    for _ in range(SERIES):
-        medians, place = noisy(generator, 20, wild=False), int(generator.integers(3, 18))
-        medians[place:] *= generator.choice([1.1, 1 / 1.1])
-        right += [place] == found(medians)
-
-    assert right > 0.9 * SERIES
-
-
-@pytest.mark.parametrize(
-    ("medians", "half", "expected"),
-    [
-        (LEVELS, 0.005, [4]),
-        ([*LEVELS, 0.100, 0.101, 0.099], 0.005, [4, 8]),
-        (LEVELS[:5], 0.005, []),  # too few
-        (LEVELS[:6], 0.005, []),  # too few on one side
-        (LEVELS[1:7], 0.005, [3]),
-        (LEVELS, 0.2, []),  # each run says that it is known no better
-        ([0.1, 0.1, 0.1, 0.1, 0.11, 0.11, 0.11, 0.1], 0.005, []),  # intervals of the levels meet
-        ([0.1, 0.1, 0.1, 0.3, 0.1, 0.1, 0.1, 0.1], 0.005, []),  # one wild run
-        ([0.1, 0.1, 0.1, 0.3, 0.3, 0.1, 0.1, 0.1], 0.005, []),  # two
-        ([0.1] * 8, 0.0, []),
-    ],
-)
-def test_levels(medians: list[float], half: float, expected: list[int]) -> None:
-    """A level has three runs, and its interval lies apart from those of the levels beside it."""
-    assert expected == found(medians, half)
-
-
-def history(*records: Any, step: int = 4, later: dict[str, Any] | None = None, **fields: Any) -> list[Results]:
-    """A run a day with a record at each of the two levels; from `step` on the headers are otherwise."""
+def history(*records: Any, later: dict[str, Any] | None = None) -> list[Results]:
+    """A run a day; the records and, where the second level begins, the headers are otherwise in these fields."""
     return [
         make_results(
-            [make_record(**{**fields, **timed(median, 0.0005)}, **(records[day] if day < len(records) else {}))],
-            id=f"run-{day}", date=f"2026-11-0{day + 1}T12:00:00Z", **((later or {}) if day >= step else {}),
+            [make_record(**timed(median, 0.0005), **(records[day] if records else {}))],
+            id=f"run-{day}", date=f"2026-11-0{day + 1}T12:00:00Z", **((later or {}) if day >= 4 else {}),
         )
-        for day, median in enumerate(LEVELS)
+        for day, median in enumerate(DAYS)
     ]  # fmt: skip
 
 
@@ -188,7 +130,7 @@ def test_as_json(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
     assert "0123456789abcdef" == said["platform"]["identity"]
     assert ("alpha", "main", "inference") == (series["framework"], series["backend"], series["metric"])
-    assert [("run-0", 0.1), ("run-1", 0.101)] == [(one["run"], one["median"]) for one in series["points"][:2]]
+    assert [("run-0", 0.1), ("run-1", 0.1)] == [(one["run"], one["median"]) for one in series["points"][:2]]
     assert "run-4" == move["first"]
     assert 1.1 == pytest.approx(move["ratio"])
 
@@ -227,7 +169,8 @@ def test_runs_that_disagree_are_both_kept(folder: Path, capsys: pytest.CaptureFi
     both = read_all(path)
 
     assert ["crash", "pass"] == [record.outcome for results in both for record in results.records]
-    assert [1] == [len(series.points) for series in trace([*both, both[1]]).series]
+    again = trace([*both, both[1]])
+    assert (1, [1]) == (len(again.runs), [len(series.points) for series in again.series])
 
 
 def test_other_machines(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -237,6 +180,7 @@ def test_other_machines(folder: Path, capsys: pytest.CaptureFixture[str]) -> Non
         other = {**RUN["platform"], "identity": name}
         runs[run] = make_results(runs[run].records, id=f"run-{run}", date=runs[run].run.date, platform=other)
     keep(folder, *runs)
+    (folder / "copy.json").write_text((folder / "run-0.json").read_text())
     capsys.readouterr()
     assert 0 == cli.main(["history"])
     said = capsys.readouterr()
@@ -295,8 +239,11 @@ def test_broken_files(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "is there already" in said.out
     assert "left out: torn.json: holds neither a journal nor a results document" in said.err
     assert "left out: nowhere.json: cannot be read: No such file" in said.err
-    for name in ("torn.json", "notes.txt"):
+    for name in ("torn.json", "notes.txt", "run-2.json"):
         (folder / name).write_text("{")
+    assert 1 == keep(folder, *(make_results([make_record()], id=name) for name in ("run-2", "run-3")))
+    assert "run-3: kept" in capsys.readouterr().out
+    (folder / "run-2.json").unlink()
     (folder / "folder.json").mkdir()
     assert 0 == cli.main(["history"])
     said = capsys.readouterr()

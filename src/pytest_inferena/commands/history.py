@@ -62,9 +62,12 @@ def _add(paths: list[Path], folder: Path) -> bool:
     for results in found:
         name = results.run.id
         path = folder / f"{name}.json"
-        kept = read_all(path) if path.exists() else ()
+        kept, unread = _read([path]) if path.exists() else ([], False)
+        if unread:
+            broken = True
+            continue
         runs, conflicts = merge([*kept, results])
-        if [*kept] == runs:
+        if kept == runs:
             print(f"{name}: is there already")
             continue
         replace_file(path, render(runs))
@@ -97,7 +100,7 @@ def _show(options: argparse.Namespace) -> None:
     from pytest_inferena.report.trends import trace
 
     paths = [path for path in sorted(options.folder.glob("*")) if path.suffix in {".json", ".jsonl"} and path.is_file()]
-    found, _ = _read(paths)
+    found, _ = merge(_read(paths)[0])
     if not found:
         raise ResultsError(
             f"{options.folder}: no run is kept here; 'inferena history add .inferena/*.jsonl' keeps some"
@@ -107,7 +110,7 @@ def _show(options: argparse.Namespace) -> None:
 
 
 def _of_one_machine(found: list[Results], asked: str | None) -> list[Results]:
-    """The runs of the machine that is shown. A sentence tells of those of others, and of nobody knows which."""
+    """The runs of the machine that is shown. A sentence tells of other machines' runs, and of those that name none."""
     if nameless := [results.run.id for results in found if not results.run.platform.identity]:
         _warn([f"left out: {', '.join(nameless)}: no file says on which machine that was, so it joins no other run"])
     machines: dict[tuple[str, str], list[Results]] = {}

@@ -100,7 +100,7 @@ def trace(found: Iterable[Results], chosen: Callable[[Record], bool] = lambda _:
 
     """
     ordered = sorted(found, key=lambda results: (results.run.date, results.run.id))
-    runs = [results.run for results in ordered]
+    runs = [*{results.run.id: results.run for results in ordered}.values()]
     points = [
         Point(results.run, record)
         for results in ordered for record in results.records if chosen(record) and not record.outcome.absent

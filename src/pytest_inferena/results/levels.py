@@ -76,5 +76,5 @@ def _gap(before: Sequence[float], after: Sequence[float]) -> float:
 def _deviation(logs: np.ndarray, intervals: Sequence[Interval]) -> float:
     """The standard deviation of figures on one level, as logarithms: a step hardly changes the median difference."""
     between = np.median([abs(new - old) for old, new in itertools.pairwise(logs)]) / QUARTILE / math.sqrt(2)
-    within = np.median([math.log(high / low) / 2 / NORMAL if low > 0 else 0.0 for low, high in intervals])
+    within = np.median([math.log(high / low) / 2 / NORMAL if high > low > 0 else 0.0 for low, high in intervals])
     return max(float(between), float(within), np.finfo(float).eps)
