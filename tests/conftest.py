@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from tests import processors
+from tests.processors import all_processors
 from tests.projects import Project
 from tests.workers import Workers
 
@@ -14,8 +16,15 @@ if TYPE_CHECKING:
 
     from pytest_inferena.processes.client import Worker
 
+__all__ = ["all_processors"]
+
 collect_ignore = ["projects"]
 """Suites of users: tests run them in folders of their own."""
+
+
+def pytest_configure() -> None:
+    """Spread workers of pytest-xdist over the processors."""
+    processors.take_one()
 
 
 @pytest.fixture(autouse=True)

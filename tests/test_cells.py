@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from tests.in_ci import IN_CI
 
 from pytest_inferena.commands.cli import registry
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[1]
 SLOW = {
@@ -38,18 +34,6 @@ def postponed(target: str) -> bool:
     return not IN_CI and (target.endswith(("-aot", "-max-cpu")) or target in SLOW)
 
 
-@contextlib.contextmanager
-def last_processor() -> Iterator[None]:
-    """What is started inside runs there: engines of one thread take the first, where those of other tests are."""
-    if not hasattr(os, "sched_setaffinity"):
-        yield
-        return
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {max(before)})
-    yield
-    os.sched_setaffinity(0, before)
-
-
 @pytest.fixture(scope="session")
 def records(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], dict[str, Any]]:
     """One run of all cells, judged without figures."""
@@ -65,8 +49,7 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], d
         f"--inferena-results={folder / 'journal.jsonl'}", f"--inferena-report=json:{folder / 'cells.json'}",
     ]  # fmt: skip
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    with last_processor():
-        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert (folder / "cells.json").exists(), done.stdout[-4000:] + done.stderr[-2000:]
     found = json.loads((folder / "cells.json").read_text())["records"]
     return {("-".join(r[key] for key in ("model", "framework", "backend")), r["metric"]): r for r in found}

@@ -81,6 +81,7 @@ def test_environment_is_the_allow_list(start: Callable[..., Worker], monkeypatch
     )
 
 
+@pytest.mark.usefixtures("all_processors")
 @pytest.mark.parametrize("threads", [1, 2])
 def test_worker_runs_on_as_many_processors_as_it_may(start: Callable[..., Worker], threads: int) -> None:
     """Affinity is the thread budget, and the parent keeps its own."""

@@ -100,6 +100,7 @@ def test_of_several_processes_the_noisiest_is_told() -> None:
     assert noisiest([None]) is None
 
 
+@pytest.mark.usefixtures("all_processors")
 def test_the_kernel_runs_on_each_cpu_and_leaves_the_process_where_it_is() -> None:
     """The slowest CPU counts; the affinity of pytest's own thread stays."""
     before = os.sched_getaffinity(0)

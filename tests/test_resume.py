@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests import processors
 from tests.projects import MODEL, Project
 from tests.workers import alive, until
 
@@ -135,7 +136,8 @@ def test_what_has_changed_is_measured_again(project: Project, change: Callable[[
     assert 2 == sum(len(journal.read_text().splitlines()) - 1 for journal in project.journals())
 
 
-@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one CPU has one thread budget")
+@pytest.mark.usefixtures("all_processors")
+@pytest.mark.skipif(len(processors.ALL) < 2, reason="one CPU has one thread budget")
 def test_another_thread_budget_is_another_cell(project: Project) -> None:
     """A cell of one thread says nothing of two."""
     project.run("-m", "latency")
