@@ -8,6 +8,7 @@ import pytest
 import torch
 from tests.beyond_cases import FUNCTIONS, IMAGE, MODULES, STEPS, WHOLE
 from tests.complex_cases import COMPLEX
+from tests.in_ci import long
 from tests.programs import Loss, captured, entry_of, golden, run
 from torch import Tensor, nn
 
@@ -94,6 +95,7 @@ def test_modules(name: str) -> None:
     assert [] == differs(First(make()), x)
 
 
+@long
 @pytest.mark.parametrize("name", [*MODULES, *WHOLE, *NUMBERS])
 @pytest.mark.filterwarnings("default")
 def test_joint(name: str) -> None:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from tests.beyond_cases import IMAGE, STEPS, WHOLE
 from tests.complex_cases import COMPLEX
+from tests.in_ci import long
 from tests.outside import Exchanging
 from tests.programs import captured, entry_of
 from tests.test_tables import ADAPTERS, computed, differences
@@ -71,6 +72,7 @@ def _given(entry: Entry) -> Entry:
     return entry
 
 
+@long
 def test_results(engine: tuple[Framework, Any]) -> None:
     """They are PyTorch's."""
     module = Every(ALL | STEPS)
@@ -80,6 +82,7 @@ def test_results(engine: tuple[Framework, Any]) -> None:
     assert {} == differences(expected, computed(engine[1], entry, dict(module.named_parameters())), 1e-5)
 
 
+@long
 def test_gradients(engine: tuple[Framework, Any]) -> None:
     """They are PyTorch's: by the engine's autograd, or of the graph of forward and backward."""
     framework, adapter = engine

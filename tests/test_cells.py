@@ -19,8 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[1]
-SLOW = ("sd_unet", "smolvla", "whisper_tiny")
-"""Models that inductor compiles for a minute or two each: in CI only. The large one's four minutes are not spent."""
+SLOW = {
+    "sd15_unet-jax-xla",
+    *(f"{model}-pytorch-inductor" for model in ("resnet50", "sd_unet", "smolvla", "whisper_tiny")),
+}
+"""They compile for a minute or so each: in CI only. The four minutes of the large one on inductor are not spent."""
 
 
 def expected() -> list[tuple[str, str]]:
@@ -32,9 +35,7 @@ def expected() -> list[tuple[str, str]]:
 
 def postponed(target: str) -> bool:
     """Whether a cell is left to CI."""
-    return not IN_CI and (
-        target.endswith(("-aot", "-max-cpu")) or target in {f"{model}-pytorch-inductor" for model in SLOW}
-    )
+    return not IN_CI and (target.endswith(("-aot", "-max-cpu")) or target in SLOW)
 
 
 @contextlib.contextmanager

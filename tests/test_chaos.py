@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests import chaos
 from tests.chaos import Chaos, Fault
+from tests.in_ci import long
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,6 +39,7 @@ def usual(engines: Chaos) -> dict[str, float]:
     return {language: engines.usual(language) for language in chaos.LANGUAGES}
 
 
+@long
 @pytest.mark.parametrize("fault", SPREAD, ids="-".join)
 def test_a_fault(engines: Chaos, usual: dict[str, float], fault: Fault) -> None:
     """The cell has its outcome in time, nothing of it is left, and the engine's next cell passes."""

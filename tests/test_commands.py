@@ -171,13 +171,14 @@ USE = [line.partition("  #")[0].strip() for line in README.partition("\n## Use\n
 def test_the_lines_of_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each command in README's list is one that there is; those that need only result files do their work."""
     monkeypatch.chdir(tmp_path)
-    for name in ("old.json", "new.json", "a.json", "b.json", "reports/a.json", "all.json"):
+    for name in ("old.json", "new.json", "a.json", "b.json", "reports/a.json", "all.json", ".inferena/a.jsonl"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(render(sample_results(), "json"))
     (tmp_path / "arena.json").write_text("[]")
     commands = [shlex.split(line.replace("*", "a")) for line in USE]
     ours = [arguments for program, *arguments in commands if program == "inferena"]
-    light = [arguments for arguments in ours if arguments[0] not in {"setup", "wheel", "doctor", "import", "ab"}]
+    heavy = {"setup", "wheel", "doctor", "import", "ab", "explain"}
+    light = [arguments for arguments in ours if arguments[0] not in heavy]
 
     assert 9 <= len(ours)
     for arguments in ours:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.in_ci import long
 
 from pytest_inferena.collect import source
 from pytest_inferena.collect.registry import read
@@ -114,6 +115,7 @@ def test_wrong_gelu(spoilt: Callable[..., Path], explain: Callable[..., str], tm
     assert "jax 0." in issue
 
 
+@long
 def test_wrong_gradient(spoilt: Callable[..., Path], explain: Callable[..., str]) -> None:
     """An engine's own autograd: the first operator whose gradient is wrong, although every result is right."""
     wrong = '"tanh": lambda x: jnp.tanh(0.9 * x + 0.1 * lax.stop_gradient(x)),\n    "to"'
@@ -134,6 +136,7 @@ def test_wrong_eps_in_a_file(spoilt: Callable[..., Path], explain: Callable[...,
     assert "onnxruntime" in (tmp_path / "out" / "run.py").read_text()
 
 
+@long
 def test_swapped_arguments(spoilt: Callable[..., Path], explain: Callable[..., str]) -> None:
     """An engine that is PyTorch; a script that does not show the error is not handed out as if it did."""
     wrong = 'aten.to_module(entry, self.parameters, {**aten.SPELLED, "sub": lambda a, b: b - a})'
@@ -143,6 +146,7 @@ def test_swapped_arguments(spoilt: Callable[..., Path], explain: Callable[..., s
     assert "run.py does not show it" in said
 
 
+@long
 def test_a_step_that_spoils_the_next(spoilt: Callable[..., Path], explain: Callable[..., str]) -> None:
     """The first step is right and the second is not: a cell is judged by its last one, and so is a piece."""
     wrong = (
@@ -178,6 +182,7 @@ def test_slice_off_by_one_in_an_executable(
     assert "Program (numpy), slice: 1." in capsys.readouterr().out
 
 
+@long
 def test_fused(spoilt: Callable[..., Path], explain: Callable[..., str]) -> None:
     """An error of operators that run in one go: they are named together, for each alone is right."""
     fused = "evaluate(entry, OPERATORS | FUSED if 'matmul' in entry.operators() else OPERATORS"

@@ -11,6 +11,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.in_ci import long
 
 from pytest_inferena.cell import METRICS
 
@@ -201,6 +202,7 @@ def test_engines_that_search_have_to_be_asked_for(project: Project) -> None:
     assert ("tuned", "close") == tuple(project.records()["latency"][key] for key in ("variant", "outcome"))
 
 
+@long
 def test_kernels_are_kept_where_nothing_is_measured(
     project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -204,6 +204,7 @@ def test_each_has_its_place_in_the_cache() -> None:
     assert usual.key() != Workload(model, "tiny", "seeded", inputs="smooth").key()
 
 
+@long
 def test_a_run_with_both(project: Project) -> None:
     """Each is a cell with a table of its own, and a command that runs it again."""
     result = project.run("--inferena-inputs=noise,smooth", "-m", "latency or inference", "--inferena-report=md:report")
@@ -240,6 +241,7 @@ def test_no_such_inputs(project: Project, given: str) -> None:
     result.stderr.fnmatch_lines([f"*--inferena-inputs={given}: there are noise, smooth, with commas between them"])
 
 
+@long
 def test_a_fault_that_noise_hides(project: Project) -> None:
     """An engine whose gradient of an embedding is the last that a token got, not their sum: no token comes twice."""
     shutil.copytree(ROOT / "adapters" / "jax", project.path / "jax", ignore=shutil.ignore_patterns("__pycache__"))

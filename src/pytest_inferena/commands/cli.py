@@ -13,7 +13,7 @@ from pathlib import Path
 from pytest_inferena.collect.arguments import BENCHMARKS
 from pytest_inferena.collect.offer import given
 from pytest_inferena.collect.registry import Registry, collect
-from pytest_inferena.commands import ab, caching, explain, operators, quiet
+from pytest_inferena.commands import ab, caching, explain, history, operators, quiet
 from pytest_inferena.engines import crates
 from pytest_inferena.engines.distributions import SetupError
 from pytest_inferena.engines.framework import RegistryError
@@ -91,6 +91,7 @@ def parser() -> argparse.ArgumentParser:
     compared.add_argument("--json", action="store_true", help="as JSON, all cells")
     compared.set_defaults(run=_compare)
     ab.describe(commands).set_defaults(run=lambda options: ab.run(registry, options))
+    history.describe(commands).set_defaults(run=history.run)
     caching.describe(commands).set_defaults(run=caching.run)
     completed = commands.add_parser("completion", help="a script that completes this command's words in a shell")
     completed.add_argument("shell", choices=("bash", "zsh", "tcsh"))

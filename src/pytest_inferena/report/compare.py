@@ -8,7 +8,7 @@ from typing import Any
 from tabulate import tabulate
 
 from pytest_inferena.cell import Key, Outcome
-from pytest_inferena.report.names import labels_of, title_of
+from pytest_inferena.report.names import named
 from pytest_inferena.report.texts import clean, note_text, short_text
 from pytest_inferena.results import Record, Results
 
@@ -58,7 +58,7 @@ def compare(
     """
     before, after = ({record.key: record for record in results.records} for results in (old, new))
     here = old.run.platform.is_same(new.run.platform)
-    names = {**_names(old), **_names(new)}
+    names = {record.key: name for side in (old, new) for record, name in named(side)}
     pairs = [(before.get(key), after.get(key)) for key in (*after, *(key for key in before if key not in after))]
     return [_change(names, old, new, threshold, of_metrics, here=here) for old, new in pairs]
 
@@ -77,14 +77,6 @@ def render(changes: list[Change], *, everything: bool = False) -> str:
 def to_json(changes: list[Change]) -> list[dict[str, Any]]:
     """The changes as JSON values."""
     return [asdict(change) for change in changes]
-
-
-def _names(results: Results) -> dict[Key, str]:
-    labels = labels_of(results)
-    titles = {}
-    for record in results.records:
-        titles[record.key] = f"{title_of(results.run, record.work)}, {labels[record.engine]}, {clean(record.metric)}"
-    return titles
 
 
 def _word(change: Change) -> str:
@@ -112,7 +104,7 @@ def _change(  # noqa: PLR0913 - both sides, and all that tells what is a change
         kind = "worse" if step > 0 else "better" if step else "same"
     else:
         kind, ratio, reason = "same", _ratio(old, new), ""
-        if ratio is not None and (reason := _incomparable(old, new, here=here)):
+        if ratio is not None and (reason := incomparable(old, new, here=here)):
             kind, ratio = "incomparable", None
         elif ratio is not None and abs(ratio - 1) > threshold and _apart(old, new):
             kind = "slower" if ratio > 1 else "faster"
@@ -132,7 +124,8 @@ def _ratio(old: Record, new: Record) -> float | None:
     return new.median / old.median if old.median and new.median else None
 
 
-def _incomparable(old: Record, new: Record, *, here: bool) -> str:
+def incomparable(old: Record, new: Record, *, here: bool) -> str:
+    """Why the figures of two records of one cell do not compare; empty where they do."""
     if not here:
         return "measured on different machines"
     for kind in SHARED:

@@ -82,7 +82,7 @@ def _uncovered(records: Sequence[Record]) -> str:
     if not found:
         return ""
     those = "its values" if len(found) == 1 else "their values"
-    return f"{_some([*found])}: no verdict says anything of {those}, for nothing that is judged depends on them"
+    return f"{some([*found])}: no verdict says anything of {those}, for nothing that is judged depends on them"
 
 
 def _uneven(records: Sequence[Record]) -> str:
@@ -92,7 +92,7 @@ def _uneven(records: Sequence[Record]) -> str:
         k: v for one in found if isinstance(one, Mapping) for k, v in one.items() if isinstance(v, float) and v >= 0
     }
     worst = sorted(told, key=lambda name: -abs(log(told[name] or SMALLEST)))
-    shown = _some([f"{name} {told[name]:.2g}" for name in worst])
+    shown = some([f"{name} {told[name]:.2g}" for name in worst])
     return f"; layers whose activations are more than 4 times from unit size: {shown}" if shown else ""
 
 
@@ -100,7 +100,8 @@ def _list(value: object) -> list[object]:
     return value if isinstance(value, list) else []
 
 
-def _some(texts: Sequence[str], most: int = 3) -> str:
+def some(texts: Sequence[str], most: int = 3) -> str:
+    """Name the first of several, and say how many more there are."""
     return ", ".join(texts[:most]) + (f" and {len(texts) - most} more" if len(texts) > most else "")
 
 

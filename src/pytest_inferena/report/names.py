@@ -1,6 +1,6 @@
 """Names in a table: which records are of the same work or engine, and what these are called."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from pytest_inferena.cell import DEFAULTS, Engine, Work
@@ -21,6 +21,13 @@ def labels_of(results: Results) -> dict[Engine, str]:
         shown = [part for part in (*apart, engine.variant) if part != DEFAULTS["variant"]]
         labels[engine] = clean(f"{title} ({', '.join(dict.fromkeys(shown))})" if shown else title)
     return labels
+
+
+def named(results: Results) -> Iterator[tuple[Record, str]]:
+    """Name each cell: what was done, by which engine, and the metric."""
+    labels = labels_of(results)
+    for record in results.records:
+        yield record, f"{title_of(results.run, record.work)}, {labels[record.engine]}, {clean(record.metric)}"
 
 
 def title_of(run: Run, work: Work) -> str:

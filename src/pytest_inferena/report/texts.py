@@ -60,6 +60,11 @@ def scientific(value: float) -> str:
     return f"{digits.removesuffix('.0')}e{int(exponent)}" if value else "0"
 
 
+def counted(runs: int) -> str:
+    """Write how many runs: 1 run, 2 runs."""
+    return f"{runs} run{'s' * (runs != 1)}"
+
+
 def display(metric: str, unit: str) -> tuple[str, float]:
     """Give the unit a metric is shown in, and the factor from the one it is recorded in."""
     return _SCALES.get(metric, (unit, 1.0))
