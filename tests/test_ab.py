@@ -92,7 +92,7 @@ def test_distributions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, project:
         (["--base=numpyy==1"], "--base=numpyy==1: no engine requires numpyy"),
         (["--base=jax==0.2.0"], "--base=jax==0.2.0: JAX is run with jax<1,>=0.10 only, which was tested"),
         (["--base=numpy=1"], "--base=numpy=1: Expected "),
-        (["--base=.", "--rounds=0"], "--rounds=0: one is the least"),
+        (["--base=.", "--rounds=0"], "--rounds=0: a whole number from 1 to 1000 is expected"),
         (["--base=.", "--fail-on=latency>x%"], "--fail-on=latency>x%: 'latency>x%' is no rule: "),
         (["--base=.", "--", "-k", "nothing"], "base: pytest measured nothing and ended with 5:\n"),
     ],

@@ -61,7 +61,7 @@ def said(result: pytest.RunResult) -> str:
             ("--inferena-memory=8GB",),
             "--inferena-memory=8GB: a size over 0 is expected, such as 8GiB or 512MiB",
         ),
-        (("--inferena-timeout=load=soon",), "--inferena-timeout=load=soon: not a number of seconds"),
+        (("--inferena-timeout=load=soon",), "--inferena-timeout=load=soon: over 0 and at most 10000000 seconds"),
         *(
             (
                 (f"--inferena-timeout=compile={value}",),
@@ -113,7 +113,7 @@ TOML = (MODEL.parent / "fake" / "adapter.toml").read_text(encoding="utf-8")
             TOML.replace('["numpy"]', '["numpy > new"]'),
             ": requires: Expected semicolon (after name with no version specifier) or end",
         ),
-        (TOML + "[timeouts]\nload = nan\n", ": timeouts: load = nan; over 0 and at most 10000000 seconds"),
+        (TOML + "[timeouts]\nload = nan\n", ": timeouts: load=nan: over 0 and at most 10000000 seconds"),
         (TOML + f"deep = {'[' * 5000}\n", ": maximum recursion depth exceeded"),
         (TOML + "[broken\n", ": Expected ']' at the end of a table declaration (at line 9, column 8)"),
         (TOML + '[[absent]]\nmetric = "speed"\nreason = ""\n', ": metric 'speed'; one of " + ", ".join(METRICS)),

@@ -163,4 +163,6 @@ def test_what_is_no_count(project: Project, given: str) -> None:
     result = project.run(f"--inferena-batch={given}")
 
     assert 4 == result.ret
-    result.stderr.fnmatch_lines([f"*--inferena-batch={given}: numbers from 1 on are expected, with commas between*"])
+    result.stderr.fnmatch_lines(
+        ["*--inferena-batch=*: a whole number from 1 to 2147483647 is expected, with commas between several"]
+    )

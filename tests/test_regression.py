@@ -78,7 +78,7 @@ def test_cells_that_were_not_chosen() -> None:
         ("inference", "'inference' is no rule: *"),
         ("training>0%", "'training>0%' is no rule: *"),
         ("training>-1%", "'training>-1%' is no rule: *"),
-        ("training>1e3%", "'training>1e3%' is no rule: *"),
+        ("training>1e4%", "'training>1e4%' is no rule: *"),
         ("inference>5%,", "'' is no rule: *"),
     ],
 )  # fmt: skip

@@ -59,8 +59,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add("--inferena-batch", metavar="N[,N…]", help="elements in a batch, each a table (default: the model's own)")
     add("--inferena-seq", metavar="N[,N…]", help="length of a text in tokens, the same way")
     add("--inferena-inputs", metavar="noise,smooth", help="smooth: pictures, chirps and repeated tokens for inputs")
-    add("--inferena-threads", type=int, metavar="N", help="thread budget of every engine (default: all CPUs)")
-    add("--inferena-processes", type=int, metavar="N",
+    add("--inferena-threads", metavar="N", help="thread budget of every engine (default: all CPUs)")
+    add("--inferena-processes", metavar="N",
         help="processes of the engine that measure a cell, one after the other (default: 1)")  # fmt: skip
     add("--inferena-device", action="append", metavar="KIND:NUMBER",
         help="one of several devices of a kind, such as cuda:1 (default: the first); once for each kind")  # fmt: skip

@@ -9,6 +9,7 @@ import shlex
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
+from pytest_inferena.ranges import number, seconds, whole
 from pytest_inferena.worker.timing import Loop
 
 if TYPE_CHECKING:
@@ -18,8 +19,15 @@ if TYPE_CHECKING:
 
 ONCE = asdict(Loop(min_rounds=1, max_rounds=1, few=1, warmup=False))
 """A loop that takes one step more and measures nothing."""
-OURS: Mapping[str, Callable[[Any], Any]] = {"min_rounds": int, "max_time": float, "precision": float, "warmup": str}
-"""What governs the loop: fields of `Loop`, each with its type on the command line."""
+MOST_ROUNDS = 10_000
+"""An answer has the time of each, and its line an end."""
+OURS: Mapping[str, Callable[[str, Any], Any]] = {
+    "min_rounds": lambda name, given: whole(name, given, MOST_ROUNDS),
+    "max_time": seconds,
+    "precision": lambda name, given: number(name, given, 1, "a share of the median, over 0 and at most 1"),
+    "warmup": lambda _, given: str(given).lower() not in {"off", "no", "false"},
+}
+"""What governs the loop: fields of `Loop`, each with its reader."""
 _ELSEWHERE = "a step runs in its engine's process, which"
 NOT_OURS = {
     "timer": f"{_ELSEWHERE} times it by the monotonic clock",
@@ -40,18 +48,28 @@ def loop_of(config: pytest.Config) -> tuple[dict[str, Any], tuple[str, ...]]:
         its fields, and a sentence for each option that is given and does not count.
     """
     given = _given(config)
-    unused = unused_of(f"--benchmark-{name.replace('_', '-')}" for name in given)
+    unused = unused_of(map(_option, given))
+    loop = changed(asdict(Loop()), given, _option)
     disabled = config.getoption("benchmark_disable", default=False)
     if disabled and not config.getoption("benchmark_enable", default=False):
         return {**ONCE}, unused
-    return changed(asdict(Loop()), given), unused
+    return loop, unused
 
 
-def changed(loop: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
-    """A loop as options or the keywords of `pytest.mark.benchmark` ask for it; it never ends before `min_rounds`."""
-    said = {name: kind(asked[name]) for name, kind in OURS.items() if asked.get(name) is not None}
-    if "warmup" in said:
-        said["warmup"] = said["warmup"].lower() not in {"off", "no", "false"}
+def changed(
+    loop: Mapping[str, Any], asked: Mapping[str, Any], written: Callable[[str], str] = "the marker benchmark: {}".format
+) -> dict[str, Any]:
+    """A loop as options or the keywords of `pytest.mark.benchmark` ask for it; it never ends before `min_rounds`.
+
+    Args:
+        loop: The loop so far.
+        asked: What is asked for, by the names of `OURS` and others.
+        written: How a message calls each of these.
+
+    Raises:
+        RangeError: A value is out of its range.
+    """
+    said = {name: read(written(name), asked[name]) for name, read in OURS.items() if asked.get(name) is not None}
     found = replace(Loop(**loop), **said)
     return asdict(replace(found, max_rounds=max(found.min_rounds, found.max_rounds)))
 
@@ -68,15 +86,19 @@ def unused_of(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(f"{name} does not count for cells: {NOT_OURS[key]}" for name, key in keys.items() if key in NOT_OURS)
 
 
+def _option(name: str) -> str:
+    return f"--benchmark-{name.replace('_', '-')}"
+
+
 def _given(config: pytest.Config) -> dict[str, Any]:
     """The options that are written on the command line, in the ini file or in PYTEST_ADDOPTS."""
     parser = argparse.ArgumentParser(allow_abbrev=False, add_help=False, argument_default=argparse.SUPPRESS)
     for name in (*OURS, *NOT_OURS):
-        option = f"--benchmark-{name.replace('_', '-')}"
+        option = _option(name)
         if name == "disable_gc":
             parser.add_argument(option, dest=name, action="store_true")
         else:
-            parser.add_argument(option, dest=name, type=OURS.get(name, str), nargs="?" if name == "warmup" else None)
+            parser.add_argument(option, dest=name, nargs="?" if name == "warmup" else None)
     written = [*config.getini("addopts"), *shlex.split(os.environ.get("PYTEST_ADDOPTS", ""))]
     given, _ = parser.parse_known_args([*written, *map(str, config.invocation_params.args)])
     return vars(given)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -43,7 +44,8 @@ class Placing:
                     "and with 'pytest -n 2' each process its own"
                 )
         worker: Mapping[str, str] = getattr(config, "workerinput", {})
-        return cls(asked, int(worker.get("workerid", "gw0").removeprefix("gw")))
+        rank = re.fullmatch("gw([0-9]{1,6})", worker.get("workerid", ""))  # `--tx popen//id=NAME` calls it otherwise
+        return cls(asked, int(rank[1]) if rank else 0)
 
     def unit(self, backend: Backend) -> Unit | None:
         """The device for a backend; None if it is the CPU, or if nobody can tell which one it is."""

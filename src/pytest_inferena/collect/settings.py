@@ -13,9 +13,9 @@ from pytest_inferena.cell import DEFAULTS, INPUTS, Cell
 from pytest_inferena.collect.again import Call
 from pytest_inferena.collect.loop import loop_of
 from pytest_inferena.collect.placing import Placing
-from pytest_inferena.engines.description import LONGEST
 from pytest_inferena.engines.limits import Limits
 from pytest_inferena.machine import thread_budget
+from pytest_inferena.ranges import RangeError, seconds, whole
 from pytest_inferena.report import ReportError, ReportTarget, parse_report_option
 from pytest_inferena.report.regression import Rules
 from pytest_inferena.system import joined
@@ -35,6 +35,7 @@ DEADLINES = {
 }
 TINY_COMPILE = 180.0
 MOST_PROCESSES = 100
+MOST_ELEMENTS = (1 << 31) - 1
 WEIGHTS = ("own", "seeded", "package", "hub")
 """What --inferena-weights can say, beside a path."""
 
@@ -117,7 +118,12 @@ class Settings:
             )
         weights = weights if weights in {*WEIGHTS, ""} else str(Path(weights).resolve())
         results = config.getoption("inferena_results")
-        loop, unused = loop_of(config)
+        try:
+            loop, unused = loop_of(config)
+            threads, processes = _threads(config), _processes(config)
+            timeouts = {key: _seconds(key, value) for key, value in pairs("timeout", config).items()}
+        except RangeError as error:
+            raise pytest.UsageError(str(error)) from None
         try:
             reports = tuple(parse_report_option(option) for option in config.getoption("inferena_report") or ())
         except ReportError as error:
@@ -125,13 +131,13 @@ class Settings:
         return cls(
             size=config.getoption("inferena_size") or "full",
             weights=weights,
-            threads=_threads(config.getoption("inferena_threads")),
-            processes=_processes(config.getoption("inferena_processes"), loop),
+            threads=threads,
+            processes=processes if loop["max_rounds"] > 1 else 1,
             dry_run=bool(config.getoption("inferena_dry_run")),
             resume=bool(config.getoption("inferena_resume")),
             results=Path(results) if results else None,
             reports=reports,
-            timeouts={key: _seconds(key, value) for key, value in pairs("timeout", config).items()},
+            timeouts=timeouts,
             loop=loop,
             calibrates=loop["max_rounds"] > 1,
             passed={name: os.environ[name] for name in config.getoption("inferena_env") or () if name in os.environ},
@@ -146,19 +152,24 @@ class Settings:
         )
 
 
-def _threads(given: int | None) -> int:
-    available = thread_budget()
-    if given is None:
-        return available
-    if not 1 <= given <= available:
-        raise pytest.UsageError(f"--inferena-threads={given}: this process may use 1 to {available}")
-    return given
+def _threads(config: pytest.Config) -> int:
+    given = config.getoption("inferena_threads")
+    return thread_budget() if given is None else threads_of("--inferena-threads", given)
 
 
-def _processes(given: int | None, loop: Mapping[str, Any]) -> int:
-    if given is not None and not 1 <= given <= MOST_PROCESSES:
-        raise pytest.UsageError(f"--inferena-processes={given}: a cell takes 1 to {MOST_PROCESSES}")
-    return given if given and loop["max_rounds"] > 1 else 1
+def threads_of(name: str, given: object) -> int:
+    """A number of threads that this process may use.
+
+    Raises:
+        RangeError: it is none; the message begins with the name.
+    """
+    return whole(name, given, thread_budget(), f"this process may use 1 to {thread_budget()}")
+
+
+def _processes(config: pytest.Config) -> int:
+    given = config.getoption("inferena_processes")
+    right = f"a cell takes 1 to {MOST_PROCESSES}"
+    return 1 if given is None else whole("--inferena-processes", given, MOST_PROCESSES, right)
 
 
 def _columns(config: pytest.Config) -> tuple[str, ...]:
@@ -183,7 +194,7 @@ def _rules(config: pytest.Config) -> Rules:
     try:
         return Rules.parse(given)
     except ValueError as error:
-        raise pytest.UsageError(f"--inferena-fail-on={given}: {error}") from None
+        raise pytest.UsageError(f"--inferena-fail-on={given:.60}: {error}") from None
 
 
 def _limits(memory: str | None) -> dict[str, str]:
@@ -219,10 +230,20 @@ def counts(name: str, config: pytest.Config) -> tuple[int | None, ...]:
     given = config.getoption(f"inferena_{name}")
     if given is None:
         return (None,)
-    words = [word.strip() for word in given.split(",")]
-    if not all(word.isascii() and word.isdigit() and 0 < int(word) < 1 << 31 for word in words):
-        raise pytest.UsageError(f"--inferena-{name}={given}: numbers from 1 on are expected, with commas between them")
-    return tuple(dict.fromkeys(map(int, words)))
+    try:
+        found = [count_of(f"--inferena-{name}", word) for word in given.split(",")]
+    except RangeError as error:
+        raise pytest.UsageError(f"{error}, with commas between several") from None
+    return tuple(dict.fromkeys(found))
+
+
+def count_of(name: str, given: object) -> int:
+    """A number of elements or of tokens.
+
+    Raises:
+        RangeError: it is none; the message begins with the name.
+    """
+    return whole(name, given, MOST_ELEMENTS)
 
 
 def kinds_of_inputs(config: pytest.Config) -> tuple[str, ...]:
@@ -242,10 +263,4 @@ def kinds_of_inputs(config: pytest.Config) -> tuple[str, ...]:
 def _seconds(key: str, value: str) -> float:
     if key not in DEADLINES:
         raise pytest.UsageError(f"--inferena-timeout={key}: phases are {', '.join(DEADLINES)}")
-    try:
-        seconds = float(value)
-    except ValueError:
-        raise pytest.UsageError(f"--inferena-timeout={key}={value}: not a number of seconds") from None
-    if not 0 < seconds <= LONGEST:
-        raise pytest.UsageError(f"--inferena-timeout={key}={value}: over 0 and at most {LONGEST} seconds")
-    return seconds
+    return seconds(f"--inferena-timeout={key}", value)

@@ -20,6 +20,7 @@ from pytest_inferena import machine
 from pytest_inferena.cell import Outcome
 from pytest_inferena.engines.distributions import SetupError
 from pytest_inferena.machine import asking
+from pytest_inferena.ranges import whole
 from pytest_inferena.report import regression, replace_file
 from pytest_inferena.results import Results, ResultsError, document, read
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from pytest_inferena.results import Record
 
 RULES = "compile>5%,inference>5%,latency>5%,training>5%,verdict"
+MOST_ROUNDS = 1000
 LAST = 15
 """Lines of a turn's output that are shown if it broke."""
 
@@ -53,7 +55,7 @@ def describe(commands: Any) -> argparse.ArgumentParser:
     for side in ("base", "head"):
         made.add_argument(f"--{side}", required=True, metavar="VERSION",
             help="a folder, a revision of git, or distributions: NAME==VERSION[,NAME==VERSION…]")  # fmt: skip
-    made.add_argument("--rounds", type=int, default=5, metavar="N", help="processes of each side (default: 5)")
+    made.add_argument("--rounds", default=5, metavar="N", help="processes of each side (default: 5)")
     made.add_argument("--fail-on", default=RULES, metavar="RULES", help=f"(default: {RULES.replace('%', '%%')})")
     made.add_argument("-o", "--output", type=Path, default=Path("ab"), metavar="FOLDER",
         help="for base.json and head.json, which are there after each turn (default: ab)")  # fmt: skip
@@ -67,12 +69,12 @@ def run(registry: Callable[[], Registry], options: argparse.Namespace) -> bool:
     """Measure both, and say what changed. Returns whether a rule is broken.
 
     Raises:
-        SetupError: a side is neither folder, revision nor distributions of an engine, or cannot be installed; a number
-            or a rule is none.
+        SetupError: a side is neither folder, revision nor distributions of an engine, or cannot be installed; a rule is
+            none.
+        RangeError: a number is out of its range.
         ResultsError: a turn gave no results.
     """
-    if options.rounds < 1:
-        raise SetupError(f"--rounds={options.rounds}: one is the least")
+    rounds = whole("--rounds", options.rounds, MOST_ROUNDS)
     try:
         rules = regression.Rules.parse(options.fail_on)
     except ValueError as error:
@@ -81,13 +83,13 @@ def run(registry: Callable[[], Registry], options: argparse.Namespace) -> bool:
         folder = Path(made)
         sides = [stack.enter_context(_side(name, vars(options)[name], folder, registry)) for name in ("base", "head")]
         found: dict[str, list[Results]] = {side.name: [] for side in sides}
-        for turn in range(options.rounds):
+        for turn in range(rounds):
             for side in sides if turn % 2 == 0 else reversed(sides):  # what goes one way in time cancels out
                 began = time.monotonic()
                 found[side.name].append(_measure(side, folder / f"{side.name}-{turn}.jsonl", options.arguments))
                 replace_file(options.output / f"{side.name}.json", document.render(joined(found[side.name])))
                 took = time.monotonic() - began
-                print(f"round {turn + 1} of {options.rounds}, {side.name}: {took:.0f} s", flush=True)
+                print(f"round {turn + 1} of {rounds}, {side.name}: {took:.0f} s", flush=True)
     base, head = (joined(found[side.name]) for side in sides)
     text, broken = regression.judge(base, head, rules)
     print(f"\n{text}", end="")

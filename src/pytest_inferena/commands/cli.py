@@ -18,6 +18,7 @@ from pytest_inferena.engines import crates
 from pytest_inferena.engines.distributions import SetupError
 from pytest_inferena.engines.framework import RegistryError
 from pytest_inferena.engines.install import setup
+from pytest_inferena.ranges import RangeError, number
 from pytest_inferena.report.encodings import ERRORS
 from pytest_inferena.results import ResultsError, read, read_all
 from pytest_inferena.store.disk import CacheError
@@ -30,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stdout.reconfigure(errors=ERRORS)
     try:
         return int(options.run(options) or 0)
-    except (RegistryError, SetupError, crates.CargoError, ResultsError, CacheError, OSError) as error:
+    except (RegistryError, SetupError, crates.CargoError, ResultsError, CacheError, RangeError, OSError) as error:
         print(f"inferena: {error}", file=sys.stderr)
         return 1
 
@@ -84,7 +85,7 @@ def parser() -> argparse.ArgumentParser:
     compared.add_argument("old", type=Path)
     compared.add_argument("new", type=Path)
     compared.add_argument(
-        "--threshold", type=float, default=5, metavar="PERCENT", help="by how much a median has to differ (default: 5)"
+        "--threshold", default=5, metavar="PERCENT", help="by how much a median has to differ (default: 5)"
     )
     compared.add_argument("--all", action="store_true", help="also what did not change")
     compared.add_argument("--json", action="store_true", help="as JSON, all cells")
@@ -246,7 +247,8 @@ def _import(options: argparse.Namespace) -> None:
 def _compare(options: argparse.Namespace) -> bool:
     from pytest_inferena.report.compare import REGRESSIONS, compare, render, to_json
 
-    changes = compare(read(options.old), read(options.new), options.threshold / 100)
+    threshold = number("--threshold", options.threshold, 1000, "over 0 and at most 1000 percent")
+    changes = compare(read(options.old), read(options.new), threshold / 100)
     print(json.dumps(to_json(changes), indent=2) if options.json else render(changes, everything=options.all).rstrip())
     return any(change.kind in REGRESSIONS for change in changes)
 

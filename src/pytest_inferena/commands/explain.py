@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_inferena.cell import DEFAULTS, INPUTS, METRICS
 from pytest_inferena.collect.offer import source_of
 from pytest_inferena.collect.registry import Registry, read
+from pytest_inferena.collect.settings import count_of, threads_of
 from pytest_inferena.collect.shipped import with_shipped
 from pytest_inferena.engines.framework import RegistryError
 from pytest_inferena.machine import thread_budget
@@ -68,7 +69,7 @@ def describe(commands: Any) -> argparse.ArgumentParser:
     )
     made.add_argument("--size", choices=("full", "tiny"), default="full", help="as --inferena-size (default: full)")
     made.add_argument("--weights", default="", metavar="SOURCE", help="as --inferena-weights")
-    made.add_argument("--threads", type=int, default=thread_budget(), metavar="N", help="as --inferena-threads")
+    made.add_argument("--threads", default=thread_budget(), metavar="N", help="as --inferena-threads")
     made.add_argument(
         "--model", action="append", metavar="SOURCE", help="as --inferena-model, where no conftest.py registers it"
     )
@@ -81,8 +82,9 @@ def run(registry: Registry, options: argparse.Namespace) -> int:
 
     Raises:
         RegistryError: no cell is called so, or several are.
+        RangeError: a number is out of its range.
     """
-    given = " ".join(options.cell)
+    given, threads = " ".join(options.cell), threads_of("--threads", options.threads)
     piece = Path(given) / "piece.json"
     if piece.exists():
         request = json.loads(piece.read_text(encoding="utf-8")) | {"piece": str(Path(given).absolute()), "name": given}
@@ -92,7 +94,7 @@ def run(registry: Registry, options: argparse.Namespace) -> int:
             registry = Registry(models, with_shipped(registry, {}).frameworks)
         batch, seq = (re.search(rf"\b{word}(\d+)\b", given) for word in ("batch", "seq"))  # which the name has
         registry = replace(
-            registry, batches=(int(batch[1]) if batch else None,), seqs=(int(seq[1]) if seq else None,),
+            registry, batches=(batch and count_of("batch", batch[1]),), seqs=(seq and count_of("seq", seq[1]),),
             inputs=tuple(word for word in INPUTS if word == DEFAULTS["inputs"] or re.search(rf"\b{word}\b", given)),
         )  # fmt: skip
         target, metric = find(registry, given)
@@ -102,7 +104,7 @@ def run(registry: Registry, options: argparse.Namespace) -> int:
             "backend": target.backend.name, "metric": metric, "size": options.size,
             "batch": target.batch, "seq": target.seq, "inputs": target.inputs,
             "weights": options.weights or target.model.usual_weights,
-            "threads": options.threads,
+            "threads": threads,
             "output": str((options.output or Path(".inferena") / f"explain-{name}").absolute()),
         }  # fmt: skip
     command = [sys.executable, "-m", "pytest_inferena.explain", json.dumps(request | {"path": sys.path})]

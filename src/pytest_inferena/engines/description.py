@@ -15,6 +15,7 @@ from pytest_inferena.cell import METRICS
 from pytest_inferena.engines.fields import FieldError, build
 from pytest_inferena.engines.limits import Limits
 from pytest_inferena.files import read_plain
+from pytest_inferena.ranges import RangeError, seconds
 from pytest_inferena.store import cache
 
 if TYPE_CHECKING:
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 
 PHASES = ("hello", "load", "compile", "measure", "outputs")
 """Requests to a worker; each has its deadline."""
-LONGEST = 10**7
-"""Seconds that a phase may take at most: nearly four months."""
 LARGEST = 1 << 20
 """Bytes that an adapter.toml has at most."""
 NAME = re.compile(r"[a-z0-9_.]+")
@@ -230,19 +229,24 @@ class Description:
         for metric in (*(item.metric for item in self.absent), *(issue.metric for issue in self.known_issues)):
             if metric not in METRICS:
                 raise RegistryError(f"{file}: metric {metric!r}; one of {', '.join(METRICS)}")
-        for phase, seconds in self.timeouts.items():
-            if phase not in PHASES:
-                raise RegistryError(f"{file}: timeouts: {phase} is no phase; one of {', '.join(PHASES)}")
-            if not 0 < seconds <= LONGEST:
-                raise RegistryError(f"{file}: timeouts: {phase} = {seconds}; over 0 and at most {LONGEST} seconds")
-        try:
-            Limits.of(0, self.limits)
-        except ValueError as error:
-            raise RegistryError(f"{file}: limits: {error}") from error
+        self._check_numbers(file)
         try:
             _ = self.known
         except InvalidRequirement as error:
             raise RegistryError(f"{file}: requires: {str(error).splitlines()[0]}") from error
+
+    def _check_numbers(self, file: Path) -> None:
+        for phase, given in self.timeouts.items():
+            if phase not in PHASES:
+                raise RegistryError(f"{file}: timeouts: {phase} is no phase; one of {', '.join(PHASES)}")
+            try:
+                seconds(f"timeouts: {phase}", given)
+            except RangeError as error:
+                raise RegistryError(f"{file}: {error}") from None
+        try:
+            Limits.of(0, self.limits)
+        except ValueError as error:
+            raise RegistryError(f"{file}: limits: {error}") from error
 
     def _check_names(self, file: Path) -> None:
         parts = (part for backend in self.backends for part in (backend.name, backend.device))

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 GIB = 1 << 30
+LARGEST = 1 << 62
+"""Bytes; the kernel's own limits end at twice as many."""
 NAMES = ("memory", "file", "files", "processes")
 """The fields of `Limits`, which are the keys of `[limits]` in adapter.toml."""
 UNITS = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": GIB, "TiB": 1 << 40}
@@ -23,12 +25,15 @@ def size_of(text: str) -> int:
     """Bytes: `8GiB`, `512MiB`, `1000`.
 
     Raises:
-        ValueError: it is no size over 0.
+        ValueError: it is no size over 0, or one that no machine has.
     """
     found = re.fullmatch(r"([0-9]{1,15})(KiB|MiB|GiB|TiB|)", text)
-    if found is None or not int(found[1]):
-        raise ValueError(f"{text}: a size over 0 is expected, such as 8GiB or 512MiB")
-    return int(found[1]) * UNITS[found[2]]
+    size = int(found[1]) * UNITS[found[2]] if found else 0
+    if not size:
+        raise ValueError(f"{text:.40}: a size over 0 is expected, such as 8GiB or 512MiB")
+    if size > LARGEST:
+        raise ValueError(f"{text}: at most {LARGEST >> 40}TiB")
+    return size
 
 
 def written(size: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import NamedTuple
 
 from pytest_inferena.machine import devices
 from pytest_inferena.machine.asking import text
+from pytest_inferena.ranges import RangeError, whole
 
 FAMILIES = {"cuda": "cuda", "tensorrt": "cuda", "rocm": "rocm", "migraphx": "rocm", "xpu": "xpu"}
 """Kinds whose devices are one vendor's own, and what their numbers belong to."""
@@ -88,13 +90,12 @@ def named(word: str) -> Unit:
         DeviceError: none.
     """
     kind, colon, number = word.partition(":")
-    if colon and number.isascii() and number.isdecimal():
-        there = units(kind)
-        if int(number) < len(there):
-            return there[int(number)]
+    there = units(kind) if colon else []
+    with contextlib.suppress(RangeError):
+        return there[whole(kind, number, len(there) - 1, least=0)]
     kinds = dict.fromkeys([*FAMILIES.values(), *sorted(devices.THROUGH_DRIVERS)])
     known = ", ".join(f"{one} ({one.name})" for kind in kinds for one in units(kind))
-    raise DeviceError(f"{word}: no device has this name; there are {known or 'none that can be chosen'}")
+    raise DeviceError(f"{word:.40}: no device has this name; there are {known or 'none that can be chosen'}")
 
 
 def hidden(kind: str) -> str:
@@ -119,9 +120,11 @@ def _left(seen: list[tuple[str, str, str]], given: str) -> list[tuple[str, str, 
     found = []
     for word in filter(None, (part.strip() for part in given.split(","))):
         number = re.fullmatch(r"(?:level_zero:)?(-?\d+)", word)
-        if number and not 0 <= int(number[1]) < len(seen):
+        try:
+            place = whole(word, number[1], len(seen) - 1, least=0) if number else None
+        except RangeError:
             break
-        match = [seen[int(number[1])]] if number else [one for one in seen if one[1].startswith(word)]
+        match = [one for one in seen if one[1].startswith(word)] if place is None else [seen[place]]
         found.append((word, *(match[0][1:] if match else (word, ""))))
     return found
 

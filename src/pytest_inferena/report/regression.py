@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from pytest_inferena.cell import METRICS
+from pytest_inferena.ranges import RangeError, number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,12 +46,12 @@ class Rules:
             if word == "verdict":
                 continue
             metric, _, least = (part.strip() for part in word.partition(">"))
-            number = least.removesuffix("%").strip()
             if metric not in METRICS:
                 raise ValueError(f"{word!r} is no rule: {FORM}; metrics are {', '.join(METRICS)}")
-            if not number.replace(".", "", 1).isdecimal() or not least.endswith("%") or not 0 < float(number) <= 1000:
-                raise ValueError(f"{word!r} is no rule: {FORM}; N is over 0 and at most 1000")
-            slower[metric] = float(number) / 100
+            try:
+                slower[metric] = number(metric, least.removesuffix("%") if "%" in least else "", 1000, "") / 100
+            except RangeError:
+                raise ValueError(f"{word[:40]!r} is no rule: {FORM}; N is over 0 and at most 1000") from None
         return cls(slower, "verdict" in words)
 
     def broken(self, changes: list[Change]) -> list[str]:

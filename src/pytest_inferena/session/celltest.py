@@ -8,6 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from pytest_inferena.collect.loop import changed, unused_of
+from pytest_inferena.ranges import RangeError
 from pytest_inferena.session.ledger import hand_over
 from pytest_inferena.session.story import STORY
 
@@ -82,7 +83,11 @@ class CellTest:
         """A new record, by the session's loop or as the test's marker for pytest-benchmark wants it."""
         settings, marker = self.bench.settings, self.item.get_closest_marker("benchmark")
         asked = marker.kwargs if marker else {}
-        record = self.bench.run(self.cell, settings.loop if settings.judges_only else changed(settings.loop, asked))
+        try:
+            loop = settings.loop if settings.judges_only else changed(settings.loop, asked)
+        except RangeError as error:
+            pytest.fail(str(error), pytrace=False)
+        record = self.bench.run(self.cell, loop)
         notes = [*record.extra.get("notes", ()), *unused_of(asked)]
         extra = {**record.extra, **({"notes": notes} if notes else {})}
         return replace(record, command=self.item.stash[STORY].blank.command, extra=extra)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from pytest_inferena.cell import DEFAULTS, INPUTS, METRICS
 from pytest_inferena.collect.misuse import KINDS, ChoiceError, check, marked, nearest
 from pytest_inferena.collect.model import Model
-from pytest_inferena.collect.settings import WEIGHTS
+from pytest_inferena.collect.settings import WEIGHTS, count_of, threads_of
 from pytest_inferena.collect.source import Source
 from pytest_inferena.collect.target import Target
-from pytest_inferena.machine import thread_budget
+from pytest_inferena.ranges import RangeError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -66,21 +66,20 @@ def choose(found: Mapping[str, Any], registry: Registry, settings: Settings, fol
         ChoiceError: something that is needed was not chosen, or there is no such thing.
     """
     model = _model(found.get("model"), registry, folder)
-    counts = {name: found[name] for name in ("batch", "seq") if name in found}
-    for name, count in counts.items():
-        if count < 1:
-            raise ChoiceError(f"{name}={count}: it is 1 or more")
+    try:
+        batch, seq = (count_of(name, found[name]) if name in found else None for name in ("batch", "seq"))
+        threads = threads_of("threads", found.get("threads", settings.threads))
+    except RangeError as error:
+        raise ChoiceError(str(error)) from None
     inputs = _one_of("inputs", found.get("inputs", DEFAULTS["inputs"]), INPUTS)
-    target = Target(model, *_engine(found.get("framework"), registry), **counts, inputs=inputs)
+    target = Target(model, *_engine(found.get("framework"), registry), batch=batch, seq=seq, inputs=inputs)
     metric = _one_of("metric", found.get("metric", "inference"), METRICS)
     settings = replace(
         settings,
         size=_one_of("size", found.get("size", settings.size), SIZES),
         weights=_weights(found["weights"], folder) if "weights" in found else settings.weights,
-        threads=found.get("threads", settings.threads),
+        threads=threads,
     )
-    if not 1 <= settings.threads <= thread_budget():
-        raise ChoiceError(f"threads={settings.threads}: this process may use 1 to {thread_budget()}")
     return Choice(target, settings.cell(target, metric), settings)
 
 

@@ -15,6 +15,7 @@ from pytest_inferena.cell import Outcome
 from pytest_inferena.collect.loop import changed, shared, unused_of
 from pytest_inferena.collect.misuse import ChoiceError
 from pytest_inferena.processes.marks import marks
+from pytest_inferena.ranges import RangeError
 from pytest_inferena.results import Record, plain
 from pytest_inferena.session.bench import Bench, Harness
 from pytest_inferena.session.celltest import broken
@@ -147,7 +148,7 @@ class Inferena:
         try:
             settings = self._loop(rounds)
             choices = [self._workers.choose(self._item, one, settings) for one in given]
-        except ChoiceError as error:
+        except (ChoiceError, RangeError) as error:
             raise pytest.fail.Exception(f"{self._item.nodeid}: {error}", pytrace=False) from None
         found: list[list[Record]] = [[] for _ in choices]
         files = [Path(tempfile.mkdtemp(dir=self._scratch.folder)) / "outputs.safetensors" for _ in choices]
