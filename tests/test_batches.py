@@ -159,10 +159,10 @@ def test_in_a_test_of_ones_own(project: Project) -> None:
 
 @pytest.mark.parametrize("given", ["0", "x", "1,", "-1", "1.5"])
 def test_what_is_no_count(project: Project, given: str) -> None:
-    """One line says what is expected, before anything is collected."""
+    """One line says what is expected and what is not, before anything is collected."""
+    wrong = given.rsplit(",", maxsplit=1)[-1]
     result = project.run(f"--inferena-batch={given}")
 
     assert 4 == result.ret
-    result.stderr.fnmatch_lines(
-        ["*--inferena-batch=*: a whole number from 1 to 2147483647 is expected, with commas between several"]
-    )
+    expected = "a whole number from 1 to 2147483647 is expected, with commas between several"
+    result.stderr.fnmatch_lines([f"*--inferena-batch={wrong}: {expected}"])

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.test_bad_input import said
 
@@ -109,6 +109,7 @@ def test_every_option_with_a_number_is_here(pytester: pytest.Pytester) -> None:
 
 
 @pytest.mark.parametrize("reader", READERS)
+@settings(deadline=None)
 @given(values)
 def test_any_value(reader: str, value: Any) -> None:
     """A reader gives what is in range, or refuses in words: nothing else is raised, and no NaN passes."""
